@@ -1,2 +1,57 @@
-//! xtask
-fn main() {}
+// SPDX-License-Identifier: GPL-2.0
+//! `cargo xtask`: from a clone of this repository to a kernel that the Rust core live patches.
+//!
+//! | module | concern |
+//! |---|---|
+//! | [`cli`] | every command and flag |
+//! | [`context`] | where things are: checkout, cache, logs, locks |
+//! | [`step`] | running one external program: progress, log, deadline |
+//! | [`target`] | the table of architectures |
+//! | [`provision`], [`doctor`] | what the machine needs, and getting it |
+//! | [`source`] | the kernel source |
+//! | [`graft`] | our crates and patches in a scratch copy of it |
+//! | [`build`] | configuring and building it |
+//! | [`clean`] | giving disk space back |
+//! | [`demo`], [`boot`], [`test`] | the guest |
+
+mod boot;
+mod build;
+mod clean;
+mod cli;
+mod context;
+mod demo;
+mod doctor;
+mod graft;
+
+mod provision;
+mod source;
+mod step;
+mod target;
+mod test;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &cli::Cli) -> anyhow::Result<()> {
+    let cx = context::Context::new(cli)?;
+    match &cli.command {
+        cli::Command::Doctor => doctor::run(&cx),
+        cli::Command::Build(args) => build::run(&cx, args),
+        cli::Command::Graft(args) => graft::run(&cx, args),
+        cli::Command::Demo(args) => demo::run(&cx, args),
+        cli::Command::Boot(args) => boot::run(&cx, args),
+        cli::Command::Test(args) => test::run(&cx, args),
+        cli::Command::Clean(args) => clean::run(&cx, args),
+    }
+}

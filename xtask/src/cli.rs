@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Every command and flag, in one place.
+
+use crate::build::Core;
+use crate::target::{self, Target};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Build, boot and test the Rust livepatch core.
+///
+/// Start with `cargo xtask demo`: it installs what is missing (or prints the one command that does),
+/// takes the kernel source, builds it with the Rust core and live patches it while it runs.
+/// Downloads and builds go to a cache outside the checkout; `cargo xtask clean --cache` frees it.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+pub struct Cli {
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Args)]
+pub struct Global {
+    /// Kernel checkout to use (7.2 or 7.3); it is copied, never changed [default: Debian's source package]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub tree: Option<PathBuf>,
+    /// Where sources, tools, builds and logs are kept
+    /// [default: $XDG_CACHE_HOME/livepatch-rust, else ~/.cache/livepatch-rust]
+    #[arg(long, global = true, value_name = "DIR", env = "LIVEPATCH_RUST_CACHE")]
+    pub cache_dir: Option<PathBuf>,
+    /// Jobs that run at the same time [default: one per CPU]
+    #[arg(short, long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Live patch a running kernel with the Rust core, start to finish
+    Demo(Demo),
+    /// Boot a kernel with the Rust core, to play with
+    Boot(Boot),
+    /// Run the host tests, then the guest's
+    Test(Test),
+    /// Build the kernel, without booting it
+    Build(Build),
+    /// Put the crates and patches onto the kernel source, and say where that is
+    Graft(Graft),
+    /// List what is installed, what is missing and how to get it
+    Doctor,
+    /// Remove built kernels, or everything that was cached
+    Clean(Clean),
+}
+
+/// Which kernel: the architecture it is for and the core in it.
+#[derive(Args, Clone, Copy)]
+pub struct Build {
+    /// Architecture of the kernel
+    #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
+    pub arch: &'static Target,
+    /// Livepatch core in it
+    #[arg(long, value_enum, default_value_t = Core::Rust)]
+    pub core: Core,
+}
+
+/// Flags of `demo`.
+#[derive(Args)]
+pub struct Demo {
+    /// The kernel to show it on.
+    #[command(flatten)]
+    pub kernel: Build,
+}
+
+/// Flags of `boot`.
+#[derive(Args)]
+pub struct Boot {
+    /// The kernel to boot.
+    #[command(flatten)]
+    pub kernel: Build,
+    /// Open a shell in the guest
+    #[arg(long)]
+    pub shell: bool,
+}
+
+/// Flags of `test`.
+#[derive(Args)]
+pub struct Test {
+    /// Only the host's tests
+    #[arg(long, conflicts_with = "guest")]
+    pub host: bool,
+    /// Only this suite of the guest's
+    #[arg(long, value_name = "SUITE")]
+    pub guest: Option<String>,
+    /// Architectures to test: a name, or `all`
+    #[arg(long, default_value = target::DEFAULT, value_name = "ARCH")]
+    pub arch: target::Selection,
+}
+
+/// Flags of `graft`.
+#[derive(Args)]
+pub struct Graft {
+    /// Leave a whole tree with the series applied in this new directory, instead of the cache
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Flags of `clean`.
+#[derive(Args)]
+pub struct Clean {
+    /// Remove sources, tools and logs too, and say what each freed
+    #[arg(long)]
+    pub cache: bool,
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Where things are.
+//!
+//! Everything that is downloaded or built goes below one cache directory outside the checkout, in an
+//! entry named after what it was made from:
+//!
+//! | below the cache | holds |
+//! |---|---|
+//! | `apt/` | a private apt state, one per suite |
+//! | `tools/` | bindgen, the Rust library source |
+//! | `tree/` | scratch kernel trees that the crates are grafted onto |
+//! | `build/` | kernel object directories |
+//! | `logs/` | full output of every long step |
+//! | `locks/` | one lock per resource that two runs could fight over |
+
+use crate::cli::Cli;
+use anyhow::{bail, Context as _, Result};
+use std::fs::{File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a run waits for another one to let go of a resource. A cold kernel build is the longest
+/// that any holds on to one.
+const LOCK_PATIENCE: Duration = Duration::from_secs(45 * 60);
+
+/// What every command needs to know.
+pub struct Context {
+    /// The checkout that xtask was built from.
+    pub root: PathBuf,
+    /// The cache directory, created.
+    pub cache: PathBuf,
+    /// Jobs to run at the same time, at least one.
+    pub jobs: usize,
+    /// The kernel checkout to take in place of the packaged source.
+    pub tree: Option<PathBuf>,
+}
+
+impl Context {
+    /// Settles paths from the command line and the environment.
+    pub fn new(cli: &Cli) -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .context("xtask is not below a checkout")?
+            .to_path_buf();
+        let cache = match &cli.global.cache_dir {
+            Some(dir) => std::path::absolute(dir)?,
+            None => default_cache()?,
+        };
+        let tree = match &cli.global.tree {
+            Some(dir) => Some(dir.canonicalize().with_context(|| {
+                format!(
+                    "--tree {}: give a directory with a kernel checkout",
+                    dir.display()
+                )
+            })?),
+            None => None,
+        };
+        let jobs = match cli.global.jobs {
+            Some(jobs) => usize::from(jobs),
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        Self::at(root, cache, jobs, tree)
+    }
+
+    fn at(root: PathBuf, cache: PathBuf, jobs: usize, tree: Option<PathBuf>) -> Result<Self> {
+        let cx = Self {
+            root,
+            cache,
+            jobs,
+            tree,
+        };
+        for dir in [cx.logs(), cx.locks()] {
+            std::fs::create_dir_all(&dir).with_context(|| {
+                format!(
+                    "cannot create {}: choose another place with --cache-dir",
+                    dir.display()
+                )
+            })?;
+        }
+        Ok(cx)
+    }
+
+    /// A context with its own cache, for tests.
+    #[cfg(test)]
+    pub fn for_test(cache: &Path) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .unwrap()
+            .to_path_buf();
+        Self::at(root, cache.to_path_buf(), 1, None).unwrap()
+    }
+
+    /// Where the full output of long steps is kept.
+    pub fn logs(&self) -> PathBuf {
+        self.cache.join("logs")
+    }
+
+    /// Where the locks are.
+    pub fn locks(&self) -> PathBuf {
+        self.cache.join("locks")
+    }
+
+    /// Takes the named lock, waiting for another run that holds it, though not forever.
+    ///
+    /// The kernel drops the lock with the process, so a run that was killed leaves none behind.
+    /// Locks of different names nest; the same one must not be taken twice.
+    pub fn lock(&self, name: &str) -> Result<Lock> {
+        self.lock_for(name, LOCK_PATIENCE)
+    }
+
+    fn lock_for(&self, name: &str, patience: Duration) -> Result<Lock> {
+        let path = self.locks().join(name);
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .with_context(|| format!("cannot open the lock {}", path.display()))?;
+        let start = Instant::now();
+        let mut told = false;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("cannot lock {}", path.display()))
+                }
+                Err(TryLockError::WouldBlock) => {}
+            }
+            let mut holder = String::new();
+            file.rewind()?;
+            file.read_to_string(&mut holder)?;
+            let holder = holder.trim();
+            if start.elapsed() >= patience {
+                bail!(
+                    "another xtask (process {holder}) has held `{name}` for {} s: let it finish, or end \
+                     it, and try again; or use a cache of your own with --cache-dir",
+                    patience.as_secs()
+                );
+            }
+            if !told {
+                eprintln!("waiting for another xtask (process {holder}) to finish with `{name}`");
+                told = true;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(Lock { file })
+    }
+}
+
+/// Evidence that a resource is this run's alone; given back when dropped.
+#[must_use]
+pub struct Lock {
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough while a child that was just forked still has a copy of the descriptor.
+        // An error leaves the lock to be dropped with the process.
+        let _ = self.file.unlock();
+    }
+}
+
+fn default_cache() -> Result<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|dir| dir.is_absolute())
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+        .context("no home directory to cache in: name a place with --cache-dir")?;
+    Ok(base.join("livepatch-rust"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_lock_is_waited_for_but_not_forever() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = Context::for_test(dir.path());
+        let held = cx.lock("thing").unwrap();
+        let error = cx
+            .lock_for("thing", Duration::ZERO)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.contains(&format!("process {}", std::process::id())),
+            "{error}"
+        );
+        drop(held);
+        drop(cx.lock_for("thing", Duration::ZERO).unwrap());
+    }
+}

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Running one external program that may take long.
+//!
+//! The program writes straight to its log, and progress is read back from there. So the log is whole
+//! whatever happens to us, and a grandchild that keeps the output open cannot make us wait for it.
+
+use crate::context::Context;
+use anyhow::{bail, Context as _, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::fs::File;
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// Steps end or are ended: longer than this, none takes that still makes progress.
+const DEADLINE: Duration = Duration::from_secs(60 * 60);
+
+/// How often the child and its log are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Without a terminal, a sign of life this often.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// How much of the log a failure shows.
+const TAIL_LINES: usize = 30;
+
+/// One run of an external program.
+pub struct Step<'a> {
+    cx: &'a Context,
+    title: &'a str,
+    command: Command,
+    deadline: Duration,
+    counts: Option<fn(&str) -> bool>,
+    hint: Option<&'a str>,
+}
+
+impl<'a> Step<'a> {
+    /// A step that has this title and runs this program.
+    pub fn new(cx: &'a Context, title: &'a str, command: impl Into<Command>) -> Self {
+        Self {
+            cx,
+            title,
+            command: command.into(),
+            deadline: DEADLINE,
+            counts: None,
+            hint: None,
+        }
+    }
+
+    /// Ends the program if it runs longer than this.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Shows how many lines of the output satisfy this, as progress.
+    pub fn counting(mut self, counts: fn(&str) -> bool) -> Self {
+        self.counts = Some(counts);
+        self
+    }
+
+    /// What to do next if the program fails.
+    pub fn hint(mut self, hint: &'a str) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+
+    /// Runs the program; gives the path of its log.
+    pub fn run(mut self) -> Result<PathBuf> {
+        let path = self.cx.logs().join(format!("{}.log", slug(self.title)));
+        let log = File::create(&path)
+            .with_context(|| format!("cannot write the log {}", path.display()))?;
+        let start = Instant::now();
+        let program = self.command.get_program().to_string_lossy().into_owned();
+        let child = self
+            .command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| {
+                format!(
+                    "{}: cannot run `{program}`: see `cargo xtask doctor`",
+                    self.title
+                )
+            })?;
+        let mut progress = Progress::new(self.title, &path, self.counts)?;
+        let outcome = watch(child, self.deadline, &mut progress)?;
+        progress.finish(
+            start.elapsed(),
+            outcome.as_ref().is_some_and(ExitStatus::success),
+        );
+        match outcome {
+            Some(status) if status.success() => Ok(path),
+            Some(status) => self.fail(&format!("`{program}` failed ({status})"), &path),
+            None => {
+                let cause = format!("`{program}` still ran after {} s", self.deadline.as_secs());
+                self.fail(&cause, &path)
+            }
+        }
+    }
+
+    fn fail(&self, cause: &str, log: &Path) -> Result<PathBuf> {
+        let tail = tail(log);
+        let hint = self
+            .hint
+            .map_or(String::new(), |hint| format!("\nnext: {hint}"));
+        bail!(
+            "{}: {cause}\n{tail}full log: {}{hint}",
+            self.title,
+            log.display()
+        )
+    }
+}
+
+/// Runs a program as a step with nothing special about it.
+pub fn run(cx: &Context, title: &str, command: impl Into<Command>) -> Result<()> {
+    Step::new(cx, title, command).run().map(drop)
+}
+
+/// Waits for the child; `None` if it had to be ended.
+fn watch(
+    mut child: Child,
+    deadline: Duration,
+    progress: &mut Progress,
+) -> Result<Option<ExitStatus>> {
+    let start = Instant::now();
+    loop {
+        let status = child.try_wait()?;
+        progress.update()?;
+        if status.is_some() {
+            return Ok(status);
+        }
+        if start.elapsed() >= deadline {
+            end(&mut child)?;
+            return Ok(None);
+        }
+        std::thread::sleep(TICK);
+    }
+}
+
+/// Asks the child to end, which also lets `make` end its own children, then insists.
+fn end(child: &mut Child) -> Result<()> {
+    use rustix::process::{kill_process, Pid, Signal};
+    // A pid that no longer exists is no error: the child is reaped below either way.
+    let _ = kill_process(Pid::from_child(child), Signal::TERM);
+    for _ in 0..50 {
+        if child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        std::thread::sleep(TICK);
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(())
+}
+
+/// What the user sees while a step runs.
+struct Progress {
+    title: String,
+    log: File,
+    partial: String,
+    lines: u64,
+    counts: Option<fn(&str) -> bool>,
+    bar: Option<ProgressBar>,
+    start: Instant,
+    beat: Instant,
+}
+
+impl Progress {
+    fn new(title: &str, log: &Path, counts: Option<fn(&str) -> bool>) -> Result<Self> {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style =
+                ProgressStyle::with_template("{spinner} {prefix} [{elapsed}] {wide_msg:.dim}");
+            let bar = ProgressBar::new_spinner().with_prefix(title.to_owned());
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+        });
+        match &bar {
+            Some(bar) => bar.enable_steady_tick(TICK),
+            None => eprintln!("{title} ..."),
+        }
+        Ok(Self {
+            title: title.to_owned(),
+            log: File::open(log)?,
+            partial: String::new(),
+            lines: 0,
+            counts,
+            bar,
+            start: Instant::now(),
+            beat: Instant::now(),
+        })
+    }
+
+    fn update(&mut self) -> Result<()> {
+        let mut bytes = Vec::new();
+        self.log.read_to_end(&mut bytes)?;
+        self.partial.push_str(&String::from_utf8_lossy(&bytes));
+        let mut last = None;
+        while let Some(end) = self.partial.find('\n') {
+            let line: String = self.partial.drain(..=end).collect();
+            let line = line.trim_end();
+            self.lines += u64::from(self.counts.is_none_or(|counts| counts(line)));
+            if !line.is_empty() {
+                last = Some(line.trim_start().to_owned());
+            }
+        }
+        match &self.bar {
+            Some(bar) => {
+                if let Some(last) = last {
+                    bar.set_message(match self.counts {
+                        Some(_) => format!("{:5} {last}", self.lines),
+                        None => last,
+                    });
+                }
+            }
+            None if self.beat.elapsed() >= HEARTBEAT => {
+                self.beat = Instant::now();
+                let counted = if self.counts.is_some() {
+                    "done"
+                } else {
+                    "lines"
+                };
+                let seconds = self.start.elapsed().as_secs();
+                eprintln!("{} ... {seconds} s, {} {counted}", self.title, self.lines);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn finish(self, took: Duration, success: bool) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+        let verdict = if success { "done" } else { "failed" };
+        eprintln!("{}: {verdict} in {:.1} s", self.title, took.as_secs_f32());
+    }
+}
+
+/// The last lines of a log, indented.
+pub fn tail(log: &Path) -> String {
+    let bytes = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines.len().saturating_sub(TAIL_LINES);
+    lines[from..]
+        .iter()
+        .map(|line| format!("  | {line}\n"))
+        .collect()
+}
+
+/// A title as a file name.
+fn slug(title: &str) -> String {
+    let mut slug = String::new();
+    for c in title.chars() {
+        if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') {
+            slug.push(c.to_ascii_lowercase());
+        } else if !slug.ends_with('-') && !slug.is_empty() {
+            slug.push('-');
+        }
+    }
+    slug.trim_end_matches('-').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_failure_shows_the_end_of_the_log_and_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = Context::for_test(dir.path());
+        let step = Step::new(&cx, "Break it", shell("echo out; echo why >&2; exit 3"));
+        let error = step.hint("mend it").run().unwrap_err().to_string();
+        for part in [
+            "Break it",
+            "exit status: 3",
+            "| out",
+            "| why",
+            "break-it.log",
+            "next: mend it",
+        ] {
+            assert!(error.contains(part), "no `{part}` in: {error}");
+        }
+    }
+
+    #[test]
+    fn a_deadline_ends_the_program() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = Context::for_test(dir.path());
+        let start = Instant::now();
+        let step = Step::new(&cx, "hang", shell("exec sleep 60"));
+        let error = step
+            .deadline(Duration::from_millis(200))
+            .run()
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("still ran"), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_points_to_the_doctor() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = Context::for_test(dir.path());
+        let error = run(&cx, "gone", Command::new("no-such-program")).unwrap_err();
+        assert!(format!("{error:#}").contains("xtask doctor"), "{error:#}");
+    }
+
+    #[test]
+    fn titles_become_file_names() {
+        assert_eq!(
+            slug("Build x86_64 kernel (rust core)"),
+            "build-x86_64-kernel-rust-core"
+        );
+    }
+}
