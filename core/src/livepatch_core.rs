@@ -1,1 +1,67 @@
-//! Livepatch core.
+// SPDX-License-Identifier: GPL-2.0
+
+//! The livepatch core: which patches exist, which version of a function a call gets, and how every
+//! task moves from one version to the other.
+//!
+//! Logic only. What the core needs of the kernel around it, it asks for through small traits, one
+//! per concern: [`symbol::Symbols`], [`dispatch::Tracer`], [`transition::Tasks`] and
+//! [`patch::Descriptors`], gathered in [`Kernel`]. The bridge (`core/linux`) implements them over
+//! the running kernel, the simulator in `tests/` over a model of one. So what is tested and
+//! model-checked on the host is the source that the kernel runs.
+//!
+//! | concern | here | C core |
+//! |---|---|---|
+//! | lifecycle of patches | [`registry`], [`patch`] | `core.c` |
+//! | symbols, relocations | [`symbol`], [`relocation`] | `core.c` |
+//! | attributes in sysfs | [`sysfs`] | `core.c` |
+//! | which version a call gets | [`dispatch`] | `patch.c` |
+//! | moving the tasks | [`transition`], [`stack`] | `transition.c` |
+//! | shadow variables, system states | [`shadow`], [`state`] | `shadow.c`, `state.c` |
+//!
+//! Nothing here may panic: no index, no `unwrap`, no arithmetic that can overflow on a path that the
+//! kernel reaches. A broken invariant is a warning and an error.
+
+// Kbuild passes `no_std` to every crate; on the host it is said here.
+#![cfg_attr(not(CONFIG_LIVEPATCH), no_std)]
+#![forbid(unsafe_code)]
+
+/// Prefix of every message of the livepatch core, the same as the C core's.
+const __LOG_PREFIX: &[u8] = b"livepatch\0";
+
+/// `WARN_ON_ONCE()`: warns the first time that the condition holds, and evaluates to it.
+macro_rules! warn_on_once {
+    ($condition:expr) => {{
+        static WARNED: $crate::Flag = $crate::Flag::new(false);
+        let holds = $condition;
+        // Relaxed: the flag orders nothing, it only keeps the warning from repeating.
+        if holds && !WARNED.xchg(true, kernel::sync::atomic::Relaxed) {
+            kernel::warn_on!(true);
+        }
+        holds
+    }};
+}
+
+/// A flag of [`warn_on_once`].
+type Flag = kernel::sync::atomic::Atomic<bool>;
+
+pub mod dispatch;
+pub mod patch;
+pub mod registry;
+pub mod relocation;
+pub mod shadow;
+pub mod stack;
+pub mod state;
+pub mod symbol;
+pub mod sysfs;
+pub mod transition;
+
+/// All that the core asks of the kernel it runs in.
+pub trait Kernel:
+    patch::Descriptors + symbol::Symbols + dispatch::Tracer + transition::Tasks
+{
+}
+
+impl<K> Kernel for K where
+    K: patch::Descriptors + symbol::Symbols + dispatch::Tracer + transition::Tasks
+{
+}

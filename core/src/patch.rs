@@ -1,0 +1,523 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A patch, its objects and their functions, as the core keeps them.
+//!
+//! A livepatch module describes its patch in C structures (`struct klp_patch`, `klp_object`,
+//! `klp_func`). The core reads them once and keeps its own state in the values here; each has the
+//! handle of the structure that it came from. What modules and debuggers read in the structures is
+//! written back through [`Descriptors`], at each change.
+
+use crate::{
+    dispatch::{
+        Redirections,
+        Target,
+        Version, //
+    },
+    stack::Range,
+    state::SystemState,
+    symbol::{
+        self,
+        Name, //
+    },
+    Kernel,
+};
+use kernel::prelude::*;
+
+/// Length that a module's name must stay below, its NUL included (`MODULE_NAME_LEN`).
+pub const MODULE_NAME_LEN: usize = 64 - size_of::<usize>();
+
+/// What the core asks of the structures that describe a patch, and of the world around them:
+/// sysfs, callbacks, modules.
+pub trait Descriptors {
+    /// Handle of a `struct klp_patch`.
+    type Patch: Copy + PartialEq;
+    /// Handle of a `struct klp_object`.
+    type Object: Copy;
+    /// Handle of a `struct klp_func`.
+    type Function: Copy + PartialEq;
+    /// Handle of a module that can be patched.
+    type Module: Copy;
+
+    /// Takes a reference to the livepatch module. Errors: `ENODEV` where it is on its way out.
+    fn get_module(&self, patch: Self::Patch) -> Result;
+    /// Makes the structures of a new patch ready for use (`klp_init_patch_early()`).
+    fn prepare(&self, patch: &Patch<Self>)
+    where
+        Self: Kernel + Sized;
+    /// Makes the patch's directory in sysfs.
+    fn publish_patch(&self, patch: &Patch<Self>) -> Result
+    where
+        Self: Kernel + Sized;
+    /// Makes an object's directory below its patch's.
+    fn publish_object(&self, patch: Self::Patch, object: Self::Object, name: Option<&Name>)
+        -> Result;
+    /// Makes a function's directory `<name>,<position>` below its object's.
+    fn publish_function(
+        &self,
+        object: Self::Object,
+        function: Self::Function,
+        name: &Name,
+        position: usize,
+    ) -> Result;
+    /// Makes the structure of an object that the patch itself does not have.
+    fn new_object(&self, patch: Self::Patch, name: Option<&Name>) -> Result<Self::Object>;
+    /// Makes the structure of a nop in `object`.
+    fn new_nop(&self, object: Self::Object, name: &Name, position: usize)
+        -> Result<Self::Function>;
+    /// Gives up a function's directory, and its structure if [`Self::new_nop`] made it.
+    fn release_function(&self, function: Self::Function);
+    /// Gives up an object's directory, and its structure if [`Self::new_object`] made it.
+    fn release_object(&self, object: Self::Object);
+    /// Enters the patch in, or takes it off, the list of patches that debuggers read.
+    fn list(&self, patch: Self::Patch, listed: bool);
+    /// Gives up the patch's directory and the reference to its module, later and without the core's
+    /// lock. The reference stays where the patch was `forced`.
+    fn free_later(&self, patch: Self::Patch, forced: bool);
+
+    /// Writes back what modules and debuggers read of a patch.
+    fn mirror_patch(&self, patch: Self::Patch, enabled: bool, forced: bool);
+    /// Likewise of an object.
+    fn mirror_object(&self, object: Self::Object, module: Option<Self::Module>, patched: bool);
+    /// Likewise of a function.
+    fn mirror_function(&self, function: &Function<Self>)
+    where
+        Self: Kernel + Sized;
+    /// Says which patch is in transition, if any.
+    fn mirror_transition(&self, patch: Option<Self::Patch>);
+
+    /// Runs the object's `pre_patch` callback, if it has one. What it returns other than 0 is an
+    /// error.
+    fn pre_patch(&self, object: Self::Object) -> Result;
+    /// Runs the object's `post_patch` callback, if it has one.
+    fn post_patch(&self, object: Self::Object);
+    /// Runs the object's `pre_unpatch` callback, if it has one.
+    fn pre_unpatch(&self, object: Self::Object);
+    /// Runs the object's `post_unpatch` callback, if it has one.
+    fn post_unpatch(&self, object: Self::Object);
+
+    /// The loaded module `name`, if it can be patched now: after `klp_module_coming()` and before
+    /// `klp_module_going()` have seen it.
+    fn find_module(&self, name: &Name) -> Option<Self::Module>;
+    /// Says whether a module can be patched from now on.
+    fn set_alive(&self, module: Self::Module, alive: bool);
+    /// Writes (`apply`) or takes back the patch's klp relocations for the module `object`. Where
+    /// writing fails, what was written has been taken back.
+    fn relocate(&self, patch: Self::Patch, object: &Name, apply: bool) -> Result;
+}
+
+/// A function that a patch replaces.
+pub struct Function<K: Kernel> {
+    /// Its structure.
+    pub handle: K::Function,
+    /// The original's name.
+    pub name: Name,
+    /// The original's sympos.
+    pub position: usize,
+    /// A temporary function that runs the original again, while a patch replaces others.
+    pub nop: bool,
+    /// The original's code, once the object is there. No code starts at 0.
+    pub old: Range,
+    /// The replacement's code.
+    pub new: Range,
+    /// Whether calls go through this version.
+    pub patched: bool,
+    /// Whether its patch is in transition.
+    pub transition: bool,
+}
+
+impl<K: Kernel> Function<K> {
+    /// A function replaced by the code at `new`.
+    pub fn new(handle: K::Function, name: Name, position: usize, new: usize) -> Self {
+        Self {
+            handle,
+            name,
+            position,
+            nop: false,
+            old: Range { start: 0, size: 0 },
+            new: Range {
+                start: new,
+                size: 0,
+            },
+            patched: false,
+            transition: false,
+        }
+    }
+
+    /// The occurrence of the symbol that is meant: a symbol that has to be unique is the first.
+    fn occurrence(&self) -> usize {
+        self.position.max(1)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name && self.occurrence() == other.occurrence()
+    }
+
+    /// Checks the function and makes its directory. C counterpart: `klp_init_func()`.
+    fn publish(&self, kernel: &K, object: K::Object) -> Result {
+        if !self.nop && self.new.start == 0 {
+            return Err(EINVAL);
+        }
+        if self.name.as_bytes().len() >= symbol::KSYM_NAME_LEN {
+            return Err(EINVAL);
+        }
+        kernel.publish_function(object, self.handle, &self.name, self.occurrence())
+    }
+
+    /// Finds the code of the original and of the replacement.
+    fn resolve(&mut self, kernel: &K, object: Option<&Name>) -> Result {
+        self.old.start = symbol::find(kernel, object, &self.name, self.position)?;
+        let Some(size) = kernel.size_at(self.old.start) else {
+            pr_err!("kallsyms size lookup failed for '{}'\n", self.name);
+            return Err(ENOENT);
+        };
+        self.old.size = size;
+        if self.nop {
+            self.new.start = self.old.start;
+        }
+        let Some(size) = kernel.size_at(self.new.start) else {
+            pr_err!(
+                "kallsyms size lookup failed for '{}' replacement\n",
+                self.name
+            );
+            return Err(ENOENT);
+        };
+        self.new.size = size;
+        kernel.mirror_function(self);
+        Ok(())
+    }
+
+    fn forget_code(&mut self, kernel: &K) {
+        self.old.start = 0;
+        if self.nop {
+            self.new.start = 0;
+        }
+        kernel.mirror_function(self);
+    }
+
+    fn patch(&mut self, kernel: &K, sites: &mut Sites<K>) -> Result {
+        if kernel::warn_on!(self.old.start == 0) || kernel::warn_on!(self.patched) {
+            return Err(EINVAL);
+        }
+        let version = Version {
+            function: self.handle,
+            target: if self.nop {
+                Target::Original
+            } else {
+                Target::Replacement(self.new.start)
+            },
+            code: self.new,
+            in_transition: self.transition,
+        };
+        sites.push(kernel, self.old.start, &self.name, version)?;
+        self.patched = true;
+        kernel.mirror_function(self);
+        Ok(())
+    }
+
+    fn unpatch(&mut self, kernel: &K, sites: &mut Sites<K>) {
+        sites.remove(kernel, self.old.start, self.handle);
+        self.patched = false;
+        kernel.mirror_function(self);
+    }
+
+    /// Says whether the function is in transition. C: `func->transition`.
+    pub fn set_transition(&mut self, kernel: &K, sites: &mut Sites<K>, transition: bool) {
+        self.transition = transition;
+        if self.patched {
+            sites.set_transition(kernel, self.old.start, self.handle, transition);
+        }
+        kernel.mirror_function(self);
+    }
+}
+
+/// The patched functions of a kernel.
+pub type Sites<K> = Redirections<
+    <K as Descriptors>::Function,
+    <K as crate::dispatch::Tracer>::Hook,
+>;
+
+/// Which of an object's functions an operation is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// All.
+    All,
+    /// Only the nops.
+    Nops,
+}
+
+/// An object that a patch touches: the kernel itself or a module.
+pub struct Object<K: Kernel> {
+    /// Its structure.
+    pub handle: K::Object,
+    /// The module's name, `None` for the kernel itself.
+    pub name: Option<Name>,
+    /// Made by the core, to hold nops.
+    pub dynamic: bool,
+    /// The module, while it is loaded.
+    pub module: Option<K::Module>,
+    /// Whether the functions have been patched.
+    pub patched: bool,
+    /// Whether the pre-patch callback has succeeded, so that the post-unpatch one has to follow.
+    post_unpatch_enabled: bool,
+    /// The functions, in the patch's order, nops last.
+    pub functions: KVec<Function<K>>,
+}
+
+impl<K: Kernel> Object<K> {
+    /// An object without functions.
+    pub fn new(handle: K::Object, name: Option<Name>) -> Self {
+        Self {
+            handle,
+            name,
+            dynamic: false,
+            module: None,
+            patched: false,
+            post_unpatch_enabled: false,
+            functions: KVec::new(),
+        }
+    }
+
+    /// Whether there is something to patch: the kernel always is, a module while it is loaded.
+    pub fn is_loaded(&self) -> bool {
+        self.name.is_none() || self.module.is_some()
+    }
+
+    /// Whether this is the module `name`.
+    pub fn is_module(&self, name: &[u8]) -> bool {
+        self.name.as_ref().is_some_and(|own| own.as_bytes() == name)
+    }
+
+    fn mirror(&self, kernel: &K) {
+        kernel.mirror_object(self.handle, self.module, self.patched);
+    }
+
+    /// Says which module the object is.
+    pub fn set_module(&mut self, kernel: &K, module: Option<K::Module>) {
+        self.module = module;
+        self.mirror(kernel);
+    }
+
+    /// Looks for the module and makes the directories. C counterpart: `klp_init_object()`.
+    pub fn publish(&mut self, kernel: &K, patch: K::Patch) -> Result {
+        if let Some(name) = &self.name {
+            if name.as_bytes().len() >= MODULE_NAME_LEN {
+                return Err(EINVAL);
+            }
+            let module = kernel.find_module(name);
+            self.set_module(kernel, module);
+        }
+        kernel.publish_object(patch, self.handle, self.name.as_ref())?;
+        for function in &self.functions {
+            function.publish(kernel, self.handle)?;
+        }
+        if self.is_loaded() {
+            self.resolve(kernel, patch)?;
+        }
+        Ok(())
+    }
+
+    /// What can only be done once the object is loaded: relocations and addresses.
+    ///
+    /// C counterpart: `klp_init_object_loaded()`. Unlike there, a failure takes the relocations
+    /// back, so that the module can be loaded another time.
+    pub fn resolve(&mut self, kernel: &K, patch: K::Patch) -> Result {
+        if let Some(name) = &self.name {
+            kernel.relocate(patch, name, true)?;
+        }
+        for index in 0..self.functions.len() {
+            let Some(function) = self.functions.get_mut(index) else {
+                break;
+            };
+            if let Err(error) = function.resolve(kernel, self.name.as_ref()) {
+                self.forget_code(kernel, patch);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back what [`Self::resolve`] did.
+    pub fn forget_code(&mut self, kernel: &K, patch: K::Patch) {
+        if let Some(name) = &self.name {
+            // Clearing only fails for names that applying would have refused.
+            let _ = kernel.relocate(patch, name, false);
+        }
+        for function in self.functions.iter_mut() {
+            function.forget_code(kernel);
+        }
+    }
+
+    /// Patches the object's functions, all or none. C counterpart: `klp_patch_object()`.
+    pub fn patch(&mut self, kernel: &K, sites: &mut Sites<K>) -> Result {
+        if kernel::warn_on!(self.patched) {
+            return Err(EINVAL);
+        }
+        for index in 0..self.functions.len() {
+            let Some(function) = self.functions.get_mut(index) else {
+                break;
+            };
+            if let Err(error) = function.patch(kernel, sites) {
+                self.unpatch(kernel, sites, Which::All);
+                return Err(error);
+            }
+        }
+        self.patched = true;
+        self.mirror(kernel);
+        Ok(())
+    }
+
+    /// Unpatches the object's functions. C counterpart: `__klp_unpatch_object()`.
+    pub fn unpatch(&mut self, kernel: &K, sites: &mut Sites<K>, which: Which) {
+        for function in self.functions.iter_mut() {
+            if function.patched && (which == Which::All || function.nop) {
+                function.unpatch(kernel, sites);
+            }
+        }
+        if self.dynamic || which == Which::All {
+            self.patched = false;
+            self.mirror(kernel);
+        }
+    }
+
+    /// Runs the pre-patch callback; only if it succeeds will the others be run.
+    pub fn pre_patch(&mut self, kernel: &K) -> Result {
+        let result = kernel.pre_patch(self.handle);
+        self.post_unpatch_enabled = result.is_ok();
+        result
+    }
+
+    /// Runs the post-unpatch callback, if the pre-patch one had succeeded.
+    pub fn post_unpatch(&mut self, kernel: &K) {
+        if self.post_unpatch_enabled {
+            kernel.post_unpatch(self.handle);
+        }
+        self.post_unpatch_enabled = false;
+    }
+
+    /// Gives up functions, and with all of them the object.
+    fn release(&mut self, kernel: &K, which: Which) {
+        self.functions.retain(|function| {
+            let keep = which == Which::Nops && !function.nop;
+            if !keep {
+                kernel.release_function(function.handle);
+            }
+            keep
+        });
+        if which == Which::All || self.dynamic {
+            kernel.release_object(self.handle);
+        }
+    }
+}
+
+/// A patch: what one livepatch module changes.
+pub struct Patch<K: Kernel> {
+    /// Its structure.
+    pub handle: K::Patch,
+    /// The livepatch module's name.
+    pub name: Name,
+    /// Cumulative: replaces all patches before it.
+    pub replace: bool,
+    /// The system states that it modifies.
+    pub states: KVec<SystemState>,
+    /// The objects that it touches, in its order, dynamic ones last.
+    pub objects: KVec<Object<K>>,
+    /// Whether it is, or is becoming, effective.
+    pub enabled: bool,
+    /// Whether a transition was forced that could have left tasks in its code.
+    pub forced: bool,
+}
+
+impl<K: Kernel> Patch<K> {
+    /// A patch without objects.
+    pub fn new(handle: K::Patch, name: Name, replace: bool, states: KVec<SystemState>) -> Self {
+        Self {
+            handle,
+            name,
+            replace,
+            states,
+            objects: KVec::new(),
+            enabled: false,
+            forced: false,
+        }
+    }
+
+    fn mirror(&self, kernel: &K) {
+        kernel.mirror_patch(self.handle, self.enabled, self.forced);
+    }
+
+    /// Says whether the patch is, or is becoming, effective.
+    pub fn set_enabled(&mut self, kernel: &K, enabled: bool) {
+        self.enabled = enabled;
+        self.mirror(kernel);
+    }
+
+    /// Says that a forced transition may have left tasks in the patch's code.
+    pub fn set_forced(&mut self, kernel: &K) {
+        self.forced = true;
+        self.mirror(kernel);
+    }
+
+    /// Says for each function whether it is in transition.
+    pub fn set_transition(&mut self, kernel: &K, sites: &mut Sites<K>, transition: bool) {
+        for object in self.objects.iter_mut() {
+            for function in object.functions.iter_mut() {
+                function.set_transition(kernel, sites, transition);
+            }
+        }
+    }
+
+    /// Unpatches those objects that are patched.
+    pub fn unpatch(&mut self, kernel: &K, sites: &mut Sites<K>, which: Which) {
+        for object in self.objects.iter_mut() {
+            if object.patched {
+                object.unpatch(kernel, sites, which);
+            }
+        }
+    }
+
+    /// Gives up the objects and their functions, or only what was made for nops.
+    pub fn release(&mut self, kernel: &K, which: Which) {
+        self.objects.retain(|object| {
+            object.release(kernel, which);
+            which == Which::Nops && !object.dynamic
+        });
+    }
+
+    /// Adds a nop for each function of `old` that this patch does not have: with the patches
+    /// replaced, those functions run their original again. C counterpart: `klp_add_nops()`.
+    pub fn add_nops(&mut self, kernel: &K, old: &Self) -> Result {
+        for old_object in &old.objects {
+            let index = self.find_or_make_object(kernel, old_object)?;
+            let Some(object) = self.objects.get_mut(index) else {
+                return Err(EINVAL);
+            };
+            for old_function in &old_object.functions {
+                if object.functions.iter().any(|own| own.is_same(old_function)) {
+                    continue;
+                }
+                let name = old_function.name.duplicate()?;
+                object.functions.reserve(1, GFP_KERNEL)?;
+                let handle = kernel.new_nop(object.handle, &name, old_function.position)?;
+                let mut nop = Function::new(handle, name, old_function.position, 0);
+                nop.nop = true;
+                // Room was made above, so that no handle gets lost here.
+                object.functions.push(nop, GFP_KERNEL)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The index of the object that stands for the same thing as `like`, made if there is none.
+    fn find_or_make_object(&mut self, kernel: &K, like: &Object<K>) -> Result<usize> {
+        if let Some(index) = self.objects.iter().position(|own| own.name == like.name) {
+            return Ok(index);
+        }
+        let name = like.name.as_ref().map(Name::duplicate).transpose()?;
+        self.objects.reserve(1, GFP_KERNEL)?;
+        let handle = kernel.new_object(self.handle, name.as_ref())?;
+        let mut object = Object::new(handle, name);
+        object.dynamic = true;
+        self.objects.push(object, GFP_KERNEL)?;
+        Ok(self.objects.len().saturating_sub(1))
+    }
+}

@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Registry: which patches exist, in which order, and what replaces what.
+//!
+//! C counterpart: the lifecycle in `kernel/livepatch/core.c`.
+
+use crate::{
+    dispatch::Redirections,
+    patch::{
+        Object,
+        Patch,
+        Sites,
+        Which, //
+    },
+    state,
+    symbol::{
+        object_text,
+        Name,
+        Text, //
+    },
+    transition::{
+        Ongoing,
+        State, //
+    },
+    Kernel,
+};
+use kernel::{
+    prelude::*,
+    sync::barrier::{
+        smp_mb,
+        Write, //
+    }, //
+};
+
+/// The state of the livepatch core, all of it under one lock (`klp_mutex`).
+pub struct Core<K: Kernel> {
+    /// The patches that are enabled or in transition, oldest first.
+    pub(crate) patches: KVec<Patch<K>>,
+    /// The transition that is going on.
+    pub(crate) transition: Option<Ongoing<K::Patch>>,
+    /// The patched functions.
+    pub(crate) sites: Sites<K>,
+}
+
+/// Why a patch could not be enabled.
+#[derive(Debug)]
+pub enum NotEnabled {
+    /// Refused before anything was done, the module's reference included.
+    Refused(Error),
+    /// Failed and undone. The caller still has to give up the patch's directory and the reference
+    /// to its module, without the core's lock.
+    Undone(Error),
+}
+
+impl<K: Kernel> Core<K> {
+    /// No patches.
+    pub const fn new() -> Self {
+        Self {
+            patches: KVec::new(),
+            transition: None,
+            sites: Redirections::new(),
+        }
+    }
+
+    /// The patches that are enabled or in transition, oldest first.
+    pub fn patches(&self) -> &[Patch<K>] {
+        &self.patches
+    }
+
+    /// The patched functions.
+    pub fn sites(&self) -> &Sites<K> {
+        &self.sites
+    }
+
+    /// Whether `patch` is the one in transition.
+    pub fn is_in_transition(&self, patch: K::Patch) -> bool {
+        self.transition
+            .as_ref()
+            .is_some_and(|transition| transition.patch == patch)
+    }
+
+    /// The place of `patch` among the patches, from 1; as in C, their number if it is not there.
+    pub fn stack_order(&self, patch: K::Patch) -> usize {
+        match self.patches.iter().position(|own| own.handle == patch) {
+            Some(index) => index.saturating_add(1),
+            None => self.patches.len(),
+        }
+    }
+
+    pub(crate) fn find(&self, patch: K::Patch) -> Option<&Patch<K>> {
+        self.patches.iter().find(|own| own.handle == patch)
+    }
+
+    pub(crate) fn find_mut(&mut self, patch: K::Patch) -> Option<&mut Patch<K>> {
+        self.patches.iter_mut().find(|own| own.handle == patch)
+    }
+
+    /// Enables a patch: directories, symbols, relocations, redirection, and off goes the transition.
+    ///
+    /// C counterpart: the part of `klp_enable_patch()` under the lock.
+    pub fn enable(&mut self, kernel: &K, mut patch: Patch<K>) -> Result<(), NotEnabled> {
+        let compatible = self
+            .patches
+            .iter()
+            .all(|old| state::is_compatible(&patch.states, patch.replace, &old.states));
+        if !compatible {
+            pr_err!(
+                "Livepatch patch ({}) is not compatible with the already installed livepatches.\n",
+                patch.name
+            );
+            return Err(NotEnabled::Refused(EINVAL));
+        }
+        // The structures are in use: to make them ready once more would destroy what they hold.
+        if self.find(patch.handle).is_some() {
+            pr_err!("patch '{}' is enabled already\n", patch.name);
+            return Err(NotEnabled::Refused(EEXIST));
+        }
+        kernel
+            .get_module(patch.handle)
+            .map_err(NotEnabled::Refused)?;
+        kernel.prepare(&patch);
+
+        let handle = patch.handle;
+        let published = self
+            .publish(kernel, &mut patch)
+            .and_then(|()| Ok(self.patches.reserve(1, GFP_KERNEL)?));
+        if let Err(error) = published {
+            patch.release(kernel, Which::All);
+            return Err(NotEnabled::Undone(error));
+        }
+        if self.patches.push_within_capacity(patch).is_err() {
+            // Room was made above.
+            warn_on_once!(true);
+            return Err(NotEnabled::Undone(ENOMEM));
+        }
+        kernel.list(handle, true);
+
+        self.apply(kernel, handle).map_err(|error| {
+            self.take_out(kernel, handle);
+            NotEnabled::Undone(error)
+        })
+    }
+
+    /// Makes the patch's directories, and nops if it replaces others. C: `klp_init_patch()`.
+    fn publish(&self, kernel: &K, patch: &mut Patch<K>) -> Result {
+        kernel.publish_patch(patch)?;
+        if patch.replace {
+            for old in &self.patches {
+                patch.add_nops(kernel, old)?;
+            }
+        }
+        let handle = patch.handle;
+        patch
+            .objects
+            .iter_mut()
+            .try_for_each(|object| object.publish(kernel, handle))
+    }
+
+    /// Patches the functions and starts the transition. C counterpart: `__klp_enable_patch()`.
+    fn apply(&mut self, kernel: &K, handle: K::Patch) -> Result {
+        if self.transition.is_some() {
+            return Err(EBUSY);
+        }
+        if let Some(patch) = self.find(handle) {
+            pr_notice!("enabling patch '{}'\n", patch.name);
+        }
+        self.begin(kernel, handle, State::Patched)?;
+        // The functions are in transition before the handler can meet them.
+        smp_mb(Write);
+
+        if let Err(error) = self.patch_objects(kernel, handle) {
+            if let Some(patch) = self.find(handle) {
+                pr_warn!("failed to enable patch '{}'\n", patch.name);
+            }
+            self.cancel(kernel);
+            return Err(error);
+        }
+        self.start(kernel);
+        if let Some(patch) = self.find_mut(handle) {
+            patch.set_enabled(kernel, true);
+        }
+        self.try_complete(kernel);
+        Ok(())
+    }
+
+    fn patch_objects(&mut self, kernel: &K, handle: K::Patch) -> Result {
+        let Self { patches, sites, .. } = self;
+        let Some(patch) = patches.iter_mut().find(|patch| patch.handle == handle) else {
+            return Err(EINVAL);
+        };
+        for object in patch.objects.iter_mut().filter(|object| object.is_loaded()) {
+            object.pre_patch(kernel).inspect_err(|_| {
+                warn_pre_patch(object.name.as_ref());
+            })?;
+            object.patch(kernel, sites).inspect_err(|_| {
+                pr_warn!(
+                    "failed to patch object '{}'\n",
+                    object_text(object.name.as_ref())
+                );
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Starts to disable a patch. C counterpart: `__klp_disable_patch()`.
+    ///
+    /// Errors: `EINVAL` where it is not enabled, `EBUSY` during a transition, `ENOMEM`.
+    fn disable(&mut self, kernel: &K, handle: K::Patch) -> Result {
+        if kernel::warn_on!(!self.find(handle).is_some_and(|patch| patch.enabled)) {
+            return Err(EINVAL);
+        }
+        if self.transition.is_some() {
+            return Err(EBUSY);
+        }
+        self.begin(kernel, handle, State::Unpatched)?;
+        if let Some(patch) = self.find(handle) {
+            for object in patch.objects.iter().filter(|object| object.patched) {
+                kernel.pre_unpatch(object.handle);
+            }
+        }
+        // The transition before the pending flags: point 3 of the documentation of `transition`.
+        smp_mb(Write);
+        self.start(kernel);
+        if let Some(patch) = self.find_mut(handle) {
+            patch.set_enabled(kernel, false);
+        }
+        self.try_complete(kernel);
+        Ok(())
+    }
+
+    /// Disables a patch, or turns its transition round, as the administrator asks.
+    ///
+    /// Errors: `EINVAL` where the patch is as asked for already, or is not to be enabled again;
+    /// `EBUSY` during the transition of another patch. C counterpart: `enabled_store()`.
+    pub fn set_enabled(&mut self, kernel: &K, handle: K::Patch, enabled: bool) -> Result {
+        // A patch that is not listed has been disabled, and is not to be enabled again.
+        let current = self.find(handle).is_some_and(|patch| patch.enabled);
+        if current == enabled {
+            return Err(EINVAL);
+        }
+        if self.is_in_transition(handle) {
+            self.reverse(kernel);
+            Ok(())
+        } else if !enabled {
+            self.disable(kernel, handle)
+        } else {
+            Err(EINVAL)
+        }
+    }
+
+    /// Moves all tasks of the patch's transition at once. Errors: `EINVAL` where it has none.
+    pub fn force_transition(&mut self, kernel: &K, handle: K::Patch) -> Result {
+        if !self.is_in_transition(handle) {
+            return Err(EINVAL);
+        }
+        self.force(kernel);
+        Ok(())
+    }
+
+    /// Unpatches all patches before `new`, which now speaks for all of their functions.
+    ///
+    /// C counterpart: `klp_unpatch_replaced_patches()`.
+    pub(crate) fn unpatch_replaced(&mut self, kernel: &K, new: K::Patch) {
+        let Self { patches, sites, .. } = self;
+        for old in patches.iter_mut().take_while(|patch| patch.handle != new) {
+            old.set_enabled(kernel, false);
+            old.unpatch(kernel, sites, Which::All);
+        }
+    }
+
+    /// Gives up the nops of `new`: with the replaced patches gone, its originals run anyway.
+    ///
+    /// C counterpart: `klp_discard_nops()`.
+    pub(crate) fn discard_nops(&mut self, kernel: &K, new: K::Patch) {
+        let Self { patches, sites, .. } = self;
+        if let Some(patch) = patches.iter_mut().find(|patch| patch.handle == new) {
+            patch.unpatch(kernel, sites, Which::Nops);
+            patch.release(kernel, Which::Nops);
+        }
+    }
+
+    /// Takes a patch off the list and gives up its objects. Says whether it had been forced.
+    fn take_out(&mut self, kernel: &K, handle: K::Patch) -> bool {
+        let Some(index) = self.patches.iter().position(|own| own.handle == handle) else {
+            return false;
+        };
+        kernel.list(handle, false);
+        self.patches.remove(index).is_ok_and(|mut patch| {
+            patch.release(kernel, Which::All);
+            patch.forced
+        })
+    }
+
+    /// Gives up a patch that has become ineffective. C counterpart: `klp_free_patch_async()`.
+    pub(crate) fn free(&mut self, kernel: &K, handle: K::Patch) {
+        let forced = self.take_out(kernel, handle);
+        kernel.free_later(handle, forced);
+    }
+
+    /// Gives up all patches before `new`. C: `klp_free_replaced_patches_async()`.
+    pub(crate) fn free_replaced(&mut self, kernel: &K, new: K::Patch) {
+        while let Some(oldest) = self.patches.first().map(|patch| patch.handle) {
+            if oldest == new {
+                return;
+            }
+            self.free(kernel, oldest);
+        }
+    }
+
+    /// A module is loading: patches it before its code runs.
+    ///
+    /// Errors: that of the first patch that could not be applied; the module must not load then, and
+    /// no patch touches it any more. C counterpart: `klp_module_coming()`.
+    pub fn module_coming(&mut self, kernel: &K, module: K::Module, name: &[u8]) -> Result {
+        // From here on, patches that are being enabled patch the module themselves.
+        kernel.set_alive(module, true);
+        for index in 0..self.patches.len() {
+            if let Err(error) = self.patch_module(kernel, index, module, name) {
+                if let Some(patch) = self.patches.get(index) {
+                    pr_warn!(
+                        "patch '{}' failed for module '{}', refusing to load module '{}'\n",
+                        patch.name,
+                        Text(name),
+                        Text(name)
+                    );
+                }
+                kernel.set_alive(module, false);
+                self.unpatch_module(kernel, name, index);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// A module is leaving: takes all patches off it. C counterpart: `klp_module_going()`.
+    pub fn module_going(&mut self, kernel: &K, module: K::Module, name: &[u8]) {
+        kernel.set_alive(module, false);
+        self.unpatch_module(kernel, name, self.patches.len());
+    }
+
+    /// Applies the `index`-th patch to a module that is loading, all or nothing.
+    fn patch_module(
+        &mut self,
+        kernel: &K,
+        index: usize,
+        module: K::Module,
+        name: &[u8],
+    ) -> Result {
+        let Some(patch) = self.patches.get_mut(index) else {
+            return Ok(());
+        };
+        let handle = patch.handle;
+        let Some(object) = patch.objects.iter_mut().find(|object| object.is_module(name)) else {
+            return Ok(());
+        };
+        object.set_module(kernel, Some(module));
+        if let Err(error) = object.resolve(kernel, handle) {
+            pr_warn!(
+                "failed to initialize patch '{}' for module '{}' ({})\n",
+                patch.name,
+                Text(name),
+                error.to_errno()
+            );
+            object.set_module(kernel, None);
+            return Err(error);
+        }
+        pr_notice!(
+            "applying patch '{}' to loading module '{}'\n",
+            patch.name,
+            Text(name)
+        );
+        let result = self.patch_loaded_module(kernel, index, name);
+        if result.is_err() {
+            if let Some(object) = self.module_object(index, name) {
+                object.forget_code(kernel, handle);
+                object.set_module(kernel, None);
+            }
+        }
+        result
+    }
+
+    /// The object of the `index`-th patch that stands for the module `name`.
+    fn module_object(&mut self, index: usize, name: &[u8]) -> Option<&mut Object<K>> {
+        self.patches
+            .get_mut(index)?
+            .objects
+            .iter_mut()
+            .find(|object| object.is_module(name))
+    }
+
+    /// The callbacks and the redirection of [`Self::patch_module`].
+    fn patch_loaded_module(&mut self, kernel: &K, index: usize, name: &[u8]) -> Result {
+        let Some(handle) = self.patches.get(index).map(|patch| patch.handle) else {
+            return Ok(());
+        };
+        let in_transition = self.is_in_transition(handle);
+        let Some(object) = self.module_object(index, name) else {
+            return Ok(());
+        };
+        object.pre_patch(kernel).inspect_err(|_| {
+            warn_pre_patch(object.name.as_ref());
+        })?;
+        if let Err(error) = self.redirect_module(kernel, index, name, in_transition) {
+            if let Some(patch) = self.patches.get(index) {
+                pr_warn!(
+                    "failed to apply patch '{}' to module '{}' ({})\n",
+                    patch.name,
+                    Text(name),
+                    error.to_errno()
+                );
+            }
+            if let Some(object) = self.module_object(index, name) {
+                object.post_unpatch(kernel);
+            }
+            return Err(error);
+        }
+        if !in_transition {
+            if let Some(object) = self.module_object(index, name) {
+                kernel.post_patch(object.handle);
+            }
+        }
+        Ok(())
+    }
+
+    /// Redirects the functions of a module that is loading. In a transition, the stack check learns
+    /// of them first.
+    fn redirect_module(
+        &mut self,
+        kernel: &K,
+        index: usize,
+        name: &[u8],
+        in_transition: bool,
+    ) -> Result {
+        if in_transition {
+            self.renew_stack_check(kernel, |object| object.is_module(name))?;
+        }
+        let Self { patches, sites, .. } = self;
+        match patches
+            .get_mut(index)
+            .and_then(|patch| patch.objects.iter_mut().find(|object| object.is_module(name)))
+        {
+            Some(object) => object.patch(kernel, sites),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the first `limit` patches off a module.
+    ///
+    /// C counterpart: `klp_cleanup_module_patches_limited()`.
+    fn unpatch_module(&mut self, kernel: &K, name: &[u8], limit: usize) {
+        let transition = self.transition.as_ref().map(|transition| transition.patch);
+        let Self { patches, sites, .. } = self;
+        let mut renew = false;
+        for patch in patches.iter_mut().take(limit) {
+            let in_transition = transition == Some(patch.handle);
+            let Some(object) = patch.objects.iter_mut().find(|object| object.is_module(name))
+            else {
+                continue;
+            };
+            if !object.is_loaded() {
+                continue;
+            }
+            if !in_transition {
+                kernel.pre_unpatch(object.handle);
+            }
+            pr_notice!(
+                "reverting patch '{}' on unloading module '{}'\n",
+                patch.name,
+                Text(name)
+            );
+            object.unpatch(kernel, sites, Which::All);
+            object.post_unpatch(kernel);
+            object.forget_code(kernel, patch.handle);
+            object.set_module(kernel, None);
+            renew |= in_transition;
+        }
+        if renew {
+            // Without memory the old one stays: it only looks for more than it has to.
+            let _ = self.renew_stack_check(kernel, |_| false);
+        }
+    }
+}
+
+impl<K: Kernel> Default for Core<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Says that the pre-patch callback of an object failed.
+fn warn_pre_patch(object: Option<&Name>) {
+    pr_warn!(
+        "pre-patch callback failed for object '{}'\n",
+        object_text(object)
+    );
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Klp relocations: symbols of a livepatch module that only the livepatch core can resolve.
+//!
+//! Tools leave them in sections `.klp.rela.<object>.<section>`, whose symbols are called
+//! `.klp.sym.<object>.<symbol>,<sympos>`. Those of the kernel itself are written while the livepatch
+//! module loads, those of a module once that module is there.
+//!
+//! C counterpart: `klp_resolve_symbols()` and `klp_write_section_relocs()` in
+//! `kernel/livepatch/core.c`. Names are taken more strictly than `sscanf()` takes them: nothing may
+//! follow the position, nor may the position overflow or begin with a space.
+
+use crate::symbol::{
+    self,
+    Name,
+    Symbols,
+    Text,
+    VMLINUX, //
+};
+use kernel::prelude::*;
+
+/// Prefix of a section of klp relocations (`KLP_RELOC_SEC_PREFIX`).
+pub const SECTION_PREFIX: &[u8] = b".klp.rela.";
+/// Prefix of a symbol for klp relocations (`KLP_SYM_PREFIX`).
+pub const SYMBOL_PREFIX: &[u8] = b".klp.sym.";
+/// Longest name of an object in either, in bytes: the least `MODULE_NAME_LEN` of all architectures.
+pub const MAX_OBJECT: usize = 55;
+/// Longest name of a symbol, in bytes: `KSYM_NAME_LEN` without the NUL.
+pub const MAX_SYMBOL: usize = symbol::KSYM_NAME_LEN - 1;
+
+/// A parsed `.klp.sym.<object>.<name>,<position>`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SymbolName<'a> {
+    /// The object that defines the symbol, `vmlinux` for the kernel itself.
+    pub object: &'a [u8],
+    /// The symbol's name in that object.
+    pub name: &'a [u8],
+    /// Its sympos, see [`symbol::find`].
+    pub position: usize,
+}
+
+/// Splits `bytes` before the first `separator`; the part before it has 1 to `longest` bytes.
+fn field(bytes: &[u8], separator: u8, longest: usize) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|&byte| byte == separator)?;
+    if end == 0 || end > longest {
+        return None;
+    }
+    let (field, rest) = bytes.split_at_checked(end)?;
+    Some((field, rest.get(1..)?))
+}
+
+/// Parses a decimal number that fills `bytes` and fits.
+fn number(bytes: &[u8]) -> Option<usize> {
+    if bytes.is_empty() {
+        return None;
+    }
+    bytes.iter().try_fold(0usize, |value, &byte| {
+        let digit = char::from(byte).to_digit(10)?;
+        value.checked_mul(10)?.checked_add(usize::try_from(digit).ok()?)
+    })
+}
+
+/// The object of a section of klp relocations. `None`: not a well-formed name.
+///
+/// As in C, a name of more than [`MAX_OBJECT`] bytes is cut, and so names no module.
+pub fn parse_section(name: &[u8]) -> Option<&[u8]> {
+    let rest = name.strip_prefix(SECTION_PREFIX)?;
+    let object = rest.split(|&byte| byte == b'.').next()?;
+    let object = object.get(..MAX_OBJECT).unwrap_or(object);
+    (!object.is_empty()).then_some(object)
+}
+
+/// Parses the name of a symbol for klp relocations. `None`: not a well-formed name.
+pub fn parse_symbol(name: &[u8]) -> Option<SymbolName<'_>> {
+    let rest = name.strip_prefix(SYMBOL_PREFIX)?;
+    let (object, rest) = field(rest, b'.', MAX_OBJECT)?;
+    let (name, rest) = field(rest, b',', MAX_SYMBOL)?;
+    Some(SymbolName {
+        object,
+        name,
+        position: number(rest)?,
+    })
+}
+
+/// One section of klp relocations in a loaded livepatch module.
+pub trait Section {
+    /// The section's name, without NUL.
+    fn name(&self) -> &[u8];
+    /// Index of the symbol table's section, for messages.
+    fn symbol_table(&self) -> u32;
+    /// Number of relocations.
+    fn len(&self) -> usize;
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// The name of the symbol that the `index`-th relocation refers to, and whether it is marked
+    /// `SHN_LIVEPATCH`. `None`: there is no such relocation or symbol.
+    fn symbol(&self, index: usize) -> Option<(&[u8], bool)>;
+    /// Sets the address of that symbol.
+    fn set_address(&mut self, index: usize, address: usize);
+    /// Writes the relocations of the section to the module's memory.
+    fn apply(&mut self) -> Result;
+    /// Takes them back.
+    fn clear(&mut self);
+}
+
+/// What to do with a section's relocations.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Resolve the symbols and write the relocations.
+    Apply,
+    /// Take the relocations back.
+    Clear,
+}
+
+/// Applies or clears the relocations of `section` if they are `object`'s; `None` is the kernel.
+///
+/// Errors: `EINVAL` with the reason in the log, or that of the architecture's relocation code.
+pub fn write<S: Symbols + ?Sized>(
+    symbols: &S,
+    section: &mut dyn Section,
+    object: Option<&[u8]>,
+    action: Action,
+) -> Result {
+    let Some(owner) = parse_section(section.name()) else {
+        pr_err!(
+            "section {} has an incorrectly formatted name\n",
+            Text(section.name())
+        );
+        return Err(EINVAL);
+    };
+    if owner != object.unwrap_or(VMLINUX) {
+        return Ok(());
+    }
+    match action {
+        Action::Apply => {
+            let of_kernel = owner == VMLINUX;
+            resolve(symbols, section, of_kernel)?;
+            section.apply()
+        }
+        Action::Clear => {
+            section.clear();
+            Ok(())
+        }
+    }
+}
+
+/// Gives each symbol of the section its address.
+fn resolve<S: Symbols + ?Sized>(
+    symbols: &S,
+    section: &mut dyn Section,
+    of_kernel: bool,
+) -> Result {
+    for index in 0..section.len() {
+        let address = {
+            let Some((text, marked)) = section.symbol(index) else {
+                return Err(EINVAL);
+            };
+            if !marked {
+                pr_err!(
+                    "symbol {} at rela sec {} idx {} is not marked as a livepatch symbol\n",
+                    Text(text),
+                    section.symbol_table(),
+                    index
+                );
+                return Err(EINVAL);
+            }
+            let Some(parsed) = parse_symbol(text) else {
+                pr_err!("symbol {} has an incorrectly formatted name\n", Text(text));
+                return Err(EINVAL);
+            };
+            // A module's section may not refer to the kernel's symbols: such relocations belong to
+            // the kernel's section, which is written earlier, before the module's special sections
+            // are used.
+            let in_kernel = parsed.object == VMLINUX;
+            if in_kernel && !of_kernel {
+                pr_err!(
+                    "invalid access to vmlinux symbol '{}' from module-specific livepatch relocation section\n",
+                    Text(parsed.name)
+                );
+                return Err(EINVAL);
+            }
+            let object = if in_kernel {
+                None
+            } else {
+                Some(Name::new(parsed.object)?)
+            };
+            let name = Name::new(parsed.name)?;
+            symbol::find(symbols, object.as_ref(), &name, parsed.position)?
+        };
+        section.set_address(index, address);
+    }
+    Ok(())
+}

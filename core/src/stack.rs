@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Stack check: is a task inside one of the functions that are changing?
+//!
+//! C counterpart: `klp_check_stack()` in `kernel/livepatch/transition.c`, which walks all functions
+//! for each entry of the stack. Here the address ranges are sorted once per transition and each
+//! entry costs a binary search. The table is immutable, so that the scheduler can use it without the
+//! core's lock.
+
+use crate::transition::State;
+use kernel::prelude::*;
+
+/// Most entries of a stack that are looked at; a deeper stack counts as unreliable.
+pub const MAX_ENTRIES: usize = 100;
+
+/// A stretch of code: `start..start + size`, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// First address.
+    pub start: usize,
+    /// Number of bytes.
+    pub size: usize,
+}
+
+/// A range, the function that it stands for, and that function's place in the patch.
+struct Entry<F> {
+    range: Range,
+    order: usize,
+    function: F,
+}
+
+/// The ranges of one direction, sorted by address.
+struct Table<F>(KVec<Entry<F>>);
+
+impl<F: Copy> Table<F> {
+    fn find(&self, address: usize) -> Option<&Entry<F>> {
+        let after = self.0.partition_point(|entry| entry.range.start <= address);
+        let before = self.0.get(..after)?;
+        // Aliases share a start; of those the first in the patch was sorted last.
+        let entry = before.last()?;
+        (address.wrapping_sub(entry.range.start) < entry.range.size).then_some(entry)
+    }
+
+    fn sort(&mut self) {
+        self.0
+            .sort_unstable_by_key(|entry| (entry.range.start, core::cmp::Reverse(entry.order)));
+    }
+}
+
+/// The functions that a transition changes, ready to be searched for in either direction.
+///
+/// `F` identifies a function for messages.
+pub struct StackCheck<F> {
+    /// What runs before the change: to be left when patching.
+    old: Table<F>,
+    /// What runs after it: to be left when unpatching.
+    new: Table<F>,
+}
+
+impl<F: Copy> StackCheck<F> {
+    /// An empty table with room for `functions`. Errors: `ENOMEM`.
+    pub fn with_capacity(functions: usize) -> Result<Self> {
+        Ok(Self {
+            old: Table(KVec::with_capacity(functions, GFP_KERNEL)?),
+            new: Table(KVec::with_capacity(functions, GFP_KERNEL)?),
+        })
+    }
+
+    /// Adds a function that changes from `old` to `new`. Errors: `ENOMEM`.
+    pub fn push(&mut self, function: F, old: Range, new: Range) -> Result {
+        let order = self.old.0.len();
+        for (table, range) in [(&mut self.old, old), (&mut self.new, new)] {
+            table.0.push(
+                Entry {
+                    range,
+                    order,
+                    function,
+                },
+                GFP_KERNEL,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Sorts what was pushed. To be called once, before [`Self::find`].
+    pub fn finish(&mut self) {
+        self.old.sort();
+        self.new.sort();
+    }
+
+    /// The first function of the patch that keeps a task with the stack `entries` (return
+    /// addresses) from moving to `target`, `None` where it is free to move.
+    pub fn find(&self, target: State, entries: &[usize]) -> Option<F> {
+        let table = match target {
+            State::Unpatched => &self.new,
+            State::Patched | State::Idle => &self.old,
+        };
+        entries
+            .iter()
+            .filter_map(|&address| table.find(address))
+            .min_by_key(|entry| entry.order)
+            .map(|entry| entry.function)
+    }
+}
