@@ -1,1 +1,108 @@
-//! Stand-in for the kernel crate.
+// SPDX-License-Identifier: GPL-2.0
+
+//! Host stand-in for the `kernel` crate: just the part that `livepatch_core` uses, over `std`.
+//!
+//! Names and signatures are those of `rust/kernel/` in the kernel tree, so that the same source
+//! builds against either. Where a test wants to look inside, there is [`log`], [`warnings`] and
+//! [`alloc::fail_after`].
+
+// The kernel crate's macros name it as `$crate`; the ones here name `kernel`.
+extern crate self as kernel;
+
+pub mod alloc;
+pub mod error;
+pub mod prelude;
+pub mod sync;
+
+/// Formatting: on the host, that of the standard library.
+pub mod fmt {
+    pub use std::fmt::*;
+}
+
+pub mod print {
+    //! Printing: messages go to a log of the calling thread.
+
+    use std::cell::{Cell, RefCell};
+
+    thread_local! {
+        static LOG: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
+        static WARNINGS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// A message's level.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Level {
+        /// `KERN_ERR`
+        Err,
+        /// `KERN_WARNING`
+        Warning,
+        /// `KERN_NOTICE`
+        Notice,
+    }
+
+    /// Appends to the log.
+    pub fn print(level: Level, arguments: std::fmt::Arguments<'_>) {
+        LOG.with_borrow_mut(|log| log.push((level, arguments.to_string())));
+    }
+
+    /// Takes all messages since the last call, with their newlines.
+    pub fn take() -> Vec<(Level, String)> {
+        LOG.take()
+    }
+
+    /// Counts a warning (`WARN_ON()`).
+    pub fn warn() {
+        WARNINGS.set(WARNINGS.get() + 1);
+    }
+
+    /// Takes the number of warnings since the last call.
+    pub fn take_warnings() -> usize {
+        WARNINGS.take()
+    }
+}
+
+/// The messages since the last call, see [`print::take`].
+pub fn log() -> Vec<String> {
+    print::take().into_iter().map(|(_, text)| text).collect()
+}
+
+/// The number of warnings since the last call.
+pub fn warnings() -> usize {
+    print::take_warnings()
+}
+
+/// Prints an error.
+#[macro_export]
+macro_rules! pr_err {
+    ($($argument:tt)*) => {
+        $crate::print::print($crate::print::Level::Err, format_args!($($argument)*))
+    };
+}
+
+/// Prints a warning.
+#[macro_export]
+macro_rules! pr_warn {
+    ($($argument:tt)*) => {
+        $crate::print::print($crate::print::Level::Warning, format_args!($($argument)*))
+    };
+}
+
+/// Prints a notice.
+#[macro_export]
+macro_rules! pr_notice {
+    ($($argument:tt)*) => {
+        $crate::print::print($crate::print::Level::Notice, format_args!($($argument)*))
+    };
+}
+
+/// Warns if the condition holds, and evaluates to it.
+#[macro_export]
+macro_rules! warn_on {
+    ($condition:expr) => {{
+        let condition = $condition;
+        if condition {
+            $crate::print::warn();
+        }
+        condition
+    }};
+}

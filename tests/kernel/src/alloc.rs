@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Fallible containers, with failures on demand.
+
+use std::cell::Cell;
+use std::ops::{Deref, DerefMut};
+
+thread_local! {
+    static UNTIL_FAILURE: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// Lets the calling thread's allocations fail after `allocations` more of them; `None`: never.
+pub fn fail_after(allocations: Option<usize>) {
+    UNTIL_FAILURE.set(allocations);
+}
+
+fn allocate() -> Result<(), AllocError> {
+    match UNTIL_FAILURE.get() {
+        None => Ok(()),
+        Some(0) => Err(AllocError),
+        Some(left) => {
+            UNTIL_FAILURE.set(Some(left - 1));
+            Ok(())
+        }
+    }
+}
+
+/// There is no memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllocError;
+
+/// Allocation flags.
+#[derive(Clone, Copy)]
+pub struct Flags;
+
+/// The flags by name.
+pub mod flags {
+    /// May sleep.
+    pub const GFP_KERNEL: super::Flags = super::Flags;
+}
+
+/// A value in memory of its own.
+#[derive(Debug)]
+pub struct KBox<T>(Box<T>);
+
+impl<T> KBox<T> {
+    /// Moves `value` into memory of its own.
+    pub fn new(value: T, _: Flags) -> Result<Self, AllocError> {
+        allocate()?;
+        Ok(Self(Box::new(value)))
+    }
+
+    /// Takes it out again.
+    pub fn into_inner(boxed: Self) -> T {
+        *boxed.0
+    }
+}
+
+impl<T> Deref for KBox<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for KBox<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+/// A growing array.
+#[derive(Debug, PartialEq, Eq)]
+pub struct KVec<T>(Vec<T>);
+
+/// What [`KVec::push_within_capacity`] returns when there is no room.
+#[derive(Debug)]
+pub struct PushError<T>(pub T);
+
+/// What [`KVec::insert_within_capacity`] returns when it can't.
+#[derive(Debug)]
+pub enum InsertError<T> {
+    /// The index is past the end.
+    IndexOutOfBounds(T),
+    /// There is no room.
+    OutOfCapacity(T),
+}
+
+/// What [`KVec::remove`] returns when there is nothing at the index.
+#[derive(Debug)]
+pub struct RemoveError;
+
+impl<T> KVec<T> {
+    /// Empty, without memory.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Empty, with room for `capacity` elements.
+    pub fn with_capacity(capacity: usize, flags: Flags) -> Result<Self, AllocError> {
+        let mut new = Self::new();
+        new.reserve(capacity, flags)?;
+        Ok(new)
+    }
+
+    /// Makes room for `additional` more elements.
+    pub fn reserve(&mut self, additional: usize, _: Flags) -> Result<(), AllocError> {
+        if self.0.capacity() - self.0.len() < additional {
+            allocate()?;
+            self.0.reserve(additional);
+        }
+        Ok(())
+    }
+
+    /// Appends an element.
+    pub fn push(&mut self, value: T, flags: Flags) -> Result<(), AllocError> {
+        self.reserve(1, flags)?;
+        self.0.push(value);
+        Ok(())
+    }
+
+    /// Appends an element if there is room.
+    pub fn push_within_capacity(&mut self, value: T) -> Result<(), PushError<T>> {
+        if self.0.len() == self.0.capacity() {
+            return Err(PushError(value));
+        }
+        self.0.push(value);
+        Ok(())
+    }
+
+    /// Inserts an element if there is room.
+    pub fn insert_within_capacity(
+        &mut self,
+        index: usize,
+        value: T,
+    ) -> Result<(), InsertError<T>> {
+        if index > self.0.len() {
+            return Err(InsertError::IndexOutOfBounds(value));
+        }
+        if self.0.len() == self.0.capacity() {
+            return Err(InsertError::OutOfCapacity(value));
+        }
+        self.0.insert(index, value);
+        Ok(())
+    }
+
+    /// Appends copies of the elements of a slice.
+    pub fn extend_from_slice(&mut self, slice: &[T], flags: Flags) -> Result<(), AllocError>
+    where
+        T: Clone,
+    {
+        self.reserve(slice.len(), flags)?;
+        self.0.extend_from_slice(slice);
+        Ok(())
+    }
+
+    /// Removes and returns an element.
+    pub fn remove(&mut self, index: usize) -> Result<T, RemoveError> {
+        if index < self.0.len() {
+            Ok(self.0.remove(index))
+        } else {
+            Err(RemoveError)
+        }
+    }
+
+    /// Removes all elements.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Keeps the elements for which `keep` says so.
+    pub fn retain(&mut self, keep: impl FnMut(&mut T) -> bool) {
+        self.0.retain_mut(keep);
+    }
+}
+
+impl<T> Default for KVec<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Deref for KVec<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for KVec<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.0
+    }
+}
+
+impl<'a, T> IntoIterator for &'a KVec<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}

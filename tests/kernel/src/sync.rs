@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Synchronization.
+
+pub mod atomic;
+pub mod barrier;
