@@ -1,11 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo xtask boot`.
 
+use crate::build;
 use crate::cli;
 use crate::context::Context;
+use crate::guest::Userspace;
+use crate::suite::{Suite, View, HELLO};
 use anyhow::{bail, Result};
+use std::io::IsTerminal;
+use std::time::Duration;
+
+/// A shell on the guest's console, for as long as the user likes.
+static SHELL: Suite = Suite {
+    name: "shell",
+    about: "a shell",
+    userspace: Userspace::Small,
+    deadline: Duration::MAX,
+    may_skip: false,
+};
 
 /// Runs the command.
-pub fn run(_cx: &Context, _args: &cli::Boot) -> Result<()> {
-    bail!("`boot` is still to come");
+pub fn run(cx: &Context, args: &cli::Boot) -> Result<()> {
+    if args.shell && !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
+        bail!("--shell needs a terminal: without one, leave it out, or use `cargo xtask test`");
+    }
+    let kernel = build::kernel(cx, args.kernel.arch, args.kernel.core)?;
+    if args.shell {
+        println!("Booting Linux {}; leave at any time with Ctrl-a x", kernel.release);
+        return SHELL.attach(cx, &kernel);
+    }
+    let outcome = HELLO.run(cx, &kernel, View::Story)?;
+    println!("\n  up and down in {:.1} s; full log: {}", outcome.took.as_secs_f32(), outcome.log.display());
+    if outcome.report.failed() > 0 {
+        bail!("the kernel does not have the {} core", kernel.core);
+    }
+    Ok(())
 }

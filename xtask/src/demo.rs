@@ -1,11 +1,49 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo xtask demo`.
 
+use crate::build::{self, Kernel};
 use crate::cli;
 use crate::context::Context;
+use crate::suite::{Outcome, View, DEMO};
 use anyhow::{bail, Result};
+use console::style;
+use std::time::{Duration, Instant};
 
 /// Runs the command.
-pub fn run(_cx: &Context, _args: &cli::Demo) -> Result<()> {
-    bail!("`demo` is still to come");
+pub fn run(cx: &Context, args: &cli::Demo) -> Result<()> {
+    let start = Instant::now();
+    let kernel = build::kernel(cx, args.kernel.arch, args.kernel.core)?;
+    println!("Booting Linux {} with the {} core ...", kernel.release, kernel.core);
+    let outcome = DEMO.run(cx, &kernel, View::Story)?;
+    summary(&kernel, &outcome, start.elapsed());
+    let failed = outcome.report.failed();
+    if failed > 0 {
+        bail!(
+            "{failed} of the demo's steps did not hold; full log: {}\n\
+             next: look around in the guest with `cargo xtask boot --arch {} --core {} --shell`",
+            outcome.log.display(),
+            kernel.target.name,
+            kernel.core
+        );
+    }
+    Ok(())
+}
+
+fn summary(kernel: &Kernel, outcome: &Outcome, whole: Duration) {
+    let Outcome { report, took, log } = outcome;
+    let held = report.passed();
+    println!("\n{}", style("Summary").bold());
+    if report.failed() == 0 {
+        println!(
+            "  A function of a running Linux {} kernel was replaced and put back by the {} core.",
+            kernel.release, kernel.core
+        );
+    }
+    println!("  {held} of {} steps held", held + report.failed());
+    println!("  {:.1} s from power-on to power-off, {:.0} s in all", took.as_secs_f32(), whole.as_secs_f32());
+    println!("  the guest's full log: {}", log.display());
+    println!("Go on with");
+    println!("  cargo xtask boot --shell   a shell in such a guest");
+    println!("  cargo xtask test           the host's tests and the guest's");
+    println!("  edit core/src/, and run the demo again");
 }

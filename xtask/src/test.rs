@@ -1,11 +1,97 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask test`.
+//! `cargo xtask test`: every test, or those asked for, to the end even if some fail.
 
+mod host;
+
+use crate::build;
 use crate::cli;
 use crate::context::Context;
-use anyhow::{bail, Result};
+use crate::suite::{self, Suite, View};
+use crate::target::Target;
+use anyhow::Result;
+use console::style;
+use std::ops::AddAssign;
+
+/// How many tests ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Held.
+    pub passed: usize,
+    /// Did not.
+    pub failed: usize,
+    /// Could not run.
+    pub skipped: usize,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+impl Tally {
+    /// One test.
+    pub fn one(passed: bool) -> Self {
+        Self { passed: passed.into(), failed: (!passed).into(), skipped: 0 }
+    }
+}
 
 /// Runs the command.
-pub fn run(_cx: &Context, _args: &cli::Test) -> Result<()> {
-    bail!("`test` is still to come");
+pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
+    let targets = args.arch.targets();
+    let suites: Vec<&Suite> = match &args.guest {
+        Some(name) => vec![suite::find(name)?],
+        None if args.host => Vec::new(),
+        None => suite::TESTS.iter().collect(),
+    };
+    let mut total = Tally::default();
+    if args.guest.is_none() {
+        total += host::run(cx);
+    }
+    for target in targets {
+        total += guest(cx, target, args.core, &suites);
+    }
+    println!("\nfull logs: {}", cx.logs().display());
+    let Tally { passed, failed, skipped } = total;
+    let skips = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
+    println!("{passed} passed, {failed} failed{skips}");
+    if failed > 0 {
+        // Not an error to be explained: everything has been, and the counts are to be the last line.
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+/// The suites in guests of one architecture. A guest that fails counts as one failed test.
+fn guest(cx: &Context, target: &'static Target, core: build::Core, suites: &[&Suite]) -> Tally {
+    let mut total = Tally::default();
+    if suites.is_empty() {
+        return total;
+    }
+    let kernel = match build::kernel(cx, target, core) {
+        Ok(kernel) => kernel,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return Tally::one(false);
+        }
+    };
+    for suite in suites {
+        let title = format!("{} on {} with the {core} core: {}", suite.name, target.name, suite.about);
+        println!("\n{}", style(title).bold());
+        total += match suite.run(cx, &kernel, View::Results) {
+            Ok(outcome) => {
+                let (report, log) = (outcome.report, outcome.log.display());
+                println!("  {:.0} s; log: {log}", outcome.took.as_secs_f32());
+                let (passed, failed) = (report.passed(), report.failed());
+                Tally { passed, failed, skipped: report.skipped() }
+            }
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                Tally::one(false)
+            }
+        };
+    }
+    total
 }

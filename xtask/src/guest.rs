@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a guest is made of: an initramfs with a userspace, the scripts of `tests/guest/`, and modules
+//! built for exactly this kernel.
+
+mod archive;
+mod modules;
+mod userspace;
+
+use crate::build::Kernel;
+use crate::context::Context;
+use anyhow::Result;
+use archive::Archive;
+use std::path::PathBuf;
+
+pub use userspace::Userspace;
+
+/// Where the guest looks for its scripts, below the root.
+const SCRIPTS: &str = "guest";
+/// Where it looks for modules.
+const MODULES: &str = "modules";
+/// Where it looks for upstream's selftests.
+const SELFTESTS: &str = "selftests/livepatch";
+
+/// The initramfs for a kernel.
+pub fn initramfs(cx: &Context, kernel: &Kernel, userspace: Userspace) -> Result<PathBuf> {
+    let key = kernel.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let dir = cx.cache.join("guest").join(&key);
+    let _lock = cx.lock(&format!("guest-{key}"))?;
+    let base = userspace::base(cx, kernel.target, userspace)?;
+    let mut archive = Archive::on_top_of(&base, &dir.join(format!("{}.cpio", userspace.name())))?;
+    let scripts = cx.root.join("tests/guest");
+    archive.copy("init", &scripts.join("init"))?;
+    for script in modules::files(&scripts)? {
+        archive.copy(&format!("{SCRIPTS}/{}", modules::name(&script)), &script)?;
+    }
+    for module in modules::built(cx, kernel, &dir)? {
+        archive.copy(&format!("{MODULES}/{}", modules::name(&module)), &module)?;
+    }
+    if userspace == Userspace::Full {
+        archive.copy_tree(SELFTESTS, &modules::selftests(cx, kernel, &dir)?)?;
+    }
+    archive.finish()
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What is compiled for a guest: modules and programs, built against the kernel's object directory.
+//!
+//! Sources are copied next to where they are built, so neither the kernel tree nor the checkout gets
+//! object files; a copy is touched only when its source has changed, so `make` rebuilds only that.
+
+use crate::build::Kernel;
+use crate::context::Context;
+use crate::place;
+use crate::step;
+use anyhow::{bail, Context as _, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where the samples are, below the object directory.
+const SAMPLES: &str = "samples/livepatch";
+/// Where upstream's selftests are, below the source.
+const SELFTESTS: &str = "tools/testing/selftests/livepatch";
+
+/// Upstream's sample modules and our own test modules.
+pub fn built(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut modules = objects(&kernel.out.join(SAMPLES)).unwrap_or_default();
+    if modules.is_empty() {
+        bail!(
+            "{} has no sample modules: CONFIG_SAMPLE_LIVEPATCH=m and `make modules` make them",
+            kernel.out.join(SAMPLES).display()
+        );
+    }
+    let work = dir.join("modules");
+    mirror(&cx.root.join("tests/guest/modules"), &work)?;
+    make_modules(cx, kernel, &work, "Build the guest's test modules")?;
+    modules.extend(objects(&work)?);
+    Ok(modules)
+}
+
+/// Upstream's livepatch selftests, ready to run: the directory as it is in the tree, with its modules
+/// and its program built.
+pub fn selftests(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
+    let work = dir.join("selftests");
+    mirror(&kernel.src.join(SELFTESTS), &work)?;
+    make_modules(cx, kernel, &work.join("test_modules"), "Build upstream's test modules")?;
+    for source in files(&work)?.into_iter().filter(|path| path.extension() == Some("c".as_ref())) {
+        compile(cx, kernel, &source)?;
+    }
+    Ok(work)
+}
+
+fn make_modules(cx: &Context, kernel: &Kernel, work: &Path, title: &str) -> Result<()> {
+    let mut command = kernel.make(cx)?;
+    command.arg(format!("M={}", work.display())).arg("modules");
+    step::run(cx, title, command)
+}
+
+/// A program for the guest, static: it depends on nothing there.
+fn compile(cx: &Context, kernel: &Kernel, source: &Path) -> Result<()> {
+    let program = source.with_extension("");
+    if modified(&program) > modified(source) {
+        return Ok(());
+    }
+    let mut command = Command::new(format!("{}gcc", kernel.target.cross_compile()));
+    command.args(["-static", "-O2", "-o"]).arg(&program).arg(source);
+    step::run(cx, &format!("Compile {}", name(&program)), command)
+}
+
+fn modified(path: &Path) -> Option<std::time::SystemTime> {
+    path.metadata().and_then(|meta| meta.modified()).ok()
+}
+
+/// Copies a directory of sources, leaving alone what is the same, and what was built there.
+fn mirror(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
+        let entry = entry?;
+        let copy = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            mirror(&entry.path(), &copy)?;
+        } else if fs::read(entry.path())? != fs::read(&copy).unwrap_or_default() || !copy.exists() {
+            place::remove(&copy)?;
+            // Permissions come along: the scripts are run as they are.
+            fs::copy(entry.path(), &copy)
+                .with_context(|| format!("cannot write {}", copy.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// The files in a directory, sorted.
+pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let list = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
+    let paths = list.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths = paths.collect::<std::io::Result<Vec<_>>>()?;
+    paths.retain(|path| path.is_file());
+    paths.sort();
+    Ok(paths)
+}
+
+fn objects(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = files(dir)?;
+    paths.retain(|path| path.extension() == Some("ko".as_ref()));
+    Ok(paths)
+}
+
+/// The last part of a path.
+pub fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_touched_only_when_its_source_has_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::create_dir_all(from.join("sub")).unwrap();
+        fs::write(from.join("sub/a.c"), "one").unwrap();
+        mirror(&from, &to).unwrap();
+        fs::write(to.join("sub/a.o"), "built").unwrap();
+        let before = modified(&to.join("sub/a.c"));
+        mirror(&from, &to).unwrap();
+        assert_eq!(modified(&to.join("sub/a.c")), before);
+        fs::write(from.join("sub/a.c"), "two").unwrap();
+        mirror(&from, &to).unwrap();
+        assert_eq!(fs::read_to_string(to.join("sub/a.c")).unwrap(), "two");
+        assert!(to.join("sub/a.o").exists());
+    }
+}

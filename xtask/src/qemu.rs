@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Booting a kernel in qemu-system.
+//!
+//! A guest gets a deadline, and is gone when its [`Boot`] returns: it is killed on every way out, and
+//! the kernel kills it should xtask itself be killed.
+
+mod accel;
+mod console;
+
+use crate::context::Context;
+use crate::build::Kernel;
+use crate::step;
+use accel::Accel;
+use anyhow::{bail, Context as _, Result};
+use console::{Console, End};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Two CPUs: a transition is a matter of several CPUs, and one would hide what two show.
+const CPUS: usize = 2;
+
+/// The guest's memory, enough for the kernel and all of a userspace in an initramfs.
+const MEMORY: &str = "768M";
+
+/// A guest that prints nothing for this long hangs. Emulated on a busy host, the longest silence of a
+/// sound one is some 20 s.
+const SILENCE: Duration = Duration::from_secs(120);
+
+/// One boot of a kernel, to run one script in it.
+pub struct Boot<'a> {
+    /// The kernel.
+    pub kernel: &'a Kernel,
+    /// Its userspace.
+    pub initramfs: &'a Path,
+    /// The script to run, of those in `tests/guest/`.
+    pub script: &'a str,
+    /// How long it may take, from power-on to power-off.
+    pub deadline: Duration,
+}
+
+/// A boot whose script ran to its end.
+#[derive(Debug)]
+pub struct Finished {
+    /// The script's exit status.
+    pub status: i32,
+    /// From power-on to power-off.
+    pub took: Duration,
+    /// Everything the guest printed.
+    pub log: PathBuf,
+}
+
+impl Boot<'_> {
+    /// Boots, hands over each line the guest prints, and returns when it is gone.
+    pub fn run(&self, cx: &Context, on_line: &mut dyn FnMut(&str)) -> Result<Finished> {
+        let accel = accel::choose(cx, self)?;
+        let start = Instant::now();
+        let log = cx.logs().join(format!("{}.log", self.name().replace(' ', "-")));
+        let mut console = Console::open(self.command(accel), &log)?;
+        let end = console.follow(self.deadline, SILENCE, on_line)?;
+        drop(console);
+        match end {
+            End::Exit(status) => Ok(Finished { status, took: start.elapsed(), log }),
+            end => self.fail(accel, &end, &log),
+        }
+    }
+
+    /// Boots with the guest's console on ours, until the user leaves.
+    pub fn attach(&self, cx: &Context) -> Result<()> {
+        let accel = accel::choose(cx, self)?;
+        let mut command = self.machine(accel);
+        command.arg("-nographic");
+        let status = command.status().with_context(|| self.cannot_run())?;
+        if !status.success() {
+            bail!("{} ended with {status}", self.kernel.target.qemu);
+        }
+        Ok(())
+    }
+
+    /// The machine without a console.
+    fn machine(&self, accel: Accel) -> Command {
+        let target = self.kernel.target;
+        // setpriv: the guest is killed with us, whatever we die of.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--", target.qemu]);
+        command.args(["-accel", accel.name(), "-m", MEMORY, "-no-reboot"]);
+        // A socket each: firmware without ACPI tells the kernel about the first CPU of each socket only.
+        command.args(["-smp", &format!("{CPUS},sockets={CPUS}")]);
+        command.args(target.qemu_args);
+        command.arg("-kernel").arg(&self.kernel.image);
+        command.arg("-initrd").arg(self.initramfs);
+        command.args(["-append", &self.command_line()]);
+        command
+    }
+
+    /// The machine with its console on our pipe, and nothing else open.
+    fn command(&self, accel: Accel) -> Command {
+        let mut command = self.machine(accel);
+        command.args(["-display", "none", "-monitor", "none", "-serial", "stdio"]);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// An oops is a panic and a panic ends the guest: what is left of a kernel after one is no test.
+    /// The last words are for the guest's /init.
+    fn command_line(&self) -> String {
+        let Kernel { target, core, .. } = self.kernel;
+        format!(
+            "console={} panic=-1 oops=panic core={core} guest={}",
+            target.console, self.script
+        )
+    }
+
+    fn name(&self) -> String {
+        let Kernel { target, core, .. } = self.kernel;
+        format!("guest {} {} {core}", self.script, target.name)
+    }
+
+    fn cannot_run(&self) -> String {
+        format!("cannot run {}: see `cargo xtask doctor`", self.kernel.target.qemu)
+    }
+
+    fn fail(&self, accel: Accel, end: &End, log: &Path) -> Result<Finished> {
+        let (cause, next) = match end {
+            End::Panic(line) => (
+                format!("the kernel panicked: {line}"),
+                format!("look at the trace; boot it by hand with {}", self.by_hand()),
+            ),
+            End::Silent(time) => (
+                format!("the guest printed nothing for {} s, so it hangs", time.as_secs()),
+                format!("its last lines tell where; boot it by hand with {}", self.by_hand()),
+            ),
+            End::Late(time) => (
+                format!("the guest still ran at its deadline of {} s", time.as_secs()),
+                "if the host is slow or busy, try again alone on it; else its last lines tell where \
+                 it hangs"
+                    .to_owned(),
+            ),
+            End::Gone(status) if status.code() == Some(127) => {
+                bail!("{}: {} is not there: see `cargo xtask doctor`", self.name(), self.kernel.target.qemu)
+            }
+            End::Gone(status) => (
+                format!("{} ended early ({status})", self.kernel.target.qemu),
+                format!("accelerator in use: {}; {}=tcg forces emulation", accel.name(), accel::VARIABLE),
+            ),
+            End::Exit(status) => (format!("exit status {status}"), String::new()),
+        };
+        let tail = step::tail(log);
+        bail!("{}: {cause}\n{tail}full log: {}\nnext: {next}", self.name(), log.display())
+    }
+
+    fn by_hand(&self) -> String {
+        let Kernel { target, core, .. } = self.kernel;
+        format!("`cargo xtask boot --arch {} --core {core} --shell`", target.name)
+    }
+}

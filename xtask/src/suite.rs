@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Running one script in a guest and reading what it reports.
+
+use crate::build::Kernel;
+use crate::context::Context;
+use crate::guest::{self, Userspace};
+use crate::ktap::{Case, Event, Reader, Report, Verdict};
+use crate::provision;
+use crate::qemu::{Boot, Finished};
+use anyhow::{bail, Result};
+use console::style;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A script of `tests/guest/`, and what it takes to run it.
+#[derive(Debug)]
+pub struct Suite {
+    /// The script's name.
+    pub name: &'static str,
+    /// What it does, in a few words.
+    pub about: &'static str,
+    /// The userspace it needs.
+    pub userspace: Userspace,
+    /// How long it may take, with room for a busy host that emulates.
+    pub deadline: Duration,
+    /// Whether a skipped test is fine. A suite that every core runs in full has no excuse to skip.
+    pub may_skip: bool,
+}
+
+/// The story that `demo` tells.
+pub static DEMO: Suite = Suite {
+    name: "demo",
+    about: "one live patch, start to finish",
+    userspace: Userspace::Small,
+    deadline: Duration::from_secs(5 * 60),
+    may_skip: false,
+};
+
+/// Says which core is inside.
+pub static HELLO: Suite = Suite {
+    name: "hello",
+    about: "which core is inside",
+    userspace: Userspace::Small,
+    deadline: Duration::from_secs(3 * 60),
+    may_skip: false,
+};
+
+/// The suites that `test` runs, in order.
+pub static TESTS: &[Suite] = &[
+    Suite {
+        name: "smoke",
+        about: "the demo's steps, and what the core must refuse",
+        userspace: Userspace::Small,
+        deadline: Duration::from_secs(8 * 60),
+        may_skip: true,
+    },
+    Suite {
+        name: "kselftest",
+        about: "upstream's livepatch selftests, unmodified",
+        userspace: Userspace::Full,
+        deadline: Duration::from_secs(30 * 60),
+        may_skip: false,
+    },
+];
+
+/// The test suite of that name.
+pub fn find(name: &str) -> Result<&'static Suite> {
+    match TESTS.iter().find(|suite| suite.name == name) {
+        Some(suite) => Ok(suite),
+        None => {
+            let known = TESTS.iter().map(|suite| format!("{} ({})", suite.name, suite.about));
+            bail!("no guest suite is called `{name}`: known are {}", known.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+/// How much of a suite is shown while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// All of it, to be read.
+    Story,
+    /// Results only, and what explains those that failed.
+    Results,
+}
+
+/// What a suite came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its results.
+    pub report: Report,
+    /// From power-on to power-off.
+    pub took: Duration,
+    /// Everything the guest printed.
+    pub log: PathBuf,
+}
+
+impl Suite {
+    /// Boots the kernel, runs the script and shows its results as they come.
+    ///
+    /// Fails if the guest does; tests that fail are in the outcome.
+    pub fn run(&self, cx: &Context, kernel: &Kernel, view: View) -> Result<Outcome> {
+        provision::ensure(cx, &provision::for_guest(kernel.target))?;
+        let initramfs = guest::initramfs(cx, kernel, self.userspace)?;
+        let mut reader = Reader::default();
+        let mut screen = Screen { view, pending: Vec::new() };
+        let Finished { status, took, log } = self
+            .boot(kernel, &initramfs)
+            .run(cx, &mut |line| screen.show(reader.line(line)))?;
+        let mut report = reader.finish(true);
+        if status != 0 && report.failed() == 0 {
+            report.problems.push(format!("the script reports no failure, but its exit status is {status}"));
+        }
+        if !self.may_skip {
+            refuse_skips(&mut report);
+        }
+        for problem in &report.problems {
+            println!("  {} {problem}", style("✗").red());
+        }
+        Ok(Outcome { report, took, log })
+    }
+
+    /// Boots the kernel with its console on ours.
+    pub fn attach(&self, cx: &Context, kernel: &Kernel) -> Result<()> {
+        provision::ensure(cx, &provision::for_guest(kernel.target))?;
+        let initramfs = guest::initramfs(cx, kernel, self.userspace)?;
+        self.boot(kernel, &initramfs).attach(cx)
+    }
+
+    fn boot<'a>(&self, kernel: &'a Kernel, initramfs: &'a std::path::Path) -> Boot<'a> {
+        Boot { kernel, initramfs, script: self.name, deadline: self.deadline }
+    }
+}
+
+/// A skipped test tested nothing.
+fn refuse_skips(report: &mut Report) {
+    for case in &mut report.cases {
+        if let Verdict::Skip(why) = &case.verdict {
+            report.problems.push(format!("`{}` was skipped: {why}", case.name));
+        }
+    }
+    report.cases.retain(|case| !matches!(case.verdict, Verdict::Skip(_)));
+}
+
+/// What is shown of a suite as it runs.
+struct Screen {
+    view: View,
+    /// Text since the last result, kept until it is known whether that one failed.
+    pending: Vec<String>,
+}
+
+impl Screen {
+    fn show(&mut self, event: Event<'_>) {
+        match (event, self.view) {
+            (Event::Heading(text), View::Story) => println!("\n{}", style(text).bold()),
+            (Event::Text(text), View::Story) => println!("  {text}"),
+            (Event::Text(text), View::Results) => self.pending.push(text.to_owned()),
+            (Event::Subtest(case), View::Results) => {
+                self.explain(&case, "    ");
+                println!("    {} {}", mark(&case), style(&case.name).dim());
+            }
+            (Event::Subtest(case), View::Story) => println!("    {} {}", mark(&case), case.name),
+            (Event::Case(case), view) => {
+                if view == View::Results {
+                    self.explain(&case, "  ");
+                }
+                println!("  {} {}{}", mark(&case), case.name, remark(&case));
+            }
+            (Event::Heading(_) | Event::Other, _) => {}
+        }
+    }
+
+    fn explain(&mut self, case: &Case, indent: &str) {
+        let lines = std::mem::take(&mut self.pending);
+        if case.verdict == Verdict::Fail {
+            for line in lines {
+                println!("{indent}  {line}");
+            }
+        }
+    }
+}
+
+fn mark(case: &Case) -> console::StyledObject<&'static str> {
+    match case.verdict {
+        Verdict::Pass => style("✓").green(),
+        Verdict::Fail => style("✗").red(),
+        Verdict::Skip(_) => style("-").yellow(),
+    }
+}
+
+fn remark(case: &Case) -> String {
+    match (&case.verdict, case.subtests) {
+        (Verdict::Skip(why), _) => format!(" (skipped: {why})"),
+        (_, (0, _)) => String::new(),
+        (_, (all, 0)) => format!(" ({all} subtests)"),
+        (_, (all, failed)) => format!(" ({failed} of {all} subtests failed)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_suite_lists_the_known_ones() {
+        let error = find("none").unwrap_err().to_string();
+        for suite in TESTS {
+            assert!(error.contains(suite.name), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_suite_has_its_script() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = Context::for_test(dir.path());
+        for suite in TESTS.iter().chain([&DEMO, &HELLO]) {
+            let script = cx.root.join("tests/guest").join(suite.name);
+            assert!(script.exists(), "{}", script.display());
+        }
+    }
+
+    #[test]
+    fn a_skip_is_a_failure_where_it_has_no_excuse() {
+        let mut reader = Reader::default();
+        for line in ["1..2", "ok 1 - a", "ok 2 - b # SKIP no c"] {
+            reader.line(line);
+        }
+        let mut report = reader.finish(true);
+        refuse_skips(&mut report);
+        assert_eq!((report.passed(), report.failed(), report.skipped()), (1, 1, 0));
+    }
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The host's part: formatting, lints, and every crate's own tests.
+
+use super::Tally;
+use crate::context::Context;
+use crate::step::Step;
+use console::style;
+use std::process::Command;
+
+/// Runs them all.
+pub fn run(cx: &Context) -> Tally {
+    println!("{}", style("The host's tests").bold());
+    let mut total = lint(cx, "Check the formatting", &["fmt", "--all", "--check"], "cargo fmt --all");
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    total += lint(cx, "Check with clippy", &clippy, "mend what it points to");
+    total += tests(cx);
+    total
+}
+
+fn lint(cx: &Context, title: &str, arguments: &[&str], hint: &str) -> Tally {
+    let result = Step::new(cx, title, cargo(cx, arguments)).hint(hint).run();
+    if let Err(error) = &result {
+        eprintln!("error: {error:#}");
+    }
+    Tally::one(result.is_ok())
+}
+
+/// The crates' tests, each counted.
+fn tests(cx: &Context) -> Tally {
+    let title = "Run the crates' tests";
+    let arguments = ["test", "--workspace", "--no-fail-fast"];
+    let result = Step::new(cx, title, cargo(cx, &arguments)).counting(is_result).run();
+    let log = cx.logs().join("run-the-crates-tests.log");
+    let mut tally = count(&std::fs::read_to_string(&log).unwrap_or_default());
+    match result {
+        Ok(_) => {}
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            // A crate that does not compile has no results.
+            tally.failed = tally.failed.max(1);
+        }
+    }
+    println!("  {} tests passed, {} failed; log: {}", tally.passed, tally.failed, log.display());
+    tally
+}
+
+fn is_result(line: &str) -> bool {
+    line.starts_with("test ") && line.contains(" ... ")
+}
+
+/// Adds up the lines that close each test program.
+fn count(log: &str) -> Tally {
+    let mut total = Tally::default();
+    for line in log.lines().filter(|line| line.starts_with("test result: ")) {
+        let number = |what: &str| -> usize {
+            let end = line.find(what).unwrap_or(0);
+            line[..end].split_whitespace().next_back().and_then(|n| n.parse().ok()).unwrap_or(0)
+        };
+        let (passed, failed) = (number(" passed;"), number(" failed;"));
+        total += Tally { passed, failed, skipped: number(" ignored;") };
+    }
+    total
+}
+
+fn cargo(cx: &Context, arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(&cx.root);
+    // `cargo xtask` tells us about its own package, which is no business of these.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CARGO_PKG_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_of_all_programs_are_added_up() {
+        let log = "running 2 tests\n\
+                   test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n\
+                   test result: FAILED. 3 passed; 4 failed; 0 ignored; 0 measured; 5 filtered out\n";
+        assert_eq!(count(log), Tally { passed: 5, failed: 4, skipped: 1 });
+    }
+}
