@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Configuring and building the kernel.
+//! Building the kernel: from nothing, or only what has changed.
 
 use crate::cli;
+use crate::config::Configuration;
 use crate::context::Context;
+use crate::source::Source;
+use crate::step::Step;
 use crate::target::Target;
-use anyhow::{bail, Result};
+use crate::toolchain::Toolchain;
+use crate::{graft, place, provision};
+use anyhow::{bail, Context as _, Result};
 use std::fmt;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Which livepatch core is in a kernel.
@@ -49,24 +55,115 @@ pub struct Kernel {
     pub target: &'static Target,
     /// The livepatch core in it.
     pub core: Core,
+    /// What it is built with.
+    pub tools: Toolchain,
 }
 
 impl Kernel {
     /// A `make` for this kernel, with everything set but what to make: for modules outside the tree and
     /// the like.
-    pub fn make(&self, _cx: &Context) -> Result<Command> {
-        bail!("still to come")
+    pub fn make(&self, cx: &Context) -> Result<Command> {
+        make(cx, &self.tools, self.target, &self.src, &self.out)
     }
 }
 
-/// A kernel for that target, with that core in it: made ready from nothing, or only what has changed.
-pub fn kernel(_cx: &Context, _target: &'static Target, _core: Core) -> Result<Kernel> {
-    bail!("still to come")
+/// A kernel for that target, with that core in it.
+///
+/// Gets all that it takes, grafts, configures and builds; what is there and up to date is not done again.
+pub fn kernel(cx: &Context, target: &'static Target, core: Core) -> Result<Kernel> {
+    kernel_of(cx, target, core, Flavour::Plain)
+}
+
+/// As [`kernel`], of any flavour.
+pub fn kernel_of(
+    cx: &Context,
+    target: &'static Target,
+    core: Core,
+    flavour: Flavour,
+) -> Result<Kernel> {
+    provision::ensure(cx, &provision::for_build(target))?;
+    let tools = Toolchain::ready(cx)?;
+    let source = Source::choose(cx)?;
+    let _lock = cx.lock(&graft::lock_name(&source))?;
+    graft::graft(cx, &source)?;
+    let src = source.linux();
+    let out = cx.cache.join("build").join(match flavour {
+        Flavour::Plain => format!("{}-{}-{core}", source.key, target.name),
+    });
+    if !out.exists() {
+        place::room(&out, 2 * place::GIB, "a kernel build")?;
+    }
+    Configuration {
+        src: &src,
+        out: &out,
+        target,
+        core,
+        flavour,
+    }
+    .apply(cx, &tools, || make(cx, &tools, target, &src, &out))?;
+    let mut command = make(cx, &tools, target, &src, &out)?;
+    command.args([target.image_target, "modules"]);
+    Step::new(
+        cx,
+        &format!("Build {} kernel with the {core} core", target.name),
+        command,
+    )
+    .counting(is_compilation)
+    .run()?;
+    let release = fs::read_to_string(out.join("include/config/kernel.release"))
+        .context("the build says no release")?
+        .trim()
+        .to_owned();
+    let image = out.join(target.image);
+    if !image.exists() {
+        bail!("the build went well, but there is no {}", image.display());
+    }
+    Ok(Kernel {
+        src,
+        out,
+        image,
+        release,
+        target,
+        core,
+        tools,
+    })
+}
+
+fn make(
+    cx: &Context,
+    tools: &Toolchain,
+    target: &Target,
+    src: &Path,
+    out: &Path,
+) -> Result<Command> {
+    let mut command = Command::new("make");
+    tools.equip(&mut command)?;
+    command
+        .arg(format!("-j{}", cx.jobs))
+        .arg("-C")
+        .arg(src)
+        .arg(format!("O={}", out.display()))
+        .arg(format!("ARCH={}", target.kernel_arch))
+        .arg(format!("CROSS_COMPILE={}", target.cross_compile()))
+        // The same source makes the same kernel, whoever builds it and when.
+        .env("KBUILD_BUILD_TIMESTAMP", "1970-01-01")
+        .env("KBUILD_BUILD_USER", "livepatch")
+        .env("KBUILD_BUILD_HOST", "xtask");
+    Ok(command)
+}
+
+/// Whether a line of a kernel build's output is about something that was made.
+fn is_compilation(line: &str) -> bool {
+    line.starts_with("  ") && !line.starts_with("   ")
 }
 
 /// `cargo xtask build`.
 pub fn run(cx: &Context, args: &cli::Build) -> Result<()> {
     let kernel = kernel(cx, args.arch, args.core)?;
+    eprintln!(
+        "Linux {} with the {} livepatch core",
+        kernel.release, kernel.core
+    );
     println!("{}", kernel.image.display());
     Ok(())
 }

@@ -51,7 +51,7 @@ pub enum Command {
     /// Put the crates and patches onto the kernel source, and say where that is
     Graft(Graft),
     /// List what is installed, what is missing and how to get it
-    Doctor,
+    Doctor(Doctor),
     /// Remove built kernels, or everything that was cached
     Clean(Clean),
 }
@@ -92,12 +92,15 @@ pub struct Test {
     /// Only the host's tests
     #[arg(long, conflicts_with = "guest")]
     pub host: bool,
-    /// Only this suite of the guest's
+    /// Only this suite of the guest's: `smoke` or `kselftest`
     #[arg(long, value_name = "SUITE")]
     pub guest: Option<String>,
     /// Architectures to test: a name, or `all`
     #[arg(long, default_value = target::DEFAULT, value_name = "ARCH")]
     pub arch: target::Selection,
+    /// Livepatch core in the guest
+    #[arg(long, value_enum, default_value_t = Core::Rust)]
+    pub core: Core,
 }
 
 /// Flags of `graft`.
@@ -106,6 +109,17 @@ pub struct Graft {
     /// Leave a whole tree with the series applied in this new directory, instead of the cache
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// Flags of `doctor`.
+#[derive(Args)]
+pub struct Doctor {
+    /// Architecture to look after
+    #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
+    pub arch: &'static Target,
+    /// Get what is missing
+    #[arg(long)]
+    pub fix: bool,
 }
 
 /// Flags of `clean`.

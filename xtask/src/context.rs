@@ -64,6 +64,13 @@ impl Context {
     }
 
     fn at(root: PathBuf, cache: PathBuf, jobs: usize, tree: Option<PathBuf>) -> Result<Self> {
+        if cache.to_string_lossy().contains([' ', ':']) {
+            bail!(
+                "kernels cannot be built below {}, which has a space or a colon in it: choose \
+                 another place with --cache-dir",
+                cache.display()
+            );
+        }
         let cx = Self {
             root,
             cache,

@@ -1,10 +1,111 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask doctor`.
+//! `cargo xtask doctor`: what is installed, what is missing, how to get it.
 
+use crate::cli;
 use crate::context::Context;
+use crate::source::{self, Source};
+use crate::toolchain::{self, Toolchain};
+use crate::{apt, provision};
 use anyhow::{bail, Result};
 
+/// One line of the report.
+struct Line {
+    name: String,
+    state: State,
+}
+
+/// How it is with one thing.
+enum State {
+    /// It is there.
+    There(String),
+    /// It is fetched into the cache where it is first needed; nothing to do.
+    Later(&'static str),
+    /// It is not there, and this package has it.
+    Missing(&'static str),
+}
+
 /// Runs the command.
-pub fn run(_cx: &Context) -> Result<()> {
-    bail!("still to come")
+pub fn run(cx: &Context, args: &cli::Doctor) -> Result<()> {
+    let mut needs = provision::for_build(args.arch);
+    needs.extend(provision::for_guest(args.arch));
+    if args.fix {
+        provision::ensure(cx, &needs)?;
+        Toolchain::ready(cx)?;
+        Source::choose(cx)?;
+    }
+    let mut lines: Vec<Line> = needs
+        .iter()
+        .map(|need| Line {
+            name: need.name.to_owned(),
+            state: match need.find() {
+                Some(found) => State::There(found),
+                None => State::Missing(need.packages.first().copied().unwrap_or_default()),
+            },
+        })
+        .collect();
+    lines.extend(fetched(cx)?);
+    let width = lines
+        .iter()
+        .map(|line| line.name.len())
+        .max()
+        .unwrap_or_default();
+    for line in &lines {
+        let (mark, note) = match &line.state {
+            State::There(found) => ("ok", found.clone()),
+            State::Later(how) => ("later", (*how).to_owned()),
+            State::Missing(package) => ("MISSING", format!("package {package}")),
+        };
+        println!("{mark:8} {:width$}  {note}", line.name);
+    }
+    let missing: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| match line.state {
+            State::Missing(package) => Some(package),
+            _ => None,
+        })
+        .collect();
+    if missing.is_empty() {
+        println!(
+            "\nall there for {}; the cache is {}",
+            args.arch.name,
+            cx.cache.display()
+        );
+        return Ok(());
+    }
+    bail!(
+        "{} missing: `cargo xtask doctor --fix` installs what is, or run\n  {}",
+        missing.len(),
+        apt::install_command(&missing)
+    )
+}
+
+/// What xtask itself gets and keeps in the cache.
+fn fetched(cx: &Context) -> Result<Vec<Line>> {
+    let rustc = toolchain::rustc(cx)?;
+    let later = |found: Option<String>, how| found.map_or(State::Later(how), State::There);
+    let library = toolchain::find_library(cx, &rustc).map(|path| path.display().to_string());
+    let bindgen = toolchain::find_bindgen(cx).map(|path| path.display().to_string());
+    let source = match &cx.tree {
+        Some(tree) => Some(tree.display().to_string()),
+        None => source::cached_package(cx),
+    };
+    let line = |name: String, state| Line { name, state };
+    Ok(vec![
+        line(
+            format!("rustc {}", rustc.release),
+            State::There(rustc.sysroot.display().to_string()),
+        ),
+        line(
+            "rust-src".into(),
+            later(library, "taken from Debian or rustup when needed"),
+        ),
+        line(
+            format!("bindgen {}", toolchain::BINDGEN),
+            later(bindgen, "built with `cargo install` when needed, 2 minutes"),
+        ),
+        line(
+            "kernel source".into(),
+            later(source, "Debian's package is fetched when needed"),
+        ),
+    ])
 }

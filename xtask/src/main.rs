@@ -7,27 +7,32 @@
 //! | [`context`] | where things are: checkout, cache, logs, locks |
 //! | [`step`] | running one external program: progress, log, deadline |
 //! | [`target`] | the table of architectures |
-//! | [`provision`], [`doctor`] | what the machine needs, and getting it |
+//! | [`provision`], [`apt`], [`toolchain`], [`doctor`] | what the machine needs, and getting it |
+//! | [`place`] | filling the cache, whole entries only |
 //! | [`source`] | the kernel source |
-//! | [`graft`] | our crates and patches in a scratch copy of it |
-//! | [`build`] | configuring and building it |
+//! | [`graft`], [`series`] | our crates and patches in a scratch copy of it |
+//! | [`config`], [`build`] | configuring and building it |
 //! | [`clean`] | giving disk space back |
 //! | [`demo`], [`boot`], [`test`] | the guest |
 
+mod apt;
 mod boot;
 mod build;
 mod clean;
 mod cli;
+mod config;
 mod context;
 mod demo;
 mod doctor;
 mod graft;
-
+mod place;
 mod provision;
+mod series;
 mod source;
 mod step;
 mod target;
 mod test;
+mod toolchain;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -46,7 +51,7 @@ fn main() -> ExitCode {
 fn run(cli: &cli::Cli) -> anyhow::Result<()> {
     let cx = context::Context::new(cli)?;
     match &cli.command {
-        cli::Command::Doctor => doctor::run(&cx),
+        cli::Command::Doctor(args) => doctor::run(&cx, args),
         cli::Command::Build(args) => build::run(&cx, args),
         cli::Command::Graft(args) => graft::run(&cx, args),
         cli::Command::Demo(args) => demo::run(&cx, args),

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the machine needs, and getting it.
 
+use crate::apt;
 use crate::context::Context;
 use crate::target::Target;
-use anyhow::Result;
+use crate::toolchain;
+use anyhow::{bail, Context as _, Result};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// Something that must be on the machine.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +16,7 @@ pub struct Need {
     pub name: &'static str,
     /// How to tell that it is there.
     pub probe: Probe,
-    /// Debian packages that have it, in order of preference; the first that can be installed is taken.
+    /// Debian packages that have it, best first; the first that can be installed is taken.
     pub packages: &'static [&'static str],
 }
 
@@ -23,24 +27,194 @@ pub enum Probe {
     Program(&'static str),
     /// A header that the host's compiler finds.
     Header(&'static str),
-    /// A file.
-    File(&'static str),
+    /// A C compiler for the target.
+    Compiler(&'static Target),
     /// A libclang that bindgen can use.
     Libclang,
 }
 
+const fn program(name: &'static str, packages: &'static [&'static str]) -> Need {
+    Need {
+        name,
+        probe: Probe::Program(name),
+        packages,
+    }
+}
+
+const fn header(name: &'static str, packages: &'static [&'static str]) -> Need {
+    Need {
+        name,
+        probe: Probe::Header(name),
+        packages,
+    }
+}
+
+/// What every kernel build runs or includes on the host.
+const BUILD: &[Need] = &[
+    program("make", &["make"]),
+    program("gcc", &["gcc"]),
+    program("ld", &["binutils"]),
+    program("flex", &["flex"]),
+    program("bison", &["bison"]),
+    program("bc", &["bc"]),
+    program("perl", &["perl"]),
+    program("python3", &["python3"]),
+    program("git", &["git"]),
+    program("tar", &["tar"]),
+    program("xz", &["xz-utils"]),
+    program("cmp", &["diffutils"]),
+    program("find", &["findutils"]),
+    header("stdio.h", &["libc6-dev"]),
+    header("libelf.h", &["libelf-dev"]),
+    header("openssl/opensslv.h", &["libssl-dev"]),
+    Need {
+        name: "libclang 17 or later",
+        probe: Probe::Libclang,
+        packages: &[
+            "libclang-19-dev",
+            "libclang-22-dev",
+            "libclang-21-dev",
+            "libclang-20-dev",
+            "libclang-18-dev",
+            "libclang-17-dev",
+        ],
+    },
+];
+
+/// What every guest is made with on the host.
+const GUEST: &[Need] = &[
+    program("mmdebstrap", &["mmdebstrap"]),
+    program("busybox", &["busybox-static"]),
+    program("cpio", &["cpio"]),
+    program("modinfo", &["kmod"]),
+];
+
 /// What building a kernel for that target needs.
-pub fn for_build(_target: &'static Target) -> Vec<Need> {
-    Vec::new()
+pub fn for_build(target: &'static Target) -> Vec<Need> {
+    let mut needs = BUILD.to_vec();
+    if !target.is_host() {
+        let probe = Probe::Compiler(target);
+        needs.push(Need {
+            name: "cross compiler",
+            probe,
+            packages: target.cross_packages,
+        });
+    }
+    needs
 }
 
 /// What booting a kernel for that target, with a guest made of Debian packages, needs.
-pub fn for_guest(_target: &'static Target) -> Vec<Need> {
-    Vec::new()
+pub fn for_guest(target: &'static Target) -> Vec<Need> {
+    let mut needs = GUEST.to_vec();
+    needs.push(program(target.qemu, target.qemu_packages));
+    needs
+}
+
+impl Need {
+    /// Where it is, or what it is; `None` if it is missing.
+    pub fn find(&self) -> Option<String> {
+        match self.probe {
+            Probe::Program(name) => on_path(name).map(|path| path.display().to_string()),
+            Probe::Header(name) => finds_header(name).then(|| "found by the compiler".into()),
+            Probe::Compiler(target) => {
+                let name = format!("{}gcc", target.cross_compile());
+                on_path(&name).map(|path| path.display().to_string())
+            }
+            Probe::Libclang => toolchain::libclang().map(|found| found.to_string()),
+        }
+    }
 }
 
 /// Sees that all of it is there: installs what is missing where that is allowed, and otherwise fails with
 /// the one command that does.
-pub fn ensure(_cx: &Context, _needs: &[Need]) -> Result<()> {
+pub fn ensure(cx: &Context, needs: &[Need]) -> Result<()> {
+    let missing = missing(needs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<_> = missing.iter().map(|need| need.packages).collect();
+    apt::install(cx, &packages).with_context(|| format!("missing here: {}", names(&missing)))?;
+    let still = self::missing(&missing);
+    if !still.is_empty() {
+        bail!(
+            "still not found after installing: {}: see `cargo xtask doctor`",
+            names(&still)
+        );
+    }
     Ok(())
+}
+
+/// Those that are not there.
+pub fn missing(needs: &[Need]) -> Vec<Need> {
+    needs
+        .iter()
+        .filter(|need| need.find().is_none())
+        .copied()
+        .collect()
+}
+
+fn names(needs: &[Need]) -> String {
+    needs
+        .iter()
+        .map(|need| need.name)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Where a program is. Users' paths may lack the directories that administrators' programs are in.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|dir| dir.join(name))
+        .find(|file| is_executable(file))
+}
+
+fn is_executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+fn finds_header(name: &str) -> bool {
+    let mut command = Command::new("gcc");
+    command.args([
+        "-E",
+        "-x",
+        "c",
+        "-include",
+        name,
+        "/dev/null",
+        "-o",
+        "/dev/null",
+    ]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::TARGETS;
+
+    #[test]
+    fn a_missing_program_is_found_missing() {
+        let there = program("sh", &[]);
+        let gone = program("no-such-program", &["no-such-package"]);
+        let missing = missing(&[there, gone]);
+        assert_eq!(missing.len(), 1);
+        assert_eq!(missing[0].name, gone.name);
+    }
+
+    #[test]
+    fn every_need_says_how_to_get_it() {
+        for target in TARGETS {
+            for need in for_build(target).iter().chain(&for_guest(target)) {
+                assert!(!need.packages.is_empty(), "{}", need.name);
+            }
+        }
+    }
 }

@@ -1,2 +1,418 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The kernel source.
+//! The kernel source: Debian's package of it, or a checkout.
+//!
+//! Each has an entry in the cache, `tree/<key>/`, with
+//!
+//! | in it | is |
+//! |---|---|
+//! | `linux/` | the scratch tree that is grafted onto and built |
+//! | `originals/` | for the package: the files that the graft has changed, as they were |
+//! | `placed` | the names of the files that the graft has put there or changed |
+
+use crate::context::Context;
+use crate::step::{self, Step};
+use crate::{apt, place};
+use anyhow::{bail, Context as _, Result};
+use ignore::WalkBuilder;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs::{self, Metadata};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The kernel series that the packaged source is of.
+const SERIES: &str = "7.3";
+
+/// The kernel series that the Rust core is kept working on.
+const SUPPORTED: &[&str] = &["7.3", "7.2"];
+
+/// A kernel version, as its Makefile has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    series: String,
+    rest: String,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.series, self.rest)
+    }
+}
+
+/// Where a scratch tree comes from.
+#[derive(Clone, Debug)]
+enum Origin {
+    /// It was unpacked, and what the graft changes is kept aside.
+    Package,
+    /// It follows a checkout.
+    Checkout(PathBuf),
+}
+
+/// A source of kernels, with its scratch tree.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Names it, and everything that is made from it, in the cache.
+    pub key: String,
+    /// Its version.
+    pub version: Version,
+    entry: PathBuf,
+    origin: Origin,
+}
+
+impl Source {
+    /// The source that the user chose. The packaged one is downloaded if the cache has none.
+    pub fn choose(cx: &Context) -> Result<Self> {
+        match &cx.tree {
+            Some(dir) => Self::checkout(cx, dir),
+            None => Self::package(cx),
+        }
+    }
+
+    fn package(cx: &Context) -> Result<Self> {
+        let _lock = cx.lock("source")?;
+        let key = match cached_package(cx) {
+            Some(key) => key,
+            None => unpack_package(cx)?,
+        };
+        let entry = trees(cx).join(&key);
+        let version = supported(&entry.join("linux"))?;
+        Ok(Self {
+            key,
+            version,
+            entry,
+            origin: Origin::Package,
+        })
+    }
+
+    fn checkout(cx: &Context, dir: &Path) -> Result<Self> {
+        let version = supported(dir)?;
+        let mut hasher = DefaultHasher::new();
+        dir.hash(&mut hasher);
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+        let key = format!("checkout-{name}-{:08x}", hasher.finish() as u32);
+        let entry = trees(cx).join(&key);
+        Ok(Self {
+            key,
+            version,
+            entry,
+            origin: Origin::Checkout(dir.to_path_buf()),
+        })
+    }
+
+    /// The scratch tree.
+    pub fn linux(&self) -> PathBuf {
+        self.entry.join("linux")
+    }
+
+    /// Where the graft notes what it has placed.
+    pub fn placed(&self) -> PathBuf {
+        self.entry.join("placed")
+    }
+
+    /// Brings the scratch tree up to date with what it comes from, but for the files in `placed`.
+    pub fn refresh(&self, placed: &BTreeSet<PathBuf>) -> Result<()> {
+        let Origin::Checkout(dir) = &self.origin else {
+            return Ok(());
+        };
+        let linux = self.linux();
+        if linux.exists() {
+            return follow(dir, &linux, placed);
+        }
+        place::room(
+            &linux,
+            2 * place::GIB,
+            "a scratch copy of the kernel checkout",
+        )?;
+        fs::create_dir_all(&linux)?;
+        let title = format!("Copy {}", dir.display());
+        step::work(&title, || follow(dir, &linux, placed))
+    }
+
+    /// A file as it is without the graft, which has placed it or not; `None` if there is none.
+    pub fn original(&self, file: &Path, placed: &BTreeSet<PathBuf>) -> Result<Option<Vec<u8>>> {
+        let path = match &self.origin {
+            Origin::Checkout(dir) => dir.join(file),
+            Origin::Package if placed.contains(file) => self.kept(file),
+            Origin::Package => self.linux().join(file),
+        };
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Sees that the original of a file that the graft is about to place for the first time stays.
+    pub fn keep(&self, file: &Path) -> Result<()> {
+        let from = self.linux().join(file);
+        if matches!(self.origin, Origin::Checkout(_)) || !from.exists() {
+            return Ok(());
+        }
+        let kept = self.kept(file);
+        let dir = kept.parent().context("a file is in a directory")?;
+        fs::create_dir_all(dir)?;
+        let partial = dir.join(".partial");
+        fs::copy(&from, &partial)?;
+        fs::rename(&partial, &kept).with_context(|| format!("cannot keep {}", kept.display()))
+    }
+
+    fn kept(&self, file: &Path) -> PathBuf {
+        self.entry.join("originals").join(file)
+    }
+
+    /// A source with its scratch tree in `entry`, for tests.
+    #[cfg(test)]
+    pub fn for_test(entry: &Path, checkout: Option<&Path>) -> Self {
+        let version = Version {
+            series: SERIES.into(),
+            rest: ".0".into(),
+        };
+        let origin = match checkout {
+            Some(dir) => Origin::Checkout(dir.to_path_buf()),
+            None => Origin::Package,
+        };
+        Self {
+            key: "test".into(),
+            version,
+            entry: entry.to_path_buf(),
+            origin,
+        }
+    }
+}
+
+/// Where the scratch trees are.
+fn trees(cx: &Context) -> PathBuf {
+    cx.cache.join("tree")
+}
+
+fn package_name() -> String {
+    format!("linux-source-{SERIES}")
+}
+
+/// The packaged source in the cache, if there is one.
+pub fn cached_package(cx: &Context) -> Option<String> {
+    let prefix = format!("{}_", package_name());
+    let names = fs::read_dir(trees(cx)).ok()?.flatten();
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with(&prefix)).max()
+}
+
+/// Downloads and unpacks the packaged source; gives its key.
+fn unpack_package(cx: &Context) -> Result<String> {
+    place::room(&trees(cx), 3 * place::GIB, "the kernel source")?;
+    let name = package_name();
+    let package = apt::download(cx, &name, |_| true, &cx.cache.join("incoming"))
+        .context("cannot get the kernel source; `--tree DIR` takes a checkout instead")?;
+    // Kernels are built there, and `make` takes a colon for its own.
+    let key = format!("{name}_{}", package.version.replace(':', "-"));
+    place::whole(&trees(cx).join(&key), |partial| {
+        let mut unpack = Command::new("dpkg-deb");
+        unpack
+            .arg("-x")
+            .arg(&package.deb)
+            .arg(partial.join("package"));
+        Step::new(cx, &format!("Unpack {name}"), unpack).run()?;
+        let archive = partial
+            .join("package/usr/src")
+            .join(format!("{name}.tar.xz"));
+        fs::create_dir(partial.join("linux"))?;
+        let mut untar = Command::new("tar");
+        untar
+            .arg("--extract")
+            .arg("--file")
+            .arg(&archive)
+            .arg("--strip-components=1");
+        untar.arg("--directory").arg(partial.join("linux"));
+        Step::new(cx, "Unpack the kernel source", untar).run()?;
+        place::remove(&partial.join("package"))
+    })?;
+    place::remove(&package.deb)?;
+    Ok(key)
+}
+
+/// The version of a kernel tree, if it is one that is supported.
+fn supported(dir: &Path) -> Result<Version> {
+    let version = version(dir)?;
+    if !SUPPORTED.contains(&version.series.as_str()) {
+        bail!(
+            "{} is Linux {version}; supported are {}: check one of these out, or leave --tree out \
+             to take the packaged {SERIES}",
+            dir.display(),
+            SUPPORTED.join(", ")
+        );
+    }
+    Ok(version)
+}
+
+fn version(dir: &Path) -> Result<Version> {
+    let not_a_tree = || {
+        format!(
+            "{} is no kernel tree: give one with --tree DIR",
+            dir.display()
+        )
+    };
+    let makefile = fs::read_to_string(dir.join("Makefile")).with_context(not_a_tree)?;
+    if !dir.join("kernel/livepatch/Kconfig").exists() {
+        bail!(not_a_tree());
+    }
+    let mut values = BTreeMap::new();
+    for line in makefile.lines() {
+        if let Some((name, value)) = line.split_once(" =") {
+            values.entry(name).or_insert(value.trim());
+        }
+    }
+    let value = |name| values.get(name).copied().with_context(not_a_tree);
+    let sublevel = value("SUBLEVEL")?;
+    let sublevel = if sublevel == "0" {
+        String::new()
+    } else {
+        format!(".{sublevel}")
+    };
+    Ok(Version {
+        series: format!("{}.{}", value("VERSION")?, value("PATCHLEVEL")?),
+        rest: format!("{sublevel}{}", value("EXTRAVERSION")?),
+    })
+}
+
+/// Makes `linux` like the checkout: only files that differ are copied, those that git ignores are left
+/// out, and those in `placed` are left alone.
+fn follow(checkout: &Path, linux: &Path, placed: &BTreeSet<PathBuf>) -> Result<()> {
+    let mut stale = files(linux, false)?;
+    for (file, meta) in files(checkout, true)? {
+        let old = stale.remove(&file);
+        if !placed.contains(&file) && !old.is_some_and(|old| same(&old, &meta)) {
+            copy(&checkout.join(&file), &linux.join(&file), &meta)
+                .with_context(|| format!("cannot copy {}", file.display()))?;
+        }
+    }
+    for file in stale.keys().filter(|file| !placed.contains(*file)) {
+        place::remove(&linux.join(file))?;
+    }
+    Ok(())
+}
+
+/// The files and symbolic links below a directory.
+fn files(dir: &Path, honour_gitignore: bool) -> Result<BTreeMap<PathBuf, Metadata>> {
+    let mut files = BTreeMap::new();
+    let mut walk = WalkBuilder::new(dir);
+    walk.standard_filters(false);
+    if honour_gitignore {
+        walk.git_ignore(true).git_exclude(true).require_git(false);
+        walk.filter_entry(|entry| entry.file_name() != ".git");
+    }
+    for entry in walk.build() {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        if !meta.is_dir() {
+            files.insert(entry.path().strip_prefix(dir)?.to_path_buf(), meta);
+        }
+    }
+    Ok(files)
+}
+
+/// Whether a copy is up to date, by what `copy` preserves.
+fn same(old: &Metadata, new: &Metadata) -> bool {
+    old.file_type() == new.file_type()
+        && old.len() == new.len()
+        && old.permissions() == new.permissions()
+        && (new.is_symlink() || old.modified().ok() == new.modified().ok())
+}
+
+fn copy(from: &Path, to: &Path, meta: &Metadata) -> Result<()> {
+    place::remove(to)?;
+    fs::create_dir_all(to.parent().context("a file is in a directory")?)?;
+    if meta.is_symlink() {
+        return Ok(std::os::unix::fs::symlink(fs::read_link(from)?, to)?);
+    }
+    fs::copy(from, to)?;
+    Ok(fs::File::options()
+        .append(true)
+        .open(to)?
+        .set_modified(meta.modified()?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(dir: &Path, version: &str, patchlevel: &str) {
+        fs::create_dir_all(dir.join("kernel/livepatch")).unwrap();
+        fs::write(dir.join("kernel/livepatch/Kconfig"), "").unwrap();
+        let makefile = format!(
+            "# a comment\nVERSION = {version}\nPATCHLEVEL = {patchlevel}\nSUBLEVEL = 4\n\
+             EXTRAVERSION =\nNAME = x\n"
+        );
+        fs::write(dir.join("Makefile"), makefile).unwrap();
+    }
+
+    #[test]
+    fn only_supported_versions_are_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        tree(dir.path(), "7", "3");
+        assert_eq!(supported(dir.path()).unwrap().to_string(), "7.3.4");
+        tree(dir.path(), "6", "12");
+        let error = supported(dir.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("Linux 6.12.4") && error.contains("7.3, 7.2"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_directory_that_is_no_kernel_tree_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = supported(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("no kernel tree"), "{error}");
+        fs::write(dir.path().join("Makefile"), "all:\n").unwrap();
+        let error = supported(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("no kernel tree"), "{error}");
+    }
+
+    #[test]
+    fn a_half_unpacked_tree_is_not_taken_for_the_source() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = Context::for_test(dir.path());
+        let name = format!("{}_7.3.4-1", package_name());
+        fs::create_dir_all(trees(&cx).join(format!(".partial-{name}"))).unwrap();
+        assert_eq!(cached_package(&cx), None);
+        fs::create_dir_all(trees(&cx).join(&name)).unwrap();
+        assert_eq!(cached_package(&cx), Some(name));
+    }
+
+    #[test]
+    fn the_scratch_tree_follows_the_checkout() {
+        let dir = tempfile::tempdir().unwrap();
+        let (checkout, linux) = (dir.path().join("checkout"), dir.path().join("linux"));
+        for (name, text) in [
+            ("a.c", "a"),
+            ("sub/b.c", "b"),
+            (".gitignore", "*.o\n"),
+            ("c.o", ""),
+            (".git/x", ""),
+        ] {
+            fs::create_dir_all(checkout.join(name).parent().unwrap()).unwrap();
+            fs::write(checkout.join(name), text).unwrap();
+        }
+        fs::create_dir(&linux).unwrap();
+        fs::write(linux.join("placed.c"), "ours").unwrap();
+        let placed = BTreeSet::from([PathBuf::from("placed.c")]);
+
+        follow(&checkout, &linux, &placed).unwrap();
+        assert!(linux.join("sub/b.c").exists());
+        assert!(!linux.join("c.o").exists() && !linux.join(".git").exists());
+        assert!(linux.join("placed.c").exists());
+
+        let before = linux.join("a.c").metadata().unwrap().modified().unwrap();
+        assert_eq!(
+            before,
+            checkout.join("a.c").metadata().unwrap().modified().unwrap()
+        );
+        fs::remove_file(checkout.join("sub/b.c")).unwrap();
+        fs::write(checkout.join("a.c"), "longer").unwrap();
+        follow(&checkout, &linux, &placed).unwrap();
+        assert!(!linux.join("sub/b.c").exists());
+        assert_eq!(fs::read(linux.join("a.c")).unwrap(), b"longer");
+    }
+}

@@ -119,6 +119,19 @@ pub fn run(cx: &Context, title: &str, command: impl Into<Command>) -> Result<()>
     Step::new(cx, title, command).run().map(drop)
 }
 
+/// Does work of our own that may take a while, and says so.
+pub fn work<T>(title: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let start = Instant::now();
+    eprintln!("{title} ...");
+    let result = work();
+    let verdict = if result.is_ok() { "done" } else { "failed" };
+    eprintln!(
+        "{title}: {verdict} in {:.1} s",
+        start.elapsed().as_secs_f32()
+    );
+    result
+}
+
 /// Waits for the child; `None` if it had to be ended.
 fn watch(
     mut child: Child,

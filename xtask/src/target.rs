@@ -26,12 +26,12 @@ pub struct Target {
     pub image: &'static str,
     /// Prefix of the cross compiler, for hosts of another kind.
     pub cross: &'static str,
-    /// Package of the cross compiler.
-    pub cross_package: &'static str,
+    /// Packages of the cross compiler, best first.
+    pub cross_packages: &'static [&'static str],
     /// The emulator.
     pub qemu: &'static str,
-    /// Package of the emulator.
-    pub qemu_package: &'static str,
+    /// Packages of the emulator, best first.
+    pub qemu_packages: &'static [&'static str],
     /// What the emulator needs besides kernel, initramfs, memory and CPUs.
     pub qemu_args: &'static [&'static str],
     /// The console's device, for `console=`.
@@ -47,9 +47,9 @@ pub static TARGETS: &[Target] = &[Target {
     image_target: "bzImage",
     image: "arch/x86/boot/bzImage",
     cross: "x86_64-linux-gnu-",
-    cross_package: "gcc-x86-64-linux-gnu",
+    cross_packages: &["gcc-x86-64-linux-gnu"],
     qemu: "qemu-system-x86_64",
-    qemu_package: "qemu-system-x86",
+    qemu_packages: &["qemu-system-x86"],
     qemu_args: &[],
     console: "ttyS0",
 }];
@@ -88,7 +88,14 @@ fn names() -> String {
 
 /// One target or all of them, as a flag names them, in the table's order.
 #[derive(Clone, Debug)]
-pub struct Selection(pub Vec<&'static Target>);
+pub struct Selection(Vec<&'static Target>);
+
+impl Selection {
+    /// The targets, one at least.
+    pub fn targets(&self) -> Vec<&'static Target> {
+        self.0.clone()
+    }
+}
 
 impl FromStr for Selection {
     type Err = anyhow::Error;

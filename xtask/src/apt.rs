@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Debian's packages: installing them, and taking single ones from other suites.
+//!
+//! The kernel source and the Rust library source of the right version live in suites that the machine
+//! does not use. Mixing suites would upgrade half the system, so each suite gets an apt state of its own
+//! below the cache. The mirror is the machine's own; apt checks signatures and checksums as ever.
+
+use crate::context::Context;
+use crate::provision;
+use crate::step::{self, Step};
+use anyhow::{bail, Context as _, Result};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Suites that single packages are taken from, best first. Packages come and go: the first suite
+/// that has one serves.
+const SUITES: &[&str] = &[
+    "trixie-backports",
+    "trixie",
+    "forky-backports",
+    "forky",
+    "sid",
+];
+
+/// What Debian signs its suites with.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// A mirror that is being updated can be inconsistent for a moment: how often to try, and how long to
+/// wait before the next try.
+const TRIES: u64 = 3;
+const BETWEEN_TRIES: Duration = Duration::from_secs(10);
+
+/// Longest that an index or a package may take.
+const DEADLINE: Duration = Duration::from_secs(20 * 60);
+
+/// Options for every apt-get that fetches.
+const FETCH: &[&str] = &[
+    "-q",
+    "-o=Acquire::Retries=3",
+    "-o=Acquire::http::Timeout=60",
+    "-o=Acquire::https::Timeout=60",
+    "-o=Acquire::Languages=none",
+    "-o=Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
+    "-o=Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false",
+];
+
+/// Whether this machine has apt.
+pub fn available() -> bool {
+    ["apt-get", "dpkg-deb"]
+        .iter()
+        .all(|name| provision::on_path(name).is_some())
+}
+
+/// What to put before a command so that it runs as root; `None` if that is not allowed.
+fn as_root() -> Option<&'static [&'static str]> {
+    if rustix::process::geteuid().is_root() {
+        return Some(&[]);
+    }
+    let mut sudo = Command::new("sudo");
+    sudo.args(["-n", "true"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    sudo.status()
+        .is_ok_and(|status| status.success())
+        .then_some(&["sudo", "-n"])
+}
+
+/// The one command that installs these packages.
+pub fn install_command(packages: &[&str]) -> String {
+    let sudo = if rustix::process::geteuid().is_root() {
+        ""
+    } else {
+        "sudo "
+    };
+    format!(
+        "{sudo}apt-get update && {sudo}apt-get install -y --no-install-recommends {}",
+        packages.join(" ")
+    )
+}
+
+/// Installs, of each list of alternatives, the first package that there is.
+///
+/// Fails, and says what to run, where this is not allowed.
+pub fn install(cx: &Context, alternatives: &[&[&str]]) -> Result<()> {
+    let first: Vec<&str> = alternatives
+        .iter()
+        .filter_map(|names| names.first().copied())
+        .collect();
+    if !available() {
+        bail!(
+            "no apt here: install what your distribution has for Debian's {}",
+            first.join(", ")
+        );
+    }
+    let Some(root) = as_root() else {
+        bail!(
+            "not root, and sudo wants a password; run:\n  {}",
+            install_command(&first)
+        );
+    };
+    let _lock = cx.lock("packages")?;
+    let mut failure = None;
+    for attempt in 0..TRIES {
+        if attempt > 0 {
+            std::thread::sleep(BETWEEN_TRIES);
+        }
+        // Its failure is no reason to stop: one broken source does not spoil the others.
+        let updated = step::run(cx, "Update the package lists", apt_get(root, &["update"]));
+        let chosen = choose(alternatives);
+        let mut arguments = vec!["install", "-y", "--no-install-recommends"];
+        arguments.extend(["-o=DPkg::Lock::Timeout=300", "-o=Dpkg::Use-Pty=0"]);
+        arguments.extend(&chosen);
+        let title = format!("Install {}", chosen.join(" "));
+        let title = if title.len() > 70 {
+            "Install missing packages"
+        } else {
+            &title
+        };
+        match Step::new(cx, title, apt_get(root, &arguments))
+            .deadline(DEADLINE)
+            .run()
+        {
+            Ok(_) => return Ok(()),
+            Err(error) => failure = Some(updated.err().map_or(error, |e| e.context("installing"))),
+        }
+    }
+    let failure = failure.map_or(String::new(), |error| format!("{error:#}\n"));
+    bail!(
+        "{failure}next: see why, then run\n  {}",
+        install_command(&choose(alternatives))
+    )
+}
+
+fn apt_get(root: &[&str], arguments: &[&str]) -> Command {
+    // `env`, since sudo drops the environment.
+    let words = root
+        .iter()
+        .chain(&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    let mut words = words.chain(FETCH).chain(arguments);
+    let mut command = Command::new(words.next().unwrap_or(&"env"));
+    command.args(words);
+    command
+}
+
+/// Of each list, the first name that apt could install, else the first.
+fn choose<'a>(alternatives: &[&[&'a str]]) -> Vec<&'a str> {
+    let exists = |name: &str| {
+        let output = Command::new("apt-cache").args(["madison", name]).output();
+        output.is_ok_and(|output| !output.stdout.is_empty())
+    };
+    let pick = |names: &&[&'a str]| match names {
+        [] => None,
+        [only] => Some(*only),
+        [first, ..] => Some(names.iter().find(|name| exists(name)).unwrap_or(first)).copied(),
+    };
+    let mut chosen: Vec<&str> = alternatives.iter().filter_map(pick).collect();
+    chosen.sort_unstable();
+    chosen.dedup();
+    chosen
+}
+
+/// Where packages come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// Address of the archive, without a slash at the end.
+    pub uri: String,
+    /// What signs it, where that is installed.
+    pub keyring: Option<PathBuf>,
+}
+
+/// The archive that this machine's own system comes from.
+pub fn mirror() -> Result<Mirror> {
+    let output = Command::new("apt-get")
+        .args(["--print-uris", "update"])
+        .stdin(Stdio::null())
+        .output()
+        .context(
+            "cannot run apt-get: the default kernel source needs Debian, else use --tree DIR",
+        )?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let codename = release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    let Some(uri) = archive(&text, codename) else {
+        bail!(
+            "apt has no archive configured to take packages from: mend its list of sources, \
+             or give a kernel checkout with --tree DIR"
+        );
+    };
+    let keyring = Some(PathBuf::from(KEYRING)).filter(|path| path.exists());
+    Ok(Mirror { uri, keyring })
+}
+
+/// The archive among the addresses that `apt-get --print-uris update` printed: that of the system's own
+/// suite, else the first.
+fn archive(print_uris: &str, codename: Option<&str>) -> Option<String> {
+    let archives: Vec<(&str, &str)> = print_uris
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix('\'')?
+                .split('\'')
+                .next()?
+                .split_once("/dists/")
+        })
+        .collect();
+    let own = archives
+        .iter()
+        .find(|(_, rest)| rest.split('/').next() == codename);
+    own.or(archives.first())
+        .map(|(uri, _)| uri.trim_end_matches('/').to_owned())
+}
+
+/// A package that was downloaded.
+#[derive(Debug)]
+pub struct Download {
+    /// The file.
+    pub deb: PathBuf,
+    /// Its version.
+    pub version: String,
+}
+
+/// Downloads a package of a version that is accepted into `dir`, from the first suite that has one.
+pub fn download(
+    cx: &Context,
+    package: &str,
+    accept: impl Fn(&str) -> bool,
+    dir: &Path,
+) -> Result<Download> {
+    if !available() {
+        bail!("no apt here to take `{package}` with");
+    }
+    let _lock = cx.lock("suites")?;
+    let mirror = mirror()?;
+    let mut tried = Vec::new();
+    for name in SUITES {
+        let suite = Suite::new(cx, name, &mirror)?;
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                std::thread::sleep(BETWEEN_TRIES);
+            }
+            let updated = suite.update();
+            let Some(version) = suite.versions(package)?.into_iter().find(|v| accept(v)) else {
+                let why = updated
+                    .err()
+                    .map_or("it is not there".into(), |e| format!("{e:#}"));
+                tried.push(format!("{name}: {why}"));
+                break;
+            };
+            match suite.download(package, &version, dir) {
+                Ok(deb) => return Ok(Download { deb, version }),
+                Err(error) if attempt + 1 == TRIES => tried.push(format!("{name}: {error:#}")),
+                Err(_) => {}
+            }
+        }
+    }
+    bail!(
+        "no suite gave `{package}` in a version that fits:\n  {}",
+        tried.join("\n  ")
+    )
+}
+
+/// The private apt state of one suite.
+struct Suite<'a> {
+    cx: &'a Context,
+    name: &'a str,
+    dir: PathBuf,
+}
+
+impl<'a> Suite<'a> {
+    fn new(cx: &'a Context, name: &'a str, mirror: &Mirror) -> Result<Self> {
+        let dir = cx.cache.join("apt").join(name);
+        for sub in ["lists/partial", "archives/partial"] {
+            std::fs::create_dir_all(dir.join(sub))?;
+        }
+        // Nothing is installed as far as this state is concerned.
+        std::fs::write(dir.join("status"), "")?;
+        let signed = match &mirror.keyring {
+            Some(path) => format!("[signed-by={}] ", path.display()),
+            None => String::new(),
+        };
+        let line = format!("deb {signed}{} {name} main\n", mirror.uri);
+        std::fs::write(dir.join("sources.list"), line)?;
+        Ok(Self { cx, name, dir })
+    }
+
+    /// An apt program that sees this suite and nothing else. Options on the command line win over the
+    /// machine's configuration, from which proxies and credentials still come.
+    fn command(&self, program: &str) -> Command {
+        let dir = self.dir.display();
+        let mut command = Command::new(program);
+        command
+            .args(FETCH.iter().filter(|_| program == "apt-get"))
+            .args([
+                format!("-o=Dir::State={dir}"),
+                format!("-o=Dir::State::lists={dir}/lists"),
+                format!("-o=Dir::State::status={dir}/status"),
+                format!("-o=Dir::Cache={dir}"),
+                format!("-o=Dir::Cache::archives={dir}/archives"),
+                format!("-o=Dir::Etc::sourcelist={dir}/sources.list"),
+                "-o=Dir::Etc::sourceparts=/dev/null".into(),
+                "-o=Dir::Etc::preferences=/dev/null".into(),
+                "-o=Dir::Etc::preferencesparts=/dev/null".into(),
+                // The usual unprivileged user could not write below a home directory.
+                "-o=APT::Sandbox::User=root".into(),
+            ]);
+        command
+    }
+
+    fn update(&self) -> Result<()> {
+        let mut command = self.command("apt-get");
+        // The machine's own hooks are about the machine's own lists.
+        command.args(["-o=APT::Update::Post-Invoke-Success::=true", "update"]);
+        let title = format!("Look into suite {}", self.name);
+        Step::new(self.cx, &title, command)
+            .deadline(DEADLINE)
+            .run()
+            .map(drop)
+    }
+
+    /// The versions of a package that the suite has.
+    fn versions(&self, package: &str) -> Result<Vec<String>> {
+        let output = self
+            .command("apt-cache")
+            .args(["madison", package])
+            .output()?;
+        Ok(madison(&String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// Downloads into `dir`; what an interrupted download left there is resumed.
+    fn download(&self, package: &str, version: &str, dir: &Path) -> Result<PathBuf> {
+        std::fs::create_dir_all(dir)?;
+        let mut command = self.command("apt-get");
+        command
+            .arg("download")
+            .arg(format!("{package}={version}"))
+            .current_dir(dir);
+        Step::new(self.cx, &format!("Download {package} {version}"), command)
+            .deadline(DEADLINE)
+            .run()?;
+        let prefix = format!("{package}_");
+        for entry in std::fs::read_dir(dir)? {
+            let path = entry?.path();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            // File names leave out an epoch, or escape its colon.
+            let upstream = version.rsplit(':').next().unwrap_or(version);
+            if name.starts_with(&prefix) && name.contains(upstream) && name.ends_with(".deb") {
+                return Ok(path);
+            }
+        }
+        bail!(
+            "apt-get says it downloaded {package} {version}, but it is not in {}",
+            dir.display()
+        )
+    }
+}
+
+/// The second column of `apt-cache madison`.
+fn madison(text: &str) -> Vec<String> {
+    let versions = text.lines().filter_map(|line| line.split('|').nth(1));
+    versions.map(|version| version.trim().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URIS: &str = "\
+'http://mirror.example/debian-security/dists/one-security/InRelease' x 0
+'http://mirror.example/debian//dists/one/InRelease' x 0
+'http://mirror.example/debian/dists/one/main/binary-amd64/Packages.xz' x 0
+";
+
+    #[test]
+    fn the_archive_is_the_one_with_the_systems_own_suite() {
+        assert_eq!(
+            archive(URIS, Some("one")).unwrap(),
+            "http://mirror.example/debian"
+        );
+        let first = "http://mirror.example/debian-security";
+        assert_eq!(archive(URIS, Some("two")).unwrap(), first);
+        assert_eq!(archive(URIS, None).unwrap(), first);
+        assert_eq!(archive("E: no sources\n", None), None);
+    }
+
+    #[test]
+    fn versions_are_the_second_column() {
+        let text = " rust-src | 1.2+x1 | http://mirror.example/debian one/main amd64 Packages\n\
+                    rust-src |  1.1-1 | http://mirror.example/debian one/main amd64 Packages\n";
+        assert_eq!(madison(text), ["1.2+x1", "1.1-1"]);
+        assert!(madison("").is_empty());
+    }
+}

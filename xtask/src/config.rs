@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Configuring a kernel: fragments onto the smallest configuration there is.
+//!
+//! Kconfig drops what it cannot satisfy without a word, so what was asked for is checked afterwards.
+
+use crate::build::{Core, Flavour};
+use crate::context::Context;
+use crate::step::Step;
+use crate::target::Target;
+use crate::toolchain::Toolchain;
+use anyhow::{bail, Context as _, Result};
+use ignore::WalkBuilder;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+/// What a kernel is to be configured as.
+pub struct Configuration<'a> {
+    /// The grafted tree.
+    pub src: &'a Path,
+    /// The object directory.
+    pub out: &'a Path,
+    /// What it runs on.
+    pub target: &'static Target,
+    /// The livepatch core in it.
+    pub core: Core,
+    /// What else is in it.
+    pub flavour: Flavour,
+}
+
+impl Configuration<'_> {
+    /// Configures the object directory, unless it is as it should be. `make` gives the build's own `make`.
+    pub fn apply(
+        &self,
+        cx: &Context,
+        tools: &Toolchain,
+        make: impl Fn() -> Result<Command>,
+    ) -> Result<()> {
+        let fragments = self.fragments(cx)?;
+        let stamp = self.stamp(&fragments, tools)?;
+        let stamp_file = self.out.join(".livepatch-rust.stamp");
+        if fs::read_to_string(&stamp_file).is_ok_and(|old| old == stamp) {
+            return Ok(());
+        }
+        fs::create_dir_all(self.out)?;
+        let run = |title: &str, command: Command| {
+            let title = format!(
+                "Configure {} {} kernel: {title}",
+                self.target.name, self.core
+            );
+            Step::new(cx, &title, command).run()
+        };
+        let with = |goal: &str| -> Result<Command> {
+            let mut command = make()?;
+            command.arg(goal);
+            Ok(command)
+        };
+        run("tinyconfig", with("tinyconfig")?)?;
+        let mut merge = Command::new(self.src.join("scripts/kconfig/merge_config.sh"));
+        merge
+            .args(["-m", "-O"])
+            .arg(self.out)
+            .arg(self.out.join(".config"))
+            .args(&fragments);
+        tools.equip(&mut merge)?;
+        merge.current_dir(self.src);
+        run("merge", merge)?;
+        run("olddefconfig", with("olddefconfig")?)?;
+        let available = with("rustavailable")?;
+        Step::new(cx, "Check that the tree takes this Rust", available)
+            .hint("the lines above say which tool is too old, too new or missing")
+            .run()?;
+        self.check(&fragments)?;
+        fs::write(stamp_file, stamp).context("cannot note the configuration")
+    }
+
+    /// The fragments, in the order in which they are merged.
+    fn fragments(&self, cx: &Context) -> Result<Vec<PathBuf>> {
+        let dir = cx.root.join("xtask/kconfig");
+        let mut fragments = vec![
+            dir.join("common.config"),
+            dir.join(format!("{}.config", self.target.name)),
+        ];
+        match self.flavour {
+            Flavour::Plain => {}
+        }
+        let kconfig = fs::read_to_string(self.src.join("kernel/livepatch/Kconfig"))?;
+        let has_choice = kconfig
+            .lines()
+            .any(|line| line.trim() == "config LIVEPATCH_CORE_RUST");
+        match (self.core, has_choice) {
+            (core, true) => fragments.push(dir.join(format!("core-{core}.config"))),
+            // A tree that knows no choice has the C core.
+            (Core::C, false) => {}
+            (Core::Rust, false) => bail!(
+                "this tree has no Rust livepatch core to choose: kernel/livepatch/Kconfig has no \
+                 LIVEPATCH_CORE_RUST\nnext: see that xtask/series adds it, or build with --core c"
+            ),
+        }
+        Ok(fragments)
+    }
+
+    /// All that the configuration follows from, as text.
+    ///
+    /// The tools are in it because Kconfig asks about them, and `make` would ask on a terminal.
+    fn stamp(&self, fragments: &[PathBuf], tools: &Toolchain) -> Result<String> {
+        let mut stamp = String::new();
+        for fragment in fragments {
+            let text = fs::read_to_string(fragment).with_context(|| {
+                format!(
+                    "no configuration for {}: {}",
+                    self.target.name,
+                    fragment.display()
+                )
+            })?;
+            stamp.push_str(&text);
+        }
+        let compiler = format!("{}gcc", self.target.cross_compile());
+        let version = Command::new(&compiler).arg("--version").output();
+        let version = version.with_context(|| format!("cannot run {compiler}"))?;
+        stamp.push_str(&String::from_utf8_lossy(&version.stdout));
+        writeln!(stamp, "{tools:?}")?;
+        let mut walk = WalkBuilder::new(self.src);
+        walk.standard_filters(false).sort_by_file_path(Path::cmp);
+        for entry in walk.build() {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with("Kconfig") {
+                let meta = entry.metadata()?;
+                let changed = meta.modified()?.duration_since(SystemTime::UNIX_EPOCH);
+                let changed = changed.unwrap_or_default().as_nanos();
+                writeln!(stamp, "{} {} {changed}", entry.path().display(), meta.len())?;
+            }
+        }
+        Ok(stamp)
+    }
+
+    /// Sees that the configuration has all that the fragments ask for.
+    fn check(&self, fragments: &[PathBuf]) -> Result<()> {
+        let texts = fragments
+            .iter()
+            .map(fs::read_to_string)
+            .collect::<Result<Vec<_>, _>>()?;
+        let config = self.out.join(".config");
+        let unmet = unmet(&texts, &fs::read_to_string(&config)?);
+        if unmet.is_empty() {
+            return Ok(());
+        }
+        bail!(
+            "Kconfig did not take all that xtask/kconfig/ asks for; the configuration in {} lacks\n  \
+             {}\nnext: see what these depend on (in the tree, `make menuconfig`, then `/`), and add \
+             that to the fragments",
+            config.display(),
+            unmet.join("\n  ")
+        )
+    }
+}
+
+/// Symbols and their values; `n` stands for those that are not set.
+fn symbols(text: &str) -> BTreeMap<&str, &str> {
+    let symbol = |line: &'_ str| -> Option<(usize, usize)> {
+        if line.starts_with("CONFIG_") {
+            let equals = line.find('=')?;
+            return Some((0, equals));
+        }
+        let name = line.strip_prefix("# ")?.strip_suffix(" is not set")?;
+        name.starts_with("CONFIG_").then_some((2, 2 + name.len()))
+    };
+    text.lines()
+        .filter_map(|line| {
+            let line = line.trim_end();
+            let (start, end) = symbol(line)?;
+            Some((
+                &line[start..end],
+                line.get(end + 1..).filter(|_| start == 0).unwrap_or("n"),
+            ))
+        })
+        .collect()
+}
+
+/// What fragments ask for and a configuration does not have. Later fragments overrule earlier ones.
+fn unmet(fragments: &[String], config: &str) -> Vec<String> {
+    let wanted: BTreeMap<&str, &str> = fragments.iter().flat_map(|text| symbols(text)).collect();
+    let got = symbols(config);
+    let differ = wanted.into_iter().filter_map(|(name, want)| {
+        let got = got.get(name).copied().unwrap_or("n");
+        (got != want).then(|| format!("{name}={want} (it is {got})"))
+    });
+    differ.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kconfig_dropped_is_listed() {
+        let fragments = ["CONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\nCONFIG_D=y\n".to_owned()];
+        let config = "CONFIG_A=y\nCONFIG_B=y\nCONFIG_C=y\n# CONFIG_D is not set\n";
+        assert_eq!(
+            unmet(&fragments, config),
+            [
+                "CONFIG_B=m (it is y)",
+                "CONFIG_C=n (it is y)",
+                "CONFIG_D=y (it is n)"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_absent_symbol_is_not_set() {
+        let off = ["# CONFIG_A is not set\n".to_owned()];
+        assert!(unmet(&off, "").is_empty());
+        let on = ["CONFIG_A=y\n".to_owned()];
+        assert_eq!(unmet(&on, ""), ["CONFIG_A=y (it is n)"]);
+    }
+
+    #[test]
+    fn a_later_fragment_overrules_an_earlier_one() {
+        let fragments = [
+            "CONFIG_A=y\n".to_owned(),
+            "# CONFIG_A is not set\n".to_owned(),
+        ];
+        assert!(unmet(&fragments, "").is_empty());
+    }
+
+    #[test]
+    fn strings_are_compared_whole() {
+        let fragments = ["CONFIG_A=\"b c=d\"\n# CONFIG_X=y\n# words\n".to_owned()];
+        assert!(unmet(&fragments, "CONFIG_A=\"b c=d\"\n").is_empty());
+    }
+}

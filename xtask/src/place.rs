@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Filling the cache: whole entries or none, and only where they fit.
+
+use anyhow::{bail, Context as _, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A gibibyte.
+pub const GIB: u64 = 1 << 30;
+
+/// Makes the directory `dest` with what `fill` puts into it.
+///
+/// It is filled under another name and renamed when `fill` has succeeded, so a directory that is there is
+/// whole. What an earlier run left half done is removed first; the caller holds the lock for `dest`.
+pub fn whole(dest: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let partial = partial(dest)?;
+    remove(&partial)?;
+    fs::create_dir_all(&partial).with_context(|| format!("cannot make {}", partial.display()))?;
+    let filled = fill(&partial).and_then(|()| {
+        fs::rename(&partial, dest).with_context(|| format!("cannot make {}", dest.display()))
+    });
+    if filled.is_err() {
+        // The reason for the failure matters more than what is left over, which goes next time.
+        let _ = remove(&partial);
+    }
+    filled
+}
+
+fn partial(dest: &Path) -> Result<PathBuf> {
+    let name = dest.file_name().context("a directory needs a name")?;
+    Ok(dest.with_file_name(format!(".partial-{}", name.to_string_lossy())))
+}
+
+/// Removes a file or a directory, if it is there.
+pub fn remove(path: &Path) -> Result<()> {
+    let removed = match path.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Sees that there is room for so many bytes where `path` is, or will be.
+pub fn room(path: &Path, bytes: u64, what: &str) -> Result<()> {
+    let there = path
+        .ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(Path::new("/"));
+    let stat = rustix::fs::statvfs(there)
+        .with_context(|| format!("cannot tell how full the disk with {} is", there.display()))?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if free < bytes {
+        bail!(
+            "no room for {what}: it takes {}, and {} has {} free\n\
+             next: free some (`cargo xtask clean --cache` frees what is cached), or name a place on \
+             another disk with --cache-dir",
+            human(bytes),
+            there.display(),
+            human(free)
+        );
+    }
+    Ok(())
+}
+
+/// A number of bytes for people.
+pub fn human(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = dir.path().join("entry");
+        let result = whole(&dest, |partial| {
+            fs::write(partial.join("half"), "")?;
+            bail!("interrupted")
+        });
+        assert!(result.is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_not_taken_for_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = dir.path().join("entry");
+        let left = partial(&dest).unwrap();
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("half"), "").unwrap();
+        assert!(!dest.exists());
+        whole(&dest, |partial| Ok(fs::write(partial.join("all"), "")?)).unwrap();
+        assert!(dest.join("all").exists());
+        assert!(!dest.join("half").exists());
+        assert!(!left.exists());
+    }
+
+    #[test]
+    fn a_full_disk_is_told_beforehand() {
+        let dir = tempfile::tempdir().unwrap();
+        room(&dir.path().join("not/yet/there"), 1, "a byte").unwrap();
+        let error = room(dir.path(), u64::MAX, "everything")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("no room for everything"), "{error}");
+        assert!(error.contains("--cache-dir"), "{error}");
+    }
+}

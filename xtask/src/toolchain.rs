@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What compiles Rust for the kernel: rustc, the library source of that same version, bindgen, libclang.
+//!
+//! `rust-toolchain.toml` chooses the rustc. The rest follows from it, and goes into the cache.
+
+use crate::context::Context;
+use crate::step::Step;
+use crate::{apt, place, provision};
+use anyhow::{bail, Context as _, Result};
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// The bindgen that kernels are built with.
+pub const BINDGEN: &str = "0.72.1";
+
+/// The oldest libclang that the kernel and bindgen take.
+const LIBCLANG_MIN: u32 = 17;
+
+/// Longest that rustup may take: without its server in reach, it is not to be waited for.
+const RUSTUP_DEADLINE: Duration = Duration::from_secs(120);
+
+/// All of it, ready for use.
+#[derive(Clone, Debug)]
+pub struct Toolchain {
+    /// The compiler.
+    pub rustc: Rustc,
+    /// Source of the Rust library, for `RUST_LIB_SRC`.
+    pub library: PathBuf,
+    /// The bindgen program.
+    pub bindgen: PathBuf,
+    /// The libclang for it.
+    pub libclang: Libclang,
+}
+
+/// The compiler that `rust-toolchain.toml` chooses.
+#[derive(Clone, Debug)]
+pub struct Rustc {
+    /// Where its programs and libraries are.
+    pub sysroot: PathBuf,
+    /// Its release, such as `1.95.0`.
+    pub release: String,
+}
+
+/// A libclang.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Libclang {
+    /// Its major version.
+    pub version: u32,
+    /// The directory it is in, for `LIBCLANG_PATH`.
+    pub dir: PathBuf,
+}
+
+impl fmt::Display for Libclang {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version {} in {}", self.version, self.dir.display())
+    }
+}
+
+impl Toolchain {
+    /// Gets all of it ready. The caller has seen to what [`provision::for_build`] lists.
+    pub fn ready(cx: &Context) -> Result<Self> {
+        let rustc = rustc(cx)?;
+        let Some(libclang) = libclang() else {
+            bail!("no libclang {LIBCLANG_MIN} or later: see `cargo xtask doctor`");
+        };
+        let _lock = cx.lock("tools")?;
+        let library = match find_library(cx, &rustc) {
+            Some(library) => library,
+            None => get_library(cx, &rustc)?,
+        };
+        let bindgen = match find_bindgen(cx) {
+            Some(bindgen) => bindgen,
+            None => get_bindgen(cx)?,
+        };
+        Ok(Self {
+            rustc,
+            library,
+            bindgen,
+            libclang,
+        })
+    }
+
+    /// Sets up the environment of a kernel build: these tools, and nothing that cargo or the user's shell
+    /// has set for other purposes.
+    pub fn equip(&self, command: &mut Command) -> Result<()> {
+        for (name, _) in std::env::vars_os() {
+            if leaks(&name.to_string_lossy()) {
+                command.env_remove(name);
+            }
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let bindgen = self
+            .bindgen
+            .parent()
+            .context("bindgen is not in a directory")?;
+        let first = [self.rustc.sysroot.join("bin"), bindgen.to_path_buf()];
+        let path = std::env::join_paths(first.into_iter().chain(std::env::split_paths(&path)))
+            .context("a directory of the toolchain has a colon in its name")?;
+        command
+            .env("PATH", path)
+            .env("RUST_LIB_SRC", &self.library)
+            .env("LIBCLANG_PATH", &self.libclang.dir)
+            .env("LC_ALL", "C");
+        Ok(())
+    }
+}
+
+/// Whether a variable of our own environment would change a kernel build.
+fn leaks(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "LD_LIBRARY_PATH",
+        "ARCH",
+        "CROSS_COMPILE",
+        "LLVM",
+        "O",
+        "V",
+        "MFLAGS",
+        "SUBARCH",
+    ];
+    const PREFIXES: &[&str] = &["CARGO", "RUST", "KBUILD_", "KCONFIG_", "MAKE"];
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The compiler that `rust-toolchain.toml` chooses.
+pub fn rustc(cx: &Context) -> Result<Rustc> {
+    let ask = |arguments: &[&str]| -> Result<String> {
+        let output = Command::new("rustc")
+            .args(arguments)
+            .current_dir(&cx.root)
+            .output();
+        let output = output.context("cannot run rustc: install Rust with rustup")?;
+        if !output.status.success() {
+            bail!(
+                "rustc failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let version = ask(&["--version"])?;
+    let release = version
+        .split(' ')
+        .nth(1)
+        .context("rustc does not say its version")?
+        .to_owned();
+    Ok(Rustc {
+        sysroot: ask(&["--print", "sysroot"])?.into(),
+        release,
+    })
+}
+
+/// The library source, if it is on the machine or in the cache.
+pub fn find_library(cx: &Context, rustc: &Rustc) -> Option<PathBuf> {
+    [
+        rustc.sysroot.join("lib/rustlib/src/rust/library"),
+        cached_library(cx, rustc).join("library"),
+    ]
+    .into_iter()
+    .find(|dir| dir.join("core/src/lib.rs").exists())
+}
+
+fn cached_library(cx: &Context, rustc: &Rustc) -> PathBuf {
+    cx.cache
+        .join("tools")
+        .join(format!("rust-src-{}", rustc.release))
+}
+
+/// Debian's package is asked first: it leaves the user's toolchain as it is.
+fn get_library(cx: &Context, rustc: &Rustc) -> Result<PathBuf> {
+    let error = match library_from_debian(cx, rustc) {
+        Ok(()) => None,
+        Err(debian) => library_from_rustup(cx).err().map(|rustup| (debian, rustup)),
+    };
+    match (find_library(cx, rustc), error) {
+        (Some(library), _) => Ok(library),
+        (None, Some((debian, rustup))) => bail!(
+            "no source of the Rust library of {}\nDebian: {debian:#}\nrustup: {rustup:#}\n\
+             next: run `rustup component add rust-src` where its server is in reach",
+            rustc.release
+        ),
+        (None, None) => bail!(
+            "the source of the Rust library {} has no core",
+            rustc.release
+        ),
+    }
+}
+
+fn library_from_debian(cx: &Context, rustc: &Rustc) -> Result<()> {
+    let dest = cached_library(cx, rustc);
+    let fits = |version: &str| {
+        version
+            .strip_prefix(&rustc.release)
+            .is_some_and(|rest| rest.starts_with(['+', '-']))
+    };
+    let incoming = cx.cache.join("incoming");
+    let package = apt::download(cx, "rust-src", fits, &incoming)?;
+    place::whole(&dest, |partial| {
+        let unpacked = partial.join("unpacked");
+        let mut unpack = Command::new("dpkg-deb");
+        unpack.arg("-x").arg(&package.deb).arg(&unpacked);
+        Step::new(cx, "Unpack rust-src", unpack).run()?;
+        let sources = unpacked.join("usr/src");
+        for entry in std::fs::read_dir(&sources)? {
+            let library = entry?.path().join("library");
+            if library.exists() {
+                std::fs::rename(library, partial.join("library"))?;
+                return place::remove(&unpacked);
+            }
+        }
+        bail!("the package has no library in {}", sources.display())
+    })?;
+    place::remove(&package.deb)
+}
+
+fn library_from_rustup(cx: &Context) -> Result<()> {
+    let mut rustup = Command::new("rustup");
+    rustup
+        .args(["component", "add", "rust-src"])
+        .current_dir(&cx.root);
+    rustup.env("RUSTUP_MAX_RETRIES", "0");
+    Step::new(cx, "Add rust-src with rustup", rustup)
+        .deadline(RUSTUP_DEADLINE)
+        .run()
+        .map(drop)
+}
+
+/// The bindgen program, if it is on the machine or in the cache.
+pub fn find_bindgen(cx: &Context) -> Option<PathBuf> {
+    let cached = cached_bindgen(cx).join("bin/bindgen");
+    if cached.exists() {
+        return Some(cached);
+    }
+    let found = provision::on_path("bindgen")?;
+    let output = Command::new(&found).arg("--version").output().ok()?;
+    let version = String::from_utf8_lossy(&output.stdout);
+    (version.trim() == format!("bindgen {BINDGEN}")).then_some(found)
+}
+
+fn cached_bindgen(cx: &Context) -> PathBuf {
+    cx.cache.join("tools").join(format!("bindgen-{BINDGEN}"))
+}
+
+fn get_bindgen(cx: &Context) -> Result<PathBuf> {
+    let dest = cached_bindgen(cx);
+    place::whole(&dest, |partial| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+        let mut install = Command::new(cargo);
+        install
+            .args([
+                "install",
+                "--locked",
+                &format!("bindgen-cli@{BINDGEN}"),
+                "--root",
+            ])
+            .arg(partial)
+            .arg("--target-dir")
+            .arg(partial.join("target"))
+            .current_dir(&cx.root);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("CARGO_PKG_") {
+                install.env_remove(name);
+            }
+        }
+        Step::new(cx, &format!("Install bindgen {BINDGEN}"), install)
+            .counting(|line| line.trim_start().starts_with("Compiling "))
+            .hint("see that the crates' registry is in reach, then run this again")
+            .run()?;
+        place::remove(&partial.join("target"))
+    })?;
+    Ok(dest.join("bin/bindgen"))
+}
+
+/// The newest libclang that will do; a directory that the user names with `LIBCLANG_PATH` comes first.
+pub fn libclang() -> Option<Libclang> {
+    let named = std::env::var_os("LIBCLANG_PATH").map(PathBuf::from);
+    if let Some(found) = named.as_deref().and_then(libclang_in) {
+        return Some(found);
+    }
+    let mut dirs = vec![
+        PathBuf::from("/usr/lib"),
+        "/usr/lib64".into(),
+        "/usr/local/lib".into(),
+    ];
+    for entry in std::fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        if entry.file_name().to_string_lossy().starts_with("llvm") {
+            dirs.push(entry.path().join("lib"));
+        }
+    }
+    dirs.iter().filter_map(|dir| libclang_in(dir)).max()
+}
+
+/// The newest libclang in a directory, if it will do.
+fn libclang_in(dir: &Path) -> Option<Libclang> {
+    let entries = std::fs::read_dir(dir).ok()?.flatten();
+    let versions = entries.filter_map(|entry| {
+        let file = entry.path().canonicalize().ok()?;
+        libclang_version(&file.file_name()?.to_string_lossy())
+    });
+    let version = versions.max().filter(|version| *version >= LIBCLANG_MIN)?;
+    Some(Libclang {
+        version,
+        dir: dir.to_path_buf(),
+    })
+}
+
+/// The major version in a file name such as `libclang-19.so.19` or `libclang.so.19.1.7`.
+fn libclang_version(name: &str) -> Option<u32> {
+    let (stem, suffix) = name.strip_prefix("libclang")?.split_once(".so")?;
+    let version = match stem.strip_prefix('-') {
+        Some(version) => version,
+        None if stem.is_empty() => suffix.strip_prefix('.')?,
+        None => return None,
+    };
+    version.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libclang_is_told_by_its_file_name() {
+        for (name, version) in [
+            ("libclang-19.so.19", Some(19)),
+            ("libclang-14.so.14.0.6", Some(14)),
+            ("libclang.so.21.1", Some(21)),
+            ("libclang-19.1.7.so", Some(19)),
+            ("libclang-cpp.so.19.1", None),
+            ("libclangAST.a", None),
+            ("libclang.so", None),
+        ] {
+            assert_eq!(libclang_version(name), version, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_old_libclang_will_not_do() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("libclang-14.so.1"), "").unwrap();
+        assert_eq!(libclang_in(dir.path()), None);
+        std::fs::write(dir.path().join("libclang-20.so.1"), "").unwrap();
+        assert_eq!(libclang_in(dir.path()).unwrap().version, 20);
+    }
+
+    #[test]
+    fn what_cargo_sets_does_not_reach_the_kernel_build() {
+        for name in [
+            "CARGO_HOME",
+            "RUSTFLAGS",
+            "RUSTUP_TOOLCHAIN",
+            "MAKEFLAGS",
+            "ARCH",
+            "KBUILD_OUTPUT",
+        ] {
+            assert!(leaks(name), "{name}");
+        }
+        for name in ["PATH", "HOME", "TMPDIR", "LANG"] {
+            assert!(!leaks(name), "{name}");
+        }
+    }
+}
