@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The bridge: the livepatch core in the running kernel.
+//!
+//! It implements the traits of `livepatch_core` over the kernel ([`Linux`]), hands it the lock that
+//! everything is under, and offers the C ABI of `include/linux/livepatch.h`. Decisions are made in
+//! the core; what is here translates.
+//!
+//! | file | concern |
+//! |---|---|
+//! | `abi.rs`, `exports.c` | the functions that modules and the rest of the kernel call |
+//! | `descriptors.rs` | `struct klp_patch`, `klp_object`, `klp_func`: read once, mirrored back |
+//! | `sysfs.rs` | kobjects and attributes |
+//! | `symbols.rs`, `relocations.rs` | kallsyms; ELF sections of livepatch modules |
+//! | `ftrace.rs` | hooks and the handler |
+//! | `tasks.rs` | tasks, stacks, CPUs, the scheduler |
+//! | `shadow.rs` | the table of shadow variables |
+//! | `debug.rs` | call sites for dynamic debug |
+
+mod abi;
+mod debug;
+mod descriptors;
+mod ftrace;
+mod relocations;
+mod shadow;
+mod symbols;
+mod sysfs;
+mod tasks;
+
+use core::cell::UnsafeCell;
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Release, //
+    }, //
+};
+use livepatch_arch::{
+    Backend,
+    Native, //
+};
+use livepatch_core::registry::Core;
+
+module! {
+    type: Livepatch,
+    name: "livepatch",
+    authors: ["The Rust livepatch core's authors"],
+    description: "Kernel Live Patching Core",
+    license: "GPL",
+}
+
+/// The running kernel, as the core's traits see it.
+pub(crate) struct Linux;
+
+kernel::sync::global_lock! {
+    // SAFETY: Initialized in `Livepatch::init`, before `is_initialized()` lets anyone else lock it.
+    pub(crate) unsafe(uninit) static KLP_MUTEX: Mutex<Core<Linux>> = Core::new();
+}
+
+/// Whether [`Livepatch::init`] is done.
+static INITIALIZED: Atomic<bool> = Atomic::new(false);
+
+/// Whether the core can be used. What was initialized is visible to whoever gets true.
+pub(crate) fn is_initialized() -> bool {
+    INITIALIZED.load(Acquire)
+}
+
+/// A static that C code reads and writes, under rules of its own.
+#[repr(transparent)]
+pub(crate) struct Shared<T>(UnsafeCell<T>);
+
+// SAFETY: A `Shared` only hands out raw pointers; whoever uses one says why that is sound.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// A static with a first value.
+    pub(crate) const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// Where it is.
+    pub(crate) const fn get(&self) -> *mut T {
+        self.0.get()
+    }
+}
+
+struct Livepatch;
+
+impl kernel::Module for Livepatch {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        tasks::init()?;
+        shadow::init();
+        descriptors::init();
+        // SAFETY: Called once, here, and before anyone can use the lock.
+        unsafe { KLP_MUTEX.init() };
+        sysfs::init()?;
+        // Everything above before the flag.
+        INITIALIZED.store(true, Release);
+        pr_info!("Rust core, backend {}\n", Native::NAME);
+        Ok(Self)
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Klp relocations in the ELF sections of a livepatch module.
+//!
+//! C headers: [`include/linux/moduleloader.h`](srctree/include/linux/moduleloader.h),
+//! `struct klp_modinfo` in [`include/linux/module.h`](srctree/include/linux/module.h).
+
+use crate::Linux;
+use core::ffi::CStr;
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*, //
+};
+use livepatch_core::{
+    relocation::{
+        self,
+        Action,
+        Section, //
+    },
+    symbol::Name, //
+};
+
+/// The ELF information of a livepatch module, as the module loader has it or kept it.
+///
+/// # Invariants
+///
+/// The pointers are valid, and `index` and `symbols` are indices of sections.
+#[derive(Clone, Copy)]
+pub(crate) struct ElfSection {
+    /// The livepatch module.
+    pub(crate) module: *mut bindings::module,
+    /// Section headers.
+    pub(crate) headers: *mut bindings::Elf64_Shdr,
+    /// Names of the sections.
+    pub(crate) section_names: *const c_char,
+    /// Names of the symbols.
+    pub(crate) symbol_names: *const c_char,
+    /// Index of the symbol table.
+    pub(crate) symbols: c_uint,
+    /// Index of the section of relocations.
+    pub(crate) index: c_uint,
+}
+
+impl ElfSection {
+    fn header(&self) -> *mut bindings::Elf64_Shdr {
+        self.headers.wrapping_add(self.index as usize)
+    }
+
+    /// The symbol of the `index`-th relocation, null where there is none.
+    fn elf_symbol(&self, index: usize) -> *mut bindings::Elf64_Sym {
+        if index >= self.len() {
+            return core::ptr::null_mut();
+        }
+        // SAFETY: By the invariants, and by the check of the index, all of this is in the module's
+        // sections. The loader has set the addresses of both.
+        unsafe {
+            let relocations = (*self.header()).sh_addr as *const bindings::Elf64_Rela;
+            let number = (*relocations.add(index)).r_info >> 32;
+            let table = self.headers.add(self.symbols as usize);
+            let count = (*table).sh_size / size_of::<bindings::Elf64_Sym>() as u64;
+            if number >= count {
+                return core::ptr::null_mut();
+            }
+            ((*table).sh_addr as *mut bindings::Elf64_Sym).add(number as usize)
+        }
+    }
+}
+
+impl Section for ElfSection {
+    fn name(&self) -> &[u8] {
+        // SAFETY: By the invariants; names of sections are C strings.
+        unsafe {
+            let offset = (*self.header()).sh_name as usize;
+            CStr::from_ptr(self.section_names.add(offset).cast()).to_bytes()
+        }
+    }
+
+    fn symbol_table(&self) -> u32 {
+        self.symbols
+    }
+
+    fn len(&self) -> usize {
+        // SAFETY: By the invariants.
+        let size = unsafe { (*self.header()).sh_size };
+        size as usize / size_of::<bindings::Elf64_Rela>()
+    }
+
+    fn symbol(&self, index: usize) -> Option<(&[u8], bool)> {
+        // SAFETY: By the invariants; names of symbols are C strings.
+        unsafe {
+            let symbol = self.elf_symbol(index).as_ref()?;
+            let name = CStr::from_ptr(self.symbol_names.add(symbol.st_name as usize).cast());
+            let marked = u32::from(symbol.st_shndx) == bindings::SHN_LIVEPATCH;
+            Some((name.to_bytes(), marked))
+        }
+    }
+
+    fn set_address(&mut self, index: usize, address: usize) {
+        // SAFETY: By the invariants; nobody else uses the module's symbol table now.
+        if let Some(symbol) = unsafe { self.elf_symbol(index).as_mut() } {
+            symbol.st_value = address as u64;
+        }
+    }
+
+    fn apply(&mut self) -> Result {
+        // SAFETY: By the invariants.
+        to_result(unsafe {
+            bindings::apply_relocate_add(
+                self.headers,
+                self.symbol_names,
+                self.symbols,
+                self.index,
+                self.module,
+            )
+        })
+    }
+
+    fn clear(&mut self) {
+        // SAFETY: By the invariants.
+        unsafe {
+            bindings::clear_relocate_add(
+                self.headers,
+                self.symbol_names,
+                self.symbols,
+                self.index,
+                self.module,
+            );
+        }
+    }
+}
+
+/// Applies the relocations of one section while the livepatch module loads.
+///
+/// `object`: whose relocations are wanted, `None` for the kernel's.
+pub(crate) fn of_section(section: &mut ElfSection, object: Option<&[u8]>) -> Result {
+    relocation::write(&Linux, section, object, Action::Apply)
+}
+
+/// Applies or takes back all relocations of a patch for the module `object`. Where applying fails,
+/// what was applied is taken back.
+///
+/// # Safety
+///
+/// The patch and its module are valid.
+pub(crate) unsafe fn of_object(
+    patch: *mut bindings::klp_patch,
+    object: &Name,
+    apply: bool,
+) -> Result {
+    // SAFETY: As the caller promises: a livepatch module keeps its ELF information.
+    let (count, section) = unsafe {
+        let module = (*patch).mod_;
+        let info = (*module).klp_info;
+        let section = ElfSection {
+            module,
+            headers: (*info).sechdrs,
+            section_names: (*info).secstrings,
+            symbol_names: (*module).core_kallsyms.strtab,
+            symbols: (*info).symndx,
+            index: 0,
+        };
+        (c_uint::from((*info).hdr.e_shnum), section)
+    };
+    // Those of klp relocations among the sections from 1 to below `end`.
+    let sections = |end: c_uint| {
+        (1..end)
+            .map(move |index| ElfSection { index, ..section })
+            .filter(|section| {
+                // SAFETY: The index is below the number of sections.
+                let flags = unsafe { (*section.header()).sh_flags };
+                flags & u64::from(bindings::SHF_RELA_LIVEPATCH) != 0
+            })
+    };
+    let clear = |end: c_uint| {
+        sections(end).try_for_each(|mut section| {
+            relocation::write(&Linux, &mut section, Some(object.as_bytes()), Action::Clear)
+        })
+    };
+    if !apply {
+        return clear(count);
+    }
+    for mut section in sections(count) {
+        let result = relocation::write(
+            &Linux,
+            &mut section,
+            Some(object.as_bytes()),
+            Action::Apply,
+        );
+        if let Err(error) = result {
+            // The sections before were well-formed.
+            let _ = clear(section.index);
+            return Err(error);
+        }
+    }
+    Ok(())
+}

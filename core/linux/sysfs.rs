@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The directories and attributes below `/sys/kernel/livepatch`.
+//!
+//! The kobjects are the ones in the C structures; what an attribute means is decided in
+//! `livepatch_core::sysfs`.
+//!
+//! C header: [`include/linux/kobject.h`](srctree/include/linux/kobject.h).
+
+use crate::{
+    descriptors::{
+        self,
+        transition_patch,
+        FunctionRef,
+        ObjectRef,
+        PatchRef, //
+    },
+    Linux,
+    Shared as Static,
+    KLP_MUTEX, //
+};
+use core::ffi::CStr;
+use kernel::{
+    bindings,
+    container_of,
+    error::to_result,
+    prelude::*,
+    sync::atomic::{
+        atomic_load,
+        Atomic,
+        Relaxed, //
+    }, //
+};
+use livepatch_core::{
+    symbol::Name,
+    sysfs::{
+        parse_bool,
+        Writable, //
+    }, //
+};
+
+/// `/sys/kernel/livepatch`.
+static ROOT: Atomic<*mut bindings::kobject> = Atomic::new(core::ptr::null_mut());
+
+/// Makes the root directory. Errors: `ENOMEM`.
+pub(crate) fn init() -> Result {
+    // SAFETY: `/sys/kernel` exists by the time of initcalls.
+    let root = unsafe {
+        bindings::kobject_create_and_add(c"livepatch".as_ptr().cast(), bindings::kernel_kobj)
+    };
+    if root.is_null() {
+        return Err(ENOMEM);
+    }
+    ROOT.store(root, Relaxed);
+    Ok(())
+}
+
+/// What an attribute's functions get: the kobject, the attribute, and a buffer of a page.
+type Show = unsafe extern "C" fn(
+    *mut bindings::kobject,
+    *mut bindings::kobj_attribute,
+    *mut c_char,
+) -> isize;
+type Store = unsafe extern "C" fn(
+    *mut bindings::kobject,
+    *mut bindings::kobj_attribute,
+    *const c_char,
+    usize,
+) -> isize;
+
+const fn attribute(
+    name: &'static CStr,
+    mode: u16,
+    show: Option<Show>,
+    store: Option<Store>,
+) -> Static<bindings::kobj_attribute> {
+    // SAFETY: All zeroes is an attribute without name and functions.
+    let mut attribute: bindings::kobj_attribute = unsafe { core::mem::zeroed() };
+    attribute.attr.name = name.as_ptr().cast();
+    attribute.attr.mode = mode;
+    attribute.__bindgen_anon_1.show = show;
+    attribute.__bindgen_anon_2.store = store;
+    Static::new(attribute)
+}
+
+static ENABLED: Static<bindings::kobj_attribute> =
+    attribute(c"enabled", 0o644, Some(enabled_show), Some(enabled_store));
+static TRANSITION: Static<bindings::kobj_attribute> =
+    attribute(c"transition", 0o444, Some(transition_show), None);
+static FORCE: Static<bindings::kobj_attribute> =
+    attribute(c"force", 0o200, None, Some(force_store));
+static REPLACE: Static<bindings::kobj_attribute> =
+    attribute(c"replace", 0o444, Some(replace_show), None);
+static STACK_ORDER: Static<bindings::kobj_attribute> =
+    attribute(c"stack_order", 0o444, Some(stack_order_show), None);
+static PATCHED: Static<bindings::kobj_attribute> =
+    attribute(c"patched", 0o444, Some(patched_show), None);
+
+/// A null-terminated list of `N - 1` attributes.
+type List<const N: usize> = Static<[*mut bindings::attribute; N]>;
+
+static PATCH_ATTRIBUTES: List<6> = Static::new([
+    ENABLED.get().cast(),
+    TRANSITION.get().cast(),
+    FORCE.get().cast(),
+    REPLACE.get().cast(),
+    STACK_ORDER.get().cast(),
+    core::ptr::null_mut(),
+]);
+static OBJECT_ATTRIBUTES: List<2> =
+    Static::new([PATCHED.get().cast(), core::ptr::null_mut()]);
+
+const fn group<const N: usize>(attributes: &'static List<N>) -> Static<bindings::attribute_group> {
+    // SAFETY: All zeroes is a group without name and attributes.
+    let mut group: bindings::attribute_group = unsafe { core::mem::zeroed() };
+    group.__bindgen_anon_2.attrs = attributes.get().cast();
+    Static::new(group)
+}
+
+static PATCH_GROUP: Static<bindings::attribute_group> = group(&PATCH_ATTRIBUTES);
+static OBJECT_GROUP: Static<bindings::attribute_group> = group(&OBJECT_ATTRIBUTES);
+
+/// A null-terminated list of one group.
+type Groups = Static<[*const bindings::attribute_group; 2]>;
+
+static PATCH_GROUPS: Groups =
+    Static::new([PATCH_GROUP.get().cast_const(), core::ptr::null()]);
+static OBJECT_GROUPS: Groups =
+    Static::new([OBJECT_GROUP.get().cast_const(), core::ptr::null()]);
+
+const fn kobj_type(
+    release: unsafe extern "C" fn(*mut bindings::kobject),
+    groups: *mut *const bindings::attribute_group,
+) -> Static<bindings::kobj_type> {
+    // SAFETY: All zeroes is a type without anything.
+    let mut kobj_type: bindings::kobj_type = unsafe { core::mem::zeroed() };
+    kobj_type.release = Some(release);
+    kobj_type.sysfs_ops = &raw const bindings::kobj_sysfs_ops;
+    kobj_type.default_groups = groups;
+    Static::new(kobj_type)
+}
+
+static PATCH_TYPE: Static<bindings::kobj_type> =
+    kobj_type(release_patch, PATCH_GROUPS.get().cast());
+static OBJECT_TYPE: Static<bindings::kobj_type> =
+    kobj_type(release_object, OBJECT_GROUPS.get().cast());
+static FUNCTION_TYPE: Static<bindings::kobj_type> =
+    kobj_type(release_function, core::ptr::null_mut());
+
+/// Makes a patch's kobject, and what is needed to give it up later.
+///
+/// # Safety
+///
+/// The patch is valid and not in use yet.
+pub(crate) unsafe fn prepare_patch(patch: *mut bindings::klp_patch) {
+    // SAFETY: As the caller promises. The work has a class of its own for lockdep.
+    unsafe {
+        bindings::kobject_init(&raw mut (*patch).kobj, PATCH_TYPE.get());
+        bindings::init_work_with_key(
+            &raw mut (*patch).free_work,
+            Some(free_work),
+            false,
+            c"klp_free_patch_work".as_ptr().cast(),
+            kernel::static_lock_class!().as_ptr(),
+        );
+        bindings::init_completion(&raw mut (*patch).finish);
+    }
+}
+
+/// Makes an object's kobject.
+///
+/// # Safety
+///
+/// The object is valid and not in use yet.
+pub(crate) unsafe fn prepare_object(object: *mut bindings::klp_object) {
+    // SAFETY: As the caller promises.
+    unsafe { bindings::kobject_init(&raw mut (*object).kobj, OBJECT_TYPE.get()) };
+}
+
+/// Makes a function's kobject.
+///
+/// # Safety
+///
+/// The function is valid and not in use yet.
+pub(crate) unsafe fn prepare_function(function: *mut bindings::klp_func) {
+    // SAFETY: As the caller promises.
+    unsafe { bindings::kobject_init(&raw mut (*function).kobj, FUNCTION_TYPE.get()) };
+}
+
+/// Makes a patch's directory.
+pub(crate) fn add_patch(patch: PatchRef, name: &Name) -> Result {
+    // SAFETY: The kobject was initialized; the root exists for ever; the name ends with a NUL.
+    to_result(unsafe {
+        bindings::kobject_add(
+            &raw mut (*patch.as_ptr()).kobj,
+            ROOT.load(Relaxed),
+            c"%s".as_ptr().cast(),
+            name.as_bytes_with_nul().as_ptr(),
+        )
+    })
+}
+
+/// Makes an object's directory.
+pub(crate) fn add_object(patch: PatchRef, object: ObjectRef, name: Option<&Name>) -> Result {
+    let name = name.map_or(c"vmlinux".to_bytes_with_nul(), Name::as_bytes_with_nul);
+    // SAFETY: Both kobjects were initialized; the name ends with a NUL.
+    to_result(unsafe {
+        bindings::kobject_add(
+            &raw mut (*object.as_ptr()).kobj,
+            &raw mut (*patch.as_ptr()).kobj,
+            c"%s".as_ptr().cast(),
+            name.as_ptr(),
+        )
+    })
+}
+
+/// Makes a function's directory.
+pub(crate) fn add_function(
+    object: ObjectRef,
+    function: FunctionRef,
+    name: &Name,
+    position: usize,
+) -> Result {
+    // SAFETY: Both kobjects were initialized; the name ends with a NUL.
+    to_result(unsafe {
+        bindings::kobject_add(
+            &raw mut (*function.as_ptr()).kobj,
+            &raw mut (*object.as_ptr()).kobj,
+            c"%s,%lu".as_ptr().cast(),
+            name.as_bytes_with_nul().as_ptr(),
+            position as c_ulong,
+        )
+    })
+}
+
+/// Gives up a patch that the core has given up: waits until its directory is gone, and lets its
+/// module go. The core's lock is not held: the directory may be in use by one who waits for it.
+///
+/// # Safety
+///
+/// The core does not use the patch any more.
+pub(crate) unsafe fn finish(patch: *mut bindings::klp_patch) {
+    // SAFETY: As the caller promises.
+    unsafe {
+        bindings::kobject_put(&raw mut (*patch).kobj);
+        bindings::wait_for_completion(&raw mut (*patch).finish);
+        descriptors::put_module(patch);
+    }
+}
+
+/// # Safety
+///
+/// Called by the workqueue with the work in a patch.
+unsafe extern "C" fn free_work(work: *mut bindings::work_struct) {
+    // SAFETY: The core scheduled the work and has given up the patch.
+    unsafe { finish(container_of!(work, bindings::klp_patch, free_work)) };
+}
+
+/// # Safety
+///
+/// Called by the last `kobject_put()` of a patch.
+unsafe extern "C" fn release_patch(kobj: *mut bindings::kobject) {
+    // SAFETY: The kobject is in a patch; `finish` waits for this.
+    unsafe {
+        let patch = container_of!(kobj, bindings::klp_patch, kobj);
+        bindings::complete(&raw mut (*patch).finish);
+    }
+}
+
+/// # Safety
+///
+/// Called by the last `kobject_put()` of an object.
+unsafe extern "C" fn release_object(kobj: *mut bindings::kobject) {
+    // SAFETY: The kobject is in an object. The core made dynamic ones, and their names.
+    unsafe {
+        let object = container_of!(kobj, bindings::klp_object, kobj);
+        if (*object).dynamic {
+            bindings::kfree((*object).name.cast());
+            bindings::kfree(object.cast());
+        }
+    }
+}
+
+/// # Safety
+///
+/// Called by the last `kobject_put()` of a function.
+unsafe extern "C" fn release_function(kobj: *mut bindings::kobject) {
+    // SAFETY: The kobject is in a function. The core made nops, and their names.
+    unsafe {
+        let function = container_of!(kobj, bindings::klp_func, kobj);
+        if (*function).nop {
+            bindings::kfree((*function).old_name.cast());
+            bindings::kfree(function.cast());
+        }
+    }
+}
+
+/// The patch of an attribute's kobject.
+///
+/// # Safety
+///
+/// The kobject is a patch's.
+unsafe fn patch_of(kobj: *mut bindings::kobject) -> *mut bindings::klp_patch {
+    // SAFETY: As the caller promises.
+    unsafe { container_of!(kobj, bindings::klp_patch, kobj) }
+}
+
+/// Prints a number and a newline to a sysfs buffer.
+///
+/// # Safety
+///
+/// `buffer` is one that sysfs gave us.
+unsafe fn emit(buffer: *mut c_char, value: c_int) -> isize {
+    // SAFETY: As the caller promises; the format takes an integer.
+    unsafe { bindings::sysfs_emit(buffer, c"%d\n".as_ptr().cast(), value) as isize }
+}
+
+/// # Safety
+///
+/// Called by sysfs for a patch.
+unsafe extern "C" fn enabled_show(
+    kobj: *mut bindings::kobject,
+    _attribute: *mut bindings::kobj_attribute,
+    buffer: *mut c_char,
+) -> isize {
+    // Without the lock, which a transition may hold for long.
+    //
+    // SAFETY: The patch is valid while sysfs has its directory; the field is shared atomically.
+    unsafe {
+        let enabled = atomic_load(&raw mut (*patch_of(kobj)).enabled, Relaxed);
+        emit(buffer, c_int::from(enabled))
+    }
+}
+
+/// # Safety
+///
+/// Called by sysfs for a patch.
+unsafe extern "C" fn transition_show(
+    kobj: *mut bindings::kobject,
+    _attribute: *mut bindings::kobj_attribute,
+    buffer: *mut c_char,
+) -> isize {
+    // SAFETY: The kobject is a patch's; the buffer is sysfs's.
+    unsafe {
+        let patch = PatchRef::from_raw(patch_of(kobj));
+        emit(buffer, c_int::from(transition_patch() == patch))
+    }
+}
+
+/// # Safety
+///
+/// Called by sysfs for a patch.
+unsafe extern "C" fn replace_show(
+    kobj: *mut bindings::kobject,
+    _attribute: *mut bindings::kobj_attribute,
+    buffer: *mut c_char,
+) -> isize {
+    // SAFETY: The patch is valid while sysfs has its directory; the field does not change.
+    unsafe { emit(buffer, c_int::from((*patch_of(kobj)).replace)) }
+}
+
+/// # Safety
+///
+/// Called by sysfs for a patch.
+unsafe extern "C" fn stack_order_show(
+    kobj: *mut bindings::kobject,
+    _attribute: *mut bindings::kobj_attribute,
+    buffer: *mut c_char,
+) -> isize {
+    // SAFETY: The kobject is a patch's.
+    let Some(patch) = (unsafe { PatchRef::from_raw(patch_of(kobj)) }) else {
+        return 0;
+    };
+    let order = KLP_MUTEX.lock().stack_order(patch);
+    // SAFETY: The buffer is sysfs's.
+    unsafe { emit(buffer, order as c_int) }
+}
+
+/// # Safety
+///
+/// Called by sysfs for an object.
+unsafe extern "C" fn patched_show(
+    kobj: *mut bindings::kobject,
+    _attribute: *mut bindings::kobj_attribute,
+    buffer: *mut c_char,
+) -> isize {
+    // SAFETY: The object is valid while sysfs has its directory; the field is shared atomically.
+    unsafe {
+        let object = container_of!(kobj, bindings::klp_object, kobj);
+        let patched = atomic_load(&raw mut (*object).patched, Relaxed);
+        emit(buffer, c_int::from(patched))
+    }
+}
+
+/// Carries out a write to an attribute of a patch.
+///
+/// # Safety
+///
+/// Called by sysfs for a patch: `buffer` holds a C string.
+unsafe fn store(
+    kobj: *mut bindings::kobject,
+    attribute: Writable,
+    buffer: *const c_char,
+    count: usize,
+) -> isize {
+    let store = || -> Result {
+        // SAFETY: As the caller promises.
+        let input = unsafe { CStr::from_ptr(buffer.cast()) };
+        let value = parse_bool(input.to_bytes())?;
+        // SAFETY: As the caller promises.
+        let patch = unsafe { PatchRef::from_raw(patch_of(kobj)) }.ok_or(EINVAL)?;
+        KLP_MUTEX.lock().store(&Linux, patch, attribute, value)
+    };
+    match store() {
+        Ok(()) => count as isize,
+        Err(error) => error.to_errno() as isize,
+    }
+}
+
+/// # Safety
+///
+/// Called by sysfs for a patch.
+unsafe extern "C" fn enabled_store(
+    kobj: *mut bindings::kobject,
+    _attribute: *mut bindings::kobj_attribute,
+    buffer: *const c_char,
+    count: usize,
+) -> isize {
+    // SAFETY: As the caller promises.
+    unsafe { store(kobj, Writable::Enabled, buffer, count) }
+}
+
+/// # Safety
+///
+/// Called by sysfs for a patch.
+unsafe extern "C" fn force_store(
+    kobj: *mut bindings::kobject,
+    _attribute: *mut bindings::kobj_attribute,
+    buffer: *const c_char,
+    count: usize,
+) -> isize {
+    // SAFETY: As the caller promises.
+    unsafe { store(kobj, Writable::Force, buffer, count) }
+}

@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tasks, their stacks, CPUs and the scheduler.
+//!
+//! C headers: [`include/linux/sched.h`](srctree/include/linux/sched.h),
+//! [`include/linux/stacktrace.h`](srctree/include/linux/stacktrace.h),
+//! [`include/linux/livepatch_sched.h`](srctree/include/linux/livepatch_sched.h).
+
+use crate::{
+    descriptors::FunctionRef,
+    is_initialized,
+    Linux,
+    Shared as Static,
+    KLP_MUTEX, //
+};
+use core::{
+    cell::UnsafeCell,
+    ffi::CStr,
+    mem::MaybeUninit,
+    ptr::NonNull, //
+};
+use kernel::{
+    bindings,
+    cpu::{
+        nr_cpu_ids,
+        CpuId, //
+    },
+    prelude::*,
+    sync::{
+        atomic::{
+            atomic_load,
+            atomic_store,
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        SetOnce, //
+    }, //
+};
+use livepatch_core::{
+    stack::{
+        StackCheck,
+        MAX_ENTRIES, //
+    },
+    symbol::Text,
+    transition::{
+        self,
+        Check,
+        Debug,
+        Shared,
+        State,
+        Task,
+        Tasks,
+        Unreliable, //
+    }, //
+};
+
+/// What is shared with those who move tasks without the core's lock.
+static SHARED: Shared = Shared::new();
+
+/// The stack check in use, null where there is none. Who reads it has preemption off; who replaces
+/// it holds the core's lock and frees the old one after [`Tasks::synchronize`].
+static STACK_CHECK: Atomic<*mut StackCheck<FunctionRef>> = Atomic::new(core::ptr::null_mut());
+
+/// A buffer for return addresses.
+struct Buffer(UnsafeCell<[c_ulong; MAX_ENTRIES]>);
+
+// SAFETY: Each CPU uses its own, with preemption off.
+unsafe impl Sync for Buffer {}
+// SAFETY: Only memory.
+unsafe impl Send for Buffer {}
+
+/// A buffer for each possible CPU: the kernel's stack is too small for one.
+static BUFFERS: SetOnce<KVec<Buffer>> = SetOnce::new();
+
+/// Work that retries the transition.
+static RETRY: Static<MaybeUninit<bindings::delayed_work>> = Static::new(MaybeUninit::uninit());
+
+/// Turns on the call of `__klp_sched_try_switch()` in the scheduler.
+#[no_mangle]
+static klp_sched_try_switch_key: Static<MaybeUninit<bindings::static_key_false>> =
+    Static::new(MaybeUninit::zeroed());
+
+/// What [`crate::Livepatch`] has to do for tasks.
+pub(crate) fn init() -> Result {
+    let mut buffers = KVec::new();
+    for _ in 0..nr_cpu_ids() {
+        buffers.push(Buffer(UnsafeCell::new([0; MAX_ENTRIES])), GFP_KERNEL)?;
+    }
+    BUFFERS.populate(buffers);
+    // SAFETY: Called once, before anyone schedules the work.
+    unsafe { bindings::init_delayed_work(RETRY.get().cast(), Some(retry)) };
+    Ok(())
+}
+
+/// # Safety
+///
+/// Called by the workqueue.
+unsafe extern "C" fn retry(_work: *mut bindings::work_struct) {
+    KLP_MUTEX.lock().retry(&Linux);
+}
+
+/// A task that exists for as long as the reference is used: the current one, one met under
+/// `tasklist_lock`, an idle one, or one that the caller of the C ABI vouches for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TaskRef(NonNull<bindings::task_struct>);
+
+impl TaskRef {
+    /// # Safety
+    ///
+    /// The task exists for as long as the reference is used.
+    pub(crate) unsafe fn from_raw(task: *mut bindings::task_struct) -> Option<Self> {
+        NonNull::new(task).map(Self)
+    }
+
+    /// The current task.
+    pub(crate) fn current() -> Self {
+        // SAFETY: There always is one, and `NonNull` holds.
+        Self(unsafe { NonNull::new_unchecked(bindings::get_current()) })
+    }
+
+    fn as_ptr(&self) -> *mut bindings::task_struct {
+        self.0.as_ptr()
+    }
+
+    /// The process identifier.
+    pub(crate) fn pid(&self) -> i32 {
+        // SAFETY: The task exists; the field does not change.
+        unsafe { (*self.as_ptr()).pid }
+    }
+
+    /// The name (`comm`).
+    pub(crate) fn name(&self) -> Text<'_> {
+        // SAFETY: The task exists. Its name may change at any time and always ends with a NUL: a
+        // mixture of two names is what C code gets too.
+        let name = unsafe { CStr::from_ptr((&raw const (*self.as_ptr()).comm).cast()) };
+        Text(name.to_bytes())
+    }
+}
+
+impl Task for TaskRef {
+    fn state(&self) -> State {
+        // SAFETY: The task exists; the field is only accessed atomically while it is shared.
+        let raw = unsafe { atomic_load(&raw mut (*self.as_ptr()).patch_state, Relaxed) };
+        State::from_raw(raw)
+    }
+
+    fn set_state(&self, state: State) {
+        // SAFETY: As above.
+        unsafe {
+            atomic_store(
+                &raw mut (*self.as_ptr()).patch_state,
+                state.to_raw(),
+                Relaxed,
+            )
+        };
+    }
+
+    fn is_pending(&self) -> bool {
+        // SAFETY: The task exists.
+        unsafe { bindings::test_task_patch_pending(self.as_ptr()) }
+    }
+
+    fn set_pending(&self) {
+        // SAFETY: The task exists.
+        unsafe { bindings::set_task_patch_pending(self.as_ptr()) };
+    }
+
+    fn clear_pending(&self) {
+        // SAFETY: The task exists.
+        unsafe { bindings::clear_task_patch_pending(self.as_ptr()) };
+    }
+
+    fn test_and_clear_pending(&self) -> bool {
+        // SAFETY: The task exists.
+        unsafe { bindings::test_and_clear_task_patch_pending(self.as_ptr()) }
+    }
+}
+
+/// The state of the current task, for the handler.
+pub(crate) fn current_state() -> State {
+    TaskRef::current().state()
+}
+
+/// Preemption is off while this lives. Not traced, so that it can be used on the way to user mode.
+struct PreemptionOff;
+
+impl PreemptionOff {
+    fn new() -> Self {
+        // SAFETY: Undone when dropped.
+        unsafe { bindings::preempt_disable_notrace() };
+        Self
+    }
+}
+
+impl Drop for PreemptionOff {
+    fn drop(&mut self) {
+        // SAFETY: Pairs with `new`.
+        unsafe { bindings::preempt_enable_notrace() };
+    }
+}
+
+/// Calls the closure that `job` points to with a task.
+///
+/// # Safety
+///
+/// `job` points to a `&mut dyn FnMut(&TaskRef)` that nobody else uses, and the task exists.
+unsafe extern "C" fn visit(task: *mut bindings::task_struct, job: *mut c_void) {
+    // SAFETY: As the caller promises.
+    let job = unsafe { &mut *job.cast::<&mut dyn FnMut(&TaskRef)>() };
+    // SAFETY: As the caller promises.
+    if let Some(task) = unsafe { TaskRef::from_raw(task) } {
+        job(&task);
+    }
+}
+
+/// Calls the closure that `job` points to.
+///
+/// # Safety
+///
+/// `job` points to a `&mut dyn FnMut()` that nobody else uses.
+unsafe extern "C" fn pinned(_task: *mut bindings::task_struct, job: *mut c_void) -> c_int {
+    // SAFETY: As the caller promises.
+    let job = unsafe { &mut *job.cast::<&mut dyn FnMut()>() };
+    job();
+    0
+}
+
+/// Work that does nothing: that it ran says that the CPU has scheduled.
+///
+/// # Safety
+///
+/// Called by the workqueue.
+unsafe extern "C" fn nothing(_work: *mut bindings::work_struct) {}
+
+/// The idle task of `cpu`, if that CPU is possible.
+fn idle_task(cpu: u32) -> Option<TaskRef> {
+    // SAFETY: Takes any number below `nr_cpu_ids()`.
+    if !unsafe { bindings::cpu_possible(cpu) } {
+        return None;
+    }
+    // SAFETY: Idle tasks exist for ever.
+    unsafe { TaskRef::from_raw(bindings::idle_task(cpu as c_int)) }
+}
+
+impl Tasks for Linux {
+    type Task = TaskRef;
+
+    fn shared(&self) -> &Shared {
+        &SHARED
+    }
+
+    fn for_each_thread(&self, each: &mut dyn FnMut(&TaskRef)) {
+        let mut each: &mut dyn FnMut(&TaskRef) = each;
+        // SAFETY: The pointer is valid during the call; `visit` gets tasks under `tasklist_lock`.
+        unsafe { bindings::for_each_thread_locked(Some(visit), (&raw mut each).cast()) };
+    }
+
+    fn for_each_idle(&self, each: &mut dyn FnMut(&TaskRef)) {
+        (0..nr_cpu_ids())
+            .filter_map(idle_task)
+            .for_each(|task| each(&task));
+    }
+
+    fn for_each_cpu(&self, each: &mut dyn FnMut(&TaskRef, u32, bool)) {
+        // SAFETY: Undone below; we may sleep here.
+        unsafe { bindings::cpus_read_lock() };
+        for cpu in 0..nr_cpu_ids() {
+            if let Some(task) = idle_task(cpu) {
+                // SAFETY: Takes any number below `nr_cpu_ids()`.
+                let online = unsafe { bindings::cpu_online(cpu) };
+                each(&task, cpu, online);
+            }
+        }
+        // SAFETY: Pairs with the lock above.
+        unsafe { bindings::cpus_read_unlock() };
+    }
+
+    fn wake_idle(&self, cpu: u32) {
+        // SAFETY: The CPU is online and stays so, see `for_each_cpu`.
+        unsafe { bindings::wake_up_if_idle(cpu as c_int) };
+    }
+
+    fn has_reliable_stacks(&self) -> bool {
+        cfg!(CONFIG_STACKTRACE) && cfg!(CONFIG_HAVE_RELIABLE_STACKTRACE)
+    }
+
+    fn pin(&self, task: &TaskRef, job: &mut dyn FnMut()) {
+        if *task == TaskRef::current() {
+            return job();
+        }
+        let mut job: &mut dyn FnMut() = job;
+        // SAFETY: The task exists, and the pointer is valid during the call.
+        unsafe { bindings::task_call_func(task.as_ptr(), Some(pinned), (&raw mut job).cast()) };
+    }
+
+    fn runs_elsewhere(&self, task: &TaskRef) -> bool {
+        // SAFETY: The task exists.
+        *task != TaskRef::current() && unsafe { bindings::task_curr(task.as_ptr()) } != 0
+    }
+
+    fn stack(&self, task: &TaskRef, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable> {
+        // SAFETY: Only checks, and only where lockdep is there to do so.
+        unsafe { bindings::lockdep_assert_preemption_disabled() };
+        let buffer = BUFFERS
+            .as_ref()
+            .and_then(|buffers| buffers.get(CpuId::current().as_u32() as usize))
+            .ok_or(Unreliable)?;
+        // SAFETY: Preemption is off, and neither interrupts nor `job` come here: nobody else uses
+        // this CPU's buffer.
+        let entries = unsafe { &mut *buffer.0.get() };
+        #[cfg(CONFIG_STACKTRACE)]
+        // SAFETY: The task exists and is current or pinned; the buffer has room for that many.
+        let count = unsafe {
+            bindings::stack_trace_save_tsk_reliable(
+                task.as_ptr(),
+                entries.as_mut_ptr(),
+                entries.len() as c_uint,
+            )
+        };
+        #[cfg(not(CONFIG_STACKTRACE))]
+        let count = -1;
+        let count = usize::try_from(count).map_err(|_| Unreliable)?;
+        // On 64-bit machines, `c_ulong` is the kernel crate's `usize`.
+        job(entries.get(..count).ok_or(Unreliable)?);
+        Ok(())
+    }
+
+    fn signal(&self, task: &TaskRef) {
+        let task = task.as_ptr();
+        // SAFETY: The task exists, since this is called under `tasklist_lock`.
+        unsafe {
+            if (*task).flags & bindings::PF_KTHREAD != 0 {
+                // A kthread takes no signals, but may leave its sleep.
+                bindings::wake_up_state(task, bindings::TASK_INTERRUPTIBLE);
+            } else {
+                bindings::set_notify_signal(task);
+            }
+        }
+    }
+
+    fn synchronize(&self) {
+        // SAFETY: We may sleep here.
+        if unsafe { bindings::schedule_on_each_cpu(Some(nothing)) } != 0 {
+            // No memory for the work items. RCU waits for all but what runs where it is not watching.
+            kernel::sync::rcu::synchronize_rcu();
+        }
+    }
+
+    fn switch_in_scheduler(&self, on: bool) {
+        let key = klp_sched_try_switch_key
+            .get()
+            .cast::<bindings::static_key>();
+        // SAFETY: A `struct static_key_false` begins with its key; we may sleep here.
+        unsafe {
+            if on {
+                bindings::static_key_enable(key);
+            } else {
+                bindings::static_key_disable(key);
+            }
+        }
+    }
+
+    fn retry_later(&self) {
+        // SAFETY: `init` made the work ready, since there is a transition.
+        unsafe {
+            let delay = bindings::round_jiffies_relative(kernel::time::msecs_to_jiffies(1000));
+            bindings::schedule_delayed_work(RETRY.get().cast(), delay);
+        }
+    }
+
+    fn replace_stack_check(&self, check: Option<Check<Self>>) -> Option<Check<Self>> {
+        let new = check.map_or(core::ptr::null_mut(), KBox::into_raw);
+        // Full: the table is complete before it can be seen.
+        let old = STACK_CHECK.xchg(new, Full);
+        // SAFETY: A pointer in there came from `into_raw`, and is there once.
+        (!old.is_null()).then(|| unsafe { KBox::from_raw(old) })
+    }
+
+    fn with_stack_check(&self, job: &mut dyn FnMut(&StackCheck<FunctionRef>)) {
+        // Acquire: pairs with the exchange.
+        let check = STACK_CHECK.load(Acquire);
+        // SAFETY: Preemption is off, and who replaced the table waits for every CPU to schedule
+        // before it frees it.
+        if let Some(check) = unsafe { check.as_ref() } {
+            job(check);
+        }
+    }
+
+    fn debug(&self, message: Debug<'_, Self>) {
+        crate::debug::print(message);
+    }
+}
+
+/// Moves a task on its way to user mode or in the idle loop.
+///
+/// # Safety
+///
+/// `task` is the current task or can't run.
+#[export]
+pub(crate) unsafe extern "C" fn klp_update_patch_state(task: *mut bindings::task_struct) {
+    let _guard = PreemptionOff::new();
+    // SAFETY: The caller vouches for the task.
+    if let Some(task) = unsafe { TaskRef::from_raw(task) } {
+        SHARED.update(&task);
+    }
+}
+
+/// Gives a child its parent's part in the transition.
+///
+/// # Safety
+///
+/// Called by `copy_process()` with `tasklist_lock` held for writing; `child` is the current task's.
+#[export]
+pub(crate) unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_struct) {
+    // SAFETY: The caller vouches for the task.
+    if let Some(child) = unsafe { TaskRef::from_raw(child) } {
+        SHARED.copy(&TaskRef::current(), &child);
+    }
+}
+
+/// Tries to move the current task while it is being scheduled away.
+///
+/// # Safety
+///
+/// Called by `__schedule()` with preemption off.
+#[export]
+pub(crate) unsafe extern "C" fn __klp_sched_try_switch() {
+    // SAFETY: Only checks.
+    unsafe { bindings::lockdep_assert_preemption_disabled() };
+    if is_initialized() {
+        transition::switch_current(&Linux, &TaskRef::current());
+    }
+}
