@@ -205,8 +205,10 @@ fn unpack_package(cx: &Context) -> Result<String> {
     let name = package_name();
     let package = apt::download(cx, &name, |_| true, &cx.cache.join("incoming"))
         .context("cannot get the kernel source; `--tree DIR` takes a checkout instead")?;
-    // Kernels are built there, and `make` takes a colon for its own.
-    let key = format!("{name}_{}", package.version.replace(':', "-"));
+    // Kernels are built there: nothing in it may mean anything to `make` or to a shell.
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-".contains(c);
+    let version = package.version.replace(|c| !plain(c), "-");
+    let key = format!("{name}_{version}");
     place::whole(&trees(cx).join(&key), |partial| {
         let mut unpack = Command::new("dpkg-deb");
         unpack
