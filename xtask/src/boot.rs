@@ -5,7 +5,7 @@ use crate::build;
 use crate::cli;
 use crate::context::Context;
 use crate::guest::Userspace;
-use crate::suite::{Suite, View, HELLO};
+use crate::suite::{Outcome, Suite, View, HELLO};
 use anyhow::{bail, Result};
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -26,13 +26,21 @@ pub fn run(cx: &Context, args: &cli::Boot) -> Result<()> {
     }
     let kernel = build::kernel(cx, args.kernel.arch, args.kernel.core)?;
     if args.shell {
-        println!("Booting Linux {}; leave at any time with Ctrl-a x", kernel.release);
+        println!(
+            "Booting Linux {}; leave at any time with Ctrl-a x",
+            kernel.release
+        );
         return SHELL.attach(cx, &kernel);
     }
-    let outcome = HELLO.run(cx, &kernel, View::Story)?;
-    println!("\n  up and down in {:.1} s; full log: {}", outcome.took.as_secs_f32(), outcome.log.display());
-    if outcome.report.failed() > 0 {
-        bail!("the kernel does not have the {} core", kernel.core);
+    let Outcome { report, end } = HELLO.run(cx, &kernel, View::Story)?;
+    let end = end?;
+    println!(
+        "\n  up and down in {:.1} s; full log: {}",
+        end.took.as_secs_f32(),
+        end.log.display()
+    );
+    if report.failed() > 0 {
+        bail!("the kernel boots, but not as it should: see above");
     }
     Ok(())
 }

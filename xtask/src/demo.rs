@@ -4,7 +4,9 @@
 use crate::build::{self, Kernel};
 use crate::cli;
 use crate::context::Context;
-use crate::suite::{Outcome, View, DEMO};
+use crate::ktap::Report;
+use crate::qemu::Finished;
+use crate::suite::{self, Outcome, View, DEMO};
 use anyhow::{bail, Result};
 use console::style;
 use std::time::{Duration, Instant};
@@ -13,15 +15,19 @@ use std::time::{Duration, Instant};
 pub fn run(cx: &Context, args: &cli::Demo) -> Result<()> {
     let start = Instant::now();
     let kernel = build::kernel(cx, args.kernel.arch, args.kernel.core)?;
-    println!("Booting Linux {} with the {} core ...", kernel.release, kernel.core);
-    let outcome = DEMO.run(cx, &kernel, View::Story)?;
-    summary(&kernel, &outcome, start.elapsed());
-    let failed = outcome.report.failed();
+    println!(
+        "Booting Linux {} with the {} core ...",
+        kernel.release, kernel.core
+    );
+    let Outcome { report, end } = DEMO.run(cx, &kernel, View::Story)?;
+    let end = end?;
+    summary(&kernel, &report, &end, start.elapsed());
+    let failed = report.failed();
     if failed > 0 {
         bail!(
             "{failed} of the demo's steps did not hold; full log: {}\n\
              next: look around in the guest with `cargo xtask boot --arch {} --core {} --shell`",
-            outcome.log.display(),
+            end.log.display(),
             kernel.target.name,
             kernel.core
         );
@@ -29,18 +35,23 @@ pub fn run(cx: &Context, args: &cli::Demo) -> Result<()> {
     Ok(())
 }
 
-fn summary(kernel: &Kernel, outcome: &Outcome, whole: Duration) {
-    let Outcome { report, took, log } = outcome;
+fn summary(kernel: &Kernel, report: &Report, end: &Finished, whole: Duration) {
+    let Finished { took, log, .. } = end;
     let held = report.passed();
     println!("\n{}", style("Summary").bold());
     if report.failed() == 0 {
         println!(
-            "  A function of a running Linux {} kernel was replaced and put back by the {} core.",
-            kernel.release, kernel.core
+            "  A function of a running Linux {} kernel was replaced and put back by the {}.",
+            kernel.release,
+            suite::core_name(kernel.core)
         );
     }
     println!("  {held} of {} steps held", held + report.failed());
-    println!("  {:.1} s from power-on to power-off, {:.0} s in all", took.as_secs_f32(), whole.as_secs_f32());
+    println!(
+        "  {:.1} s from power-on to power-off, {:.0} s in all",
+        took.as_secs_f32(),
+        whole.as_secs_f32()
+    );
     println!("  the guest's full log: {}", log.display());
     println!("Go on with");
     println!("  cargo xtask boot --shell   a shell in such a guest");

@@ -23,7 +23,12 @@ const SELFTESTS: &str = "selftests/livepatch";
 
 /// The initramfs for a kernel.
 pub fn initramfs(cx: &Context, kernel: &Kernel, userspace: Userspace) -> Result<PathBuf> {
-    let key = kernel.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let key = kernel
+        .out
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let dir = cx.cache.join("guest").join(&key);
     let _lock = cx.lock(&format!("guest-{key}"))?;
     let base = userspace::base(cx, kernel.target, userspace)?;

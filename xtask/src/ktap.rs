@@ -112,11 +112,18 @@ impl Reader {
             let text = format!("a test ended without a result, after its subtest `{last}`");
             self.problem(text);
         }
-        Report { cases: self.cases, problems: self.problems }
+        Report {
+            cases: self.cases,
+            problems: self.problems,
+        }
     }
 
     fn announce(&mut self, plan: usize, nested: bool) {
-        let place = if nested { &mut self.subtest_plan } else { &mut self.plan };
+        let place = if nested {
+            &mut self.subtest_plan
+        } else {
+            &mut self.plan
+        };
         if place.replace(plan).is_some() {
             self.problem("there is more than one plan".into());
         }
@@ -124,21 +131,38 @@ impl Reader {
 
     fn bail_out(&mut self, reason: &str) {
         self.bailed_out = true;
-        self.problem(format!("bailed out: {}", if reason.is_empty() { "no reason" } else { reason }));
+        self.problem(format!(
+            "bailed out: {}",
+            if reason.is_empty() {
+                "no reason"
+            } else {
+                reason
+            }
+        ));
     }
 
     /// A result of the outer level, which the subtests since the last one belong to.
     fn result(&mut self, number: Option<usize>, mut case: Case) -> Case {
         let expected = self.cases.len() + 1;
         if let Some(number) = number.filter(|&number| number != expected) {
-            self.problem(format!("test {expected} is missing: `{}` has number {number}", case.name));
+            self.problem(format!(
+                "test {expected} is missing: `{}` has number {number}",
+                case.name
+            ));
         }
-        let failed = self.subtests.iter().filter(|case| case.verdict == Verdict::Fail).count();
+        let failed = self
+            .subtests
+            .iter()
+            .filter(|case| case.verdict == Verdict::Fail)
+            .count();
         case.subtests = (self.subtests.len(), failed);
         let planned = self.subtest_plan.take();
         if planned.is_some_and(|planned| planned != self.subtests.len()) || failed > 0 {
             if case.verdict == Verdict::Pass {
-                self.problem(format!("`{}` passed although its subtests did not", case.name));
+                self.problem(format!(
+                    "`{}` passed although its subtests did not",
+                    case.name
+                ));
             }
             case.verdict = Verdict::Fail;
         }
@@ -155,17 +179,27 @@ impl Reader {
 impl Report {
     /// How many tests passed.
     pub fn passed(&self) -> usize {
-        self.cases.iter().filter(|case| case.verdict == Verdict::Pass).count()
+        self.cases
+            .iter()
+            .filter(|case| case.verdict == Verdict::Pass)
+            .count()
     }
 
     /// How many were skipped.
     pub fn skipped(&self) -> usize {
-        self.cases.iter().filter(|case| matches!(case.verdict, Verdict::Skip(_))).count()
+        self.cases
+            .iter()
+            .filter(|case| matches!(case.verdict, Verdict::Skip(_)))
+            .count()
     }
 
     /// How many failed, counting what is wrong with the stream.
     pub fn failed(&self) -> usize {
-        let cases = self.cases.iter().filter(|case| case.verdict == Verdict::Fail).count();
+        let cases = self
+            .cases
+            .iter()
+            .filter(|case| case.verdict == Verdict::Fail)
+            .count();
         cases + self.problems.len()
     }
 }
@@ -209,7 +243,11 @@ fn parse_result(line: &str) -> Option<(Option<usize>, Case)> {
         None if pass => Verdict::Pass,
         None => Verdict::Fail,
     };
-    let case = Case { name: name.trim().to_owned(), verdict, subtests: (0, 0) };
+    let case = Case {
+        name: name.trim().to_owned(),
+        verdict,
+        subtests: (0, 0),
+    };
     Some((number.parse().ok(), case))
 }
 
@@ -227,8 +265,14 @@ mod tests {
 
     #[test]
     fn a_whole_stream() {
-        let report = read("KTAP version 1\n1..3\nok 1 - a\nnot ok 2 - b\nok 3 - c # SKIP no d\n", true);
-        assert_eq!((report.passed(), report.failed(), report.skipped()), (1, 1, 1));
+        let report = read(
+            "KTAP version 1\n1..3\nok 1 - a\nnot ok 2 - b\nok 3 - c # SKIP no d\n",
+            true,
+        );
+        assert_eq!(
+            (report.passed(), report.failed(), report.skipped()),
+            (1, 1, 1)
+        );
         assert_eq!(report.cases[2].verdict, Verdict::Skip("no d".into()));
         assert!(report.problems.is_empty());
     }
@@ -267,7 +311,11 @@ mod tests {
     #[test]
     fn a_missing_number_is_a_failure() {
         let report = read("1..2\nok 1 - a\nok 3 - c\n", true);
-        assert!(report.problems[0].contains("test 2 is missing"), "{:?}", report.problems);
+        assert!(
+            report.problems[0].contains("test 2 is missing"),
+            "{:?}",
+            report.problems
+        );
     }
 
     #[test]
@@ -305,7 +353,13 @@ mod tests {
     #[test]
     fn a_test_cut_off_in_its_subtests_is_named() {
         let report = read("1..1\n    ok 1 - x\n", false);
-        assert!(report.problems.iter().any(|text| text.contains("subtest `x`")), "{report:?}");
+        assert!(
+            report
+                .problems
+                .iter()
+                .any(|text| text.contains("subtest `x`")),
+            "{report:?}"
+        );
     }
 
     #[test]

@@ -13,7 +13,10 @@
 //! | [`graft`], [`series`] | our crates and patches in a scratch copy of it |
 //! | [`config`], [`build`] | configuring and building it |
 //! | [`clean`] | giving disk space back |
-//! | [`demo`], [`boot`], [`test`] | the guest |
+//! | [`guest`] | what a guest is made of |
+//! | [`qemu`] | booting it, and how that ended |
+//! | [`ktap`], [`suite`] | running a script in it, and reading what it reports |
+//! | [`demo`], [`boot`], [`test`] | the commands that boot |
 
 mod apt;
 mod boot;
@@ -25,11 +28,15 @@ mod context;
 mod demo;
 mod doctor;
 mod graft;
+mod guest;
+mod ktap;
 mod place;
 mod provision;
+mod qemu;
 mod series;
 mod source;
 mod step;
+mod suite;
 mod target;
 mod test;
 mod toolchain;

@@ -81,12 +81,10 @@ const BUILD: &[Need] = &[
     },
 ];
 
-/// What every guest is made with on the host.
+/// What every guest is made with, and run by, on the host.
 const GUEST: &[Need] = &[
     program("mmdebstrap", &["mmdebstrap"]),
-    program("busybox", &["busybox-static"]),
-    program("cpio", &["cpio"]),
-    program("modinfo", &["kmod"]),
+    program("setpriv", &["util-linux"]),
 ];
 
 /// What building a kernel for that target needs.

@@ -7,8 +7,8 @@
 mod accel;
 mod console;
 
-use crate::context::Context;
 use crate::build::Kernel;
+use crate::context::Context;
 use crate::step;
 use accel::Accel;
 use anyhow::{bail, Context as _, Result};
@@ -55,12 +55,18 @@ impl Boot<'_> {
     pub fn run(&self, cx: &Context, on_line: &mut dyn FnMut(&str)) -> Result<Finished> {
         let accel = accel::choose(cx, self)?;
         let start = Instant::now();
-        let log = cx.logs().join(format!("{}.log", self.name().replace(' ', "-")));
+        let log = cx
+            .logs()
+            .join(format!("{}.log", self.name().replace(' ', "-")));
         let mut console = Console::open(self.command(accel), &log)?;
         let end = console.follow(self.deadline, SILENCE, on_line)?;
         drop(console);
         match end {
-            End::Exit(status) => Ok(Finished { status, took: start.elapsed(), log }),
+            End::Exit(status) => Ok(Finished {
+                status,
+                took: start.elapsed(),
+                log,
+            }),
             end => self.fail(accel, &end, &log),
         }
     }
@@ -117,7 +123,10 @@ impl Boot<'_> {
     }
 
     fn cannot_run(&self) -> String {
-        format!("cannot run {}: see `cargo xtask doctor`", self.kernel.target.qemu)
+        format!(
+            "cannot run {}: see `cargo xtask doctor`",
+            self.kernel.target.qemu
+        )
     }
 
     fn fail(&self, accel: Accel, end: &End, log: &Path) -> Result<Finished> {
@@ -146,11 +155,18 @@ impl Boot<'_> {
             End::Exit(status) => (format!("exit status {status}"), String::new()),
         };
         let tail = step::tail(log);
-        bail!("{}: {cause}\n{tail}full log: {}\nnext: {next}", self.name(), log.display())
+        bail!(
+            "{}: {cause}\n{tail}full log: {}\nnext: {next}",
+            self.name(),
+            log.display()
+        )
     }
 
     fn by_hand(&self) -> String {
         let Kernel { target, core, .. } = self.kernel;
-        format!("`cargo xtask boot --arch {} --core {core} --shell`", target.name)
+        format!(
+            "`cargo xtask boot --arch {} --core {core} --shell`",
+            target.name
+        )
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Running one script in a guest and reading what it reports.
 
-use crate::build::Kernel;
+use crate::build::{Core, Kernel};
 use crate::context::Context;
 use crate::guest::{self, Userspace};
 use crate::ktap::{Case, Event, Reader, Report, Verdict};
@@ -9,7 +9,7 @@ use crate::provision;
 use crate::qemu::{Boot, Finished};
 use anyhow::{bail, Result};
 use console::style;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 /// A script of `tests/guest/`, and what it takes to run it.
@@ -68,9 +68,22 @@ pub fn find(name: &str) -> Result<&'static Suite> {
     match TESTS.iter().find(|suite| suite.name == name) {
         Some(suite) => Ok(suite),
         None => {
-            let known = TESTS.iter().map(|suite| format!("{} ({})", suite.name, suite.about));
-            bail!("no guest suite is called `{name}`: known are {}", known.collect::<Vec<_>>().join(", "))
+            let known = TESTS
+                .iter()
+                .map(|suite| format!("{} ({})", suite.name, suite.about));
+            bail!(
+                "no guest suite is called `{name}`: known are {}",
+                known.collect::<Vec<_>>().join(", ")
+            )
         }
+    }
+}
+
+/// A core, as people call it.
+pub fn core_name(core: Core) -> &'static str {
+    match core {
+        Core::C => "C core",
+        Core::Rust => "Rust core",
     }
 }
 
@@ -86,29 +99,39 @@ pub enum View {
 /// What a suite came to.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Its results.
+    /// Its results, as far as it got.
     pub report: Report,
-    /// From power-on to power-off.
-    pub took: Duration,
-    /// Everything the guest printed.
-    pub log: PathBuf,
+    /// How the guest ended: an error if that was not at the script's end.
+    pub end: Result<Finished>,
 }
 
 impl Suite {
     /// Boots the kernel, runs the script and shows its results as they come.
     ///
-    /// Fails if the guest does; tests that fail are in the outcome.
+    /// Fails if there is no guest to boot; what the guest does wrong is in the outcome.
     pub fn run(&self, cx: &Context, kernel: &Kernel, view: View) -> Result<Outcome> {
         provision::ensure(cx, &provision::for_guest(kernel.target))?;
         let initramfs = guest::initramfs(cx, kernel, self.userspace)?;
         let mut reader = Reader::default();
-        let mut screen = Screen { view, pending: Vec::new() };
-        let Finished { status, took, log } = self
+        let mut screen = Screen {
+            view,
+            pending: Vec::new(),
+        };
+        let end = self
             .boot(kernel, &initramfs)
-            .run(cx, &mut |line| screen.show(reader.line(line)))?;
-        let mut report = reader.finish(true);
-        if status != 0 && report.failed() == 0 {
-            report.problems.push(format!("the script reports no failure, but its exit status is {status}"));
+            .run(cx, &mut |line| screen.show(reader.line(line)));
+        let mut report = reader.finish(end.is_ok());
+        match &end {
+            Ok(Finished { status: 0, .. }) => {}
+            Ok(Finished { status, .. }) if report.failed() == 0 => {
+                report.problems.push(format!(
+                    "nothing failed, but the script's exit status is {status}"
+                ));
+            }
+            Ok(_) => {}
+            Err(_) => report
+                .problems
+                .push("the guest did not get to the end".into()),
         }
         if !self.may_skip {
             refuse_skips(&mut report);
@@ -116,7 +139,7 @@ impl Suite {
         for problem in &report.problems {
             println!("  {} {problem}", style("✗").red());
         }
-        Ok(Outcome { report, took, log })
+        Ok(Outcome { report, end })
     }
 
     /// Boots the kernel with its console on ours.
@@ -126,8 +149,13 @@ impl Suite {
         self.boot(kernel, &initramfs).attach(cx)
     }
 
-    fn boot<'a>(&self, kernel: &'a Kernel, initramfs: &'a std::path::Path) -> Boot<'a> {
-        Boot { kernel, initramfs, script: self.name, deadline: self.deadline }
+    fn boot<'a>(&self, kernel: &'a Kernel, initramfs: &'a Path) -> Boot<'a> {
+        Boot {
+            kernel,
+            initramfs,
+            script: self.name,
+            deadline: self.deadline,
+        }
     }
 }
 
@@ -135,10 +163,14 @@ impl Suite {
 fn refuse_skips(report: &mut Report) {
     for case in &mut report.cases {
         if let Verdict::Skip(why) = &case.verdict {
-            report.problems.push(format!("`{}` was skipped: {why}", case.name));
+            report
+                .problems
+                .push(format!("`{}` was skipped: {why}", case.name));
         }
     }
-    report.cases.retain(|case| !matches!(case.verdict, Verdict::Skip(_)));
+    report
+        .cases
+        .retain(|case| !matches!(case.verdict, Verdict::Skip(_)));
 }
 
 /// What is shown of a suite as it runs.
@@ -226,6 +258,9 @@ mod tests {
         }
         let mut report = reader.finish(true);
         refuse_skips(&mut report);
-        assert_eq!((report.passed(), report.failed(), report.skipped()), (1, 1, 0));
+        assert_eq!(
+            (report.passed(), report.failed(), report.skipped()),
+            (1, 1, 0)
+        );
     }
 }

@@ -3,10 +3,10 @@
 
 mod host;
 
-use crate::build;
+use crate::build::{self, Kernel};
 use crate::cli;
 use crate::context::Context;
-use crate::suite::{self, Suite, View};
+use crate::suite::{self, Outcome, Suite, View};
 use crate::target::Target;
 use anyhow::Result;
 use console::style;
@@ -34,7 +34,11 @@ impl AddAssign for Tally {
 impl Tally {
     /// One test.
     pub fn one(passed: bool) -> Self {
-        Self { passed: passed.into(), failed: (!passed).into(), skipped: 0 }
+        Self {
+            passed: passed.into(),
+            failed: (!passed).into(),
+            skipped: 0,
+        }
     }
 }
 
@@ -54,8 +58,16 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
         total += guest(cx, target, args.core, &suites);
     }
     println!("\nfull logs: {}", cx.logs().display());
-    let Tally { passed, failed, skipped } = total;
-    let skips = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
+    let Tally {
+        passed,
+        failed,
+        skipped,
+    } = total;
+    let skips = if skipped > 0 {
+        format!(", {skipped} skipped")
+    } else {
+        String::new()
+    };
     println!("{passed} passed, {failed} failed{skips}");
     if failed > 0 {
         // Not an error to be explained: everything has been, and the counts are to be the last line.
@@ -64,7 +76,7 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
     Ok(())
 }
 
-/// The suites in guests of one architecture. A guest that fails counts as one failed test.
+/// The suites in guests of one architecture. A kernel that does not build counts as one failed test.
 fn guest(cx: &Context, target: &'static Target, core: build::Core, suites: &[&Suite]) -> Tally {
     let mut total = Tally::default();
     if suites.is_empty() {
@@ -78,20 +90,36 @@ fn guest(cx: &Context, target: &'static Target, core: build::Core, suites: &[&Su
         }
     };
     for suite in suites {
-        let title = format!("{} on {} with the {core} core: {}", suite.name, target.name, suite.about);
+        let core = suite::core_name(core);
+        let title = format!(
+            "{} on {} with the {core}: {}",
+            suite.name, target.name, suite.about
+        );
         println!("\n{}", style(title).bold());
-        total += match suite.run(cx, &kernel, View::Results) {
-            Ok(outcome) => {
-                let (report, log) = (outcome.report, outcome.log.display());
-                println!("  {:.0} s; log: {log}", outcome.took.as_secs_f32());
-                let (passed, failed) = (report.passed(), report.failed());
-                Tally { passed, failed, skipped: report.skipped() }
-            }
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                Tally::one(false)
-            }
-        };
+        total += one(cx, &kernel, suite);
     }
     total
+}
+
+fn one(cx: &Context, kernel: &Kernel, suite: &Suite) -> Tally {
+    let Outcome { report, end } = match suite.run(cx, kernel, View::Results) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return Tally::one(false);
+        }
+    };
+    match end {
+        Ok(end) => println!(
+            "  {:.0} s; log: {}",
+            end.took.as_secs_f32(),
+            end.log.display()
+        ),
+        Err(error) => eprintln!("error: {error:#}"),
+    }
+    Tally {
+        passed: report.passed(),
+        failed: report.failed(),
+        skipped: report.skipped(),
+    }
 }

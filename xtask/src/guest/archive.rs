@@ -24,14 +24,20 @@ impl Archive {
             .with_context(|| format!("cannot create {}", parent.display()))?;
         let file = tempfile::NamedTempFile::new_in(parent)
             .with_context(|| format!("cannot write in {}", parent.display()))?;
-        Ok(Self { to: to.to_owned(), file: BufWriter::new(file), directories: BTreeSet::new(), inode: 0 })
+        Ok(Self {
+            to: to.to_owned(),
+            file: BufWriter::new(file),
+            directories: BTreeSet::new(),
+            inode: 0,
+        })
     }
 
     /// An archive that starts as a copy of another one. The kernel unpacks archives that follow each other
     /// as if they were one.
     pub fn on_top_of(base: &Path, to: &Path) -> Result<Self> {
         let mut archive = Self::create(to)?;
-        let mut from = File::open(base).with_context(|| format!("cannot read {}", base.display()))?;
+        let mut from =
+            File::open(base).with_context(|| format!("cannot read {}", base.display()))?;
         std::io::copy(&mut from, &mut archive.file)
             .with_context(|| format!("cannot write {}", to.display()))?;
         Ok(archive)
@@ -40,8 +46,14 @@ impl Archive {
     /// Adds a directory and those it is in.
     pub fn directory(&mut self, name: &str) -> Result<()> {
         let name = name.trim_matches('/');
-        let ends = name.match_indices('/').map(|(end, _)| end).chain([name.len()]);
-        for parent in ends.map(|end| &name[..end]).filter(|parent| !parent.is_empty()) {
+        let ends = name
+            .match_indices('/')
+            .map(|(end, _)| end)
+            .chain([name.len()]);
+        for parent in ends
+            .map(|end| &name[..end])
+            .filter(|parent| !parent.is_empty())
+        {
             if self.directories.insert(parent.to_owned()) {
                 self.entry(parent, ModeFileType::Directory, 0o755, &[])?;
             }
@@ -74,7 +86,8 @@ impl Archive {
     /// Adds copies of everything below a directory of the host.
     pub fn copy_tree(&mut self, name: &str, from: &Path) -> Result<()> {
         self.directory(name)?;
-        let list = std::fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))?;
+        let list =
+            std::fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))?;
         let mut entries = list.collect::<std::io::Result<Vec<_>>>()?;
         entries.sort_by_key(std::fs::DirEntry::file_name);
         for entry in entries {
@@ -95,7 +108,8 @@ impl Archive {
     pub fn finish(mut self) -> Result<PathBuf> {
         newc::trailer(&mut self.file)?;
         let file = self.file.into_inner().map_err(|error| error.into_error())?;
-        file.persist(&self.to).with_context(|| format!("cannot write {}", self.to.display()))?;
+        file.persist(&self.to)
+            .with_context(|| format!("cannot write {}", self.to.display()))?;
         Ok(self.to)
     }
 
@@ -115,7 +129,9 @@ impl Archive {
             .nlink(1)
             .set_mode_file_type(kind);
         let mut writer = header.write(&mut self.file, u32::try_from(content.len())?);
-        writer.write_all(content).with_context(|| format!("cannot write {}", self.to.display()))?;
+        writer
+            .write_all(content)
+            .with_context(|| format!("cannot write {}", self.to.display()))?;
         writer.finish()?;
         Ok(())
     }
@@ -136,7 +152,11 @@ mod tests {
             }
             let mut content = Vec::new();
             std::io::Read::read_to_end(&mut reader, &mut content).unwrap();
-            entries.push((reader.entry().name().to_owned(), reader.entry().mode(), content));
+            entries.push((
+                reader.entry().name().to_owned(),
+                reader.entry().mode(),
+                content,
+            ));
             file = reader.finish().unwrap();
         }
     }
@@ -180,6 +200,9 @@ mod tests {
         let mut archive = Archive::create(&dir.path().join("cpio")).unwrap();
         archive.copy_tree("t", &from).unwrap();
         let path = archive.finish().unwrap();
-        assert_eq!(entries(&path)[2], ("t/sub/run".into(), 0o100_750, b"x".into()));
+        assert_eq!(
+            entries(&path)[2],
+            ("t/sub/run".into(), 0o100_750, b"x".into())
+        );
     }
 }

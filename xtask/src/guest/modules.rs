@@ -39,8 +39,16 @@ pub fn built(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<Vec<PathBuf>> 
 pub fn selftests(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
     let work = dir.join("selftests");
     mirror(&kernel.src.join(SELFTESTS), &work)?;
-    make_modules(cx, kernel, &work.join("test_modules"), "Build upstream's test modules")?;
-    for source in files(&work)?.into_iter().filter(|path| path.extension() == Some("c".as_ref())) {
+    make_modules(
+        cx,
+        kernel,
+        &work.join("test_modules"),
+        "Build upstream's test modules",
+    )?;
+    for source in files(&work)?
+        .into_iter()
+        .filter(|path| path.extension() == Some("c".as_ref()))
+    {
         compile(cx, kernel, &source)?;
     }
     Ok(work)
@@ -59,7 +67,10 @@ fn compile(cx: &Context, kernel: &Kernel, source: &Path) -> Result<()> {
         return Ok(());
     }
     let mut command = Command::new(format!("{}gcc", kernel.target.cross_compile()));
-    command.args(["-static", "-O2", "-o"]).arg(&program).arg(source);
+    command
+        .args(["-static", "-O2", "-o"])
+        .arg(&program)
+        .arg(source);
     step::run(cx, &format!("Compile {}", name(&program)), command)
 }
 
@@ -103,7 +114,10 @@ fn objects(dir: &Path) -> Result<Vec<PathBuf>> {
 
 /// The last part of a path.
 pub fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 #[cfg(test)]

@@ -66,7 +66,13 @@ const SUITE: &str = "stable";
 const MERGED: &[&str] = &["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
 /// Parts of packages that no guest of ours reads. An initramfs lives in memory.
-const UNWANTED: &[&str] = &["usr/share/", "usr/include/", "usr/lib/locale/", "var/", "dev/"];
+const UNWANTED: &[&str] = &[
+    "usr/share/",
+    "usr/include/",
+    "usr/lib/locale/",
+    "var/",
+    "dev/",
+];
 const UNWANTED_WITHIN: &[&str] = &["/perl", "/gconv/", "/dpkg", "/audit/"];
 
 /// Longest that fetching the packages may take.
@@ -129,7 +135,9 @@ fn repack(tar: &Path, cpio: &Path) -> Result<()> {
         if name.is_empty() || unwanted(&name) {
             continue;
         }
-        let target = entry.link_name()?.map(|target| target.to_string_lossy().into_owned());
+        let target = entry
+            .link_name()?
+            .map(|target| target.to_string_lossy().into_owned());
         match (entry.header().entry_type(), target) {
             (tar::EntryType::Directory, _) => archive.directory(&name)?,
             (tar::EntryType::Regular, _) => {
@@ -146,7 +154,9 @@ fn repack(tar: &Path, cpio: &Path) -> Result<()> {
         }
     }
     // The alternatives system would have chosen an awk.
-    links.entry("usr/bin/awk".into()).or_insert_with(|| "gawk".into());
+    links
+        .entry("usr/bin/awk".into())
+        .or_insert_with(|| "gawk".into());
     for top in MERGED {
         links.insert((*top).into(), format!("usr/{top}"));
         archive.directory(&format!("usr/{top}"))?;
@@ -177,13 +187,19 @@ fn unwanted(name: &str) -> bool {
 /// The suite that the host itself is of: its mirror has it.
 fn host_suite() -> String {
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    codename.map_or(SUITE, |name| name.trim_matches('"')).to_owned()
+    let codename = release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    codename
+        .map_or(SUITE, |name| name.trim_matches('"'))
+        .to_owned()
 }
 
 /// FNV-1a: tells package lists apart, and is the same in every build of xtask.
 fn checksum(text: &str) -> u32 {
-    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    text.bytes().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 #[cfg(test)]
@@ -208,15 +224,26 @@ mod tests {
         header.set_mode(0o755);
         header.set_size(0);
         header.set_entry_type(tar::EntryType::Symlink);
-        builder.append_link(&mut header, "./usr/bin/touch", "/bin/touch").unwrap();
+        builder
+            .append_link(&mut header, "./usr/bin/touch", "/bin/touch")
+            .unwrap();
         header.set_entry_type(tar::EntryType::Regular);
-        builder.append_data(&mut header, "./bin/touch", std::io::empty()).unwrap();
-        builder.append_data(&mut header, "./usr/share/doc/x", std::io::empty()).unwrap();
+        builder
+            .append_data(&mut header, "./bin/touch", std::io::empty())
+            .unwrap();
+        builder
+            .append_data(&mut header, "./usr/share/doc/x", std::io::empty())
+            .unwrap();
         builder.finish().unwrap();
         let cpio = dir.path().join("cpio");
         repack(&tar, &cpio).unwrap();
         let content = std::fs::read(cpio).unwrap();
-        let count = |name: &str| content.windows(name.len()).filter(|w| *w == name.as_bytes()).count();
+        let count = |name: &str| {
+            content
+                .windows(name.len())
+                .filter(|w| *w == name.as_bytes())
+                .count()
+        };
         assert_eq!(count("usr/bin/touch\0"), 1);
         assert_eq!(count("doc"), 0);
     }

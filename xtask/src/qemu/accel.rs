@@ -61,7 +61,11 @@ pub fn choose(cx: &Context, boot: &Boot<'_>) -> Result<Accel> {
 }
 
 fn opens() -> bool {
-    File::options().read(true).write(true).open("/dev/kvm").is_ok()
+    File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+        .is_ok()
 }
 
 /// Boots the kernel until it says its name.

@@ -40,7 +40,8 @@ pub struct Console {
 impl Console {
     /// Starts the emulator. What it and the guest print goes to the log.
     pub fn open(mut command: Command, log: &Path) -> Result<Self> {
-        let file = File::create(log).with_context(|| format!("cannot write the log {}", log.display()))?;
+        let file =
+            File::create(log).with_context(|| format!("cannot write the log {}", log.display()))?;
         let program = command.get_program().to_string_lossy().into_owned();
         let mut child = command
             .stdout(Stdio::piped())
@@ -50,17 +51,30 @@ impl Console {
         let stdout = child.stdout.take().context("the emulator has no output")?;
         let (sender, chunks) = mpsc::channel();
         let reader = std::thread::spawn(move || pump(stdout, &sender));
-        Ok(Self { child, chunks, reader: Some(reader), log: file, partial: Vec::new() })
+        Ok(Self {
+            child,
+            chunks,
+            reader: Some(reader),
+            log: file,
+            partial: Vec::new(),
+        })
     }
 
     /// Whether the guest says this in time.
     pub fn says(&mut self, text: &str, patience: Duration) -> Result<bool> {
         let start = Instant::now();
         let mut said = false;
-        while let Ok(chunk) = self.chunks.recv_timeout(patience.saturating_sub(start.elapsed())) {
-            self.log.write_all(&chunk).context("cannot write the guest's log")?;
+        while let Ok(chunk) = self
+            .chunks
+            .recv_timeout(patience.saturating_sub(start.elapsed()))
+        {
+            self.log
+                .write_all(&chunk)
+                .context("cannot write the guest's log")?;
             self.partial.extend_from_slice(&chunk);
-            self.take_lines(&mut Watch::new(patience, patience), &mut |line| said |= line.contains(text));
+            self.take_lines(&mut Watch::new(patience, patience), &mut |line| {
+                said |= line.contains(text)
+            });
             if said {
                 break;
             }
@@ -79,7 +93,9 @@ impl Console {
         loop {
             match self.chunks.recv_timeout(watch.patience()) {
                 Ok(chunk) => {
-                    self.log.write_all(&chunk).context("cannot write the guest's log")?;
+                    self.log
+                        .write_all(&chunk)
+                        .context("cannot write the guest's log")?;
                     watch.heard();
                     self.partial.extend_from_slice(&chunk);
                     self.take_lines(&mut watch, on_line);
@@ -149,7 +165,13 @@ enum Ending {
 impl Watch {
     fn new(deadline: Duration, silence: Duration) -> Self {
         let now = Instant::now();
-        Self { start: now, last: now, deadline, silence, ending: None }
+        Self {
+            start: now,
+            last: now,
+            deadline,
+            silence,
+            ending: None,
+        }
     }
 
     fn heard(&mut self) {
@@ -203,7 +225,10 @@ impl Watch {
 
 /// A kernel line without the `[    1.234567] ` before it.
 fn without_timestamp(line: &str) -> &str {
-    match line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
+    match line
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] "))
+    {
         Some((_, text)) => text,
         None => line,
     }
@@ -224,7 +249,9 @@ mod tests {
         command.args(["-c", script]).stdin(Stdio::null());
         let mut lines = Vec::new();
         let mut console = Console::open(command, &log).unwrap();
-        let end = console.follow(deadline, silence, &mut |line| lines.push(line.to_owned())).unwrap();
+        let end = console
+            .follow(deadline, silence, &mut |line| lines.push(line.to_owned()))
+            .unwrap();
         drop(console);
         (end, lines, std::fs::read_to_string(log).unwrap())
     }
@@ -243,7 +270,10 @@ mod tests {
         let says = |script: &str| {
             let mut command = Command::new("sh");
             command.args(["-c", script]).stdin(Stdio::null());
-            Console::open(command, &dir.path().join("log")).unwrap().says("hello", SHORT).unwrap()
+            Console::open(command, &dir.path().join("log"))
+                .unwrap()
+                .says("hello", SHORT)
+                .unwrap()
         };
         assert!(says("echo well, hello; exec sleep 20"));
         assert!(!says("echo nothing; exec sleep 20"));
@@ -254,7 +284,10 @@ mod tests {
     fn a_panic() {
         let line = "[    1.5] Kernel panic - not syncing: no reason";
         let (end, ..) = end_of(&format!("echo '{line}'; echo trace"), LONG, LONG);
-        assert_eq!(end, End::Panic("Kernel panic - not syncing: no reason".into()));
+        assert_eq!(
+            end,
+            End::Panic("Kernel panic - not syncing: no reason".into())
+        );
     }
 
     #[test]
@@ -273,7 +306,10 @@ mod tests {
     #[test]
     fn an_emulator_that_dies() {
         let (end, _, log) = end_of("echo why >&2; exit 5", LONG, LONG);
-        assert!(matches!(end, End::Gone(status) if status.code() == Some(5)), "{end:?}");
+        assert!(
+            matches!(end, End::Gone(status) if status.code() == Some(5)),
+            "{end:?}"
+        );
         assert_eq!(log, "why\n");
     }
 }

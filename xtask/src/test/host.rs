@@ -10,8 +10,20 @@ use std::process::Command;
 /// Runs them all.
 pub fn run(cx: &Context) -> Tally {
     println!("{}", style("The host's tests").bold());
-    let mut total = lint(cx, "Check the formatting", &["fmt", "--all", "--check"], "cargo fmt --all");
-    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    let mut total = lint(
+        cx,
+        "Check the formatting",
+        &["fmt", "--all", "--check"],
+        "cargo fmt --all",
+    );
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
     total += lint(cx, "Check with clippy", &clippy, "mend what it points to");
     total += tests(cx);
     total
@@ -29,7 +41,9 @@ fn lint(cx: &Context, title: &str, arguments: &[&str], hint: &str) -> Tally {
 fn tests(cx: &Context) -> Tally {
     let title = "Run the crates' tests";
     let arguments = ["test", "--workspace", "--no-fail-fast"];
-    let result = Step::new(cx, title, cargo(cx, &arguments)).counting(is_result).run();
+    let result = Step::new(cx, title, cargo(cx, &arguments))
+        .counting(is_result)
+        .run();
     let log = cx.logs().join("run-the-crates-tests.log");
     let mut tally = count(&std::fs::read_to_string(&log).unwrap_or_default());
     match result {
@@ -40,7 +54,12 @@ fn tests(cx: &Context) -> Tally {
             tally.failed = tally.failed.max(1);
         }
     }
-    println!("  {} tests passed, {} failed; log: {}", tally.passed, tally.failed, log.display());
+    println!(
+        "  {} tests passed, {} failed; log: {}",
+        tally.passed,
+        tally.failed,
+        log.display()
+    );
     tally
 }
 
@@ -54,10 +73,18 @@ fn count(log: &str) -> Tally {
     for line in log.lines().filter(|line| line.starts_with("test result: ")) {
         let number = |what: &str| -> usize {
             let end = line.find(what).unwrap_or(0);
-            line[..end].split_whitespace().next_back().and_then(|n| n.parse().ok()).unwrap_or(0)
+            line[..end]
+                .split_whitespace()
+                .next_back()
+                .and_then(|n| n.parse().ok())
+                .unwrap_or(0)
         };
         let (passed, failed) = (number(" passed;"), number(" failed;"));
-        total += Tally { passed, failed, skipped: number(" ignored;") };
+        total += Tally {
+            passed,
+            failed,
+            skipped: number(" ignored;"),
+        };
     }
     total
 }
@@ -83,6 +110,13 @@ mod tests {
         let log = "running 2 tests\n\
                    test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n\
                    test result: FAILED. 3 passed; 4 failed; 0 ignored; 0 measured; 5 filtered out\n";
-        assert_eq!(count(log), Tally { passed: 5, failed: 4, skipped: 1 });
+        assert_eq!(
+            count(log),
+            Tally {
+                passed: 5,
+                failed: 4,
+                skipped: 1
+            }
+        );
     }
 }
