@@ -244,7 +244,7 @@ pub(crate) unsafe extern "C" fn klp_get_state(
 #[export]
 pub(crate) unsafe extern "C" fn klp_get_prev_state(id: c_ulong) -> *mut bindings::klp_state {
     let transition = transition_patch();
-    if kernel::warn_on!(transition.is_none()) {
+    if livepatch_core::warn_on_once!(transition.is_none()) {
         return core::ptr::null_mut();
     }
     // SAFETY: The lock is held, as the caller promises, and patches on the list are valid.

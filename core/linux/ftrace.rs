@@ -62,7 +62,7 @@ unsafe extern "C" fn handler(
     //
     // SAFETY: May be called in any context, and is undone below.
     let bit = unsafe { bindings::ftrace_test_recursion_trylock(ip, parent_ip) };
-    if kernel::warn_on!(bit < 0) {
+    if livepatch_core::warn_on_once!(bit < 0) {
         return;
     }
 

@@ -29,6 +29,7 @@
 const __LOG_PREFIX: &[u8] = b"livepatch\0";
 
 /// `WARN_ON_ONCE()`: warns the first time that the condition holds, and evaluates to it.
+#[macro_export]
 macro_rules! warn_on_once {
     ($condition:expr) => {{
         static WARNED: $crate::Flag = $crate::Flag::new(false);
@@ -42,7 +43,8 @@ macro_rules! warn_on_once {
 }
 
 /// A flag of [`warn_on_once`].
-type Flag = kernel::sync::atomic::Atomic<bool>;
+#[doc(hidden)]
+pub type Flag = kernel::sync::atomic::Atomic<bool>;
 
 pub mod dispatch;
 pub mod patch;
