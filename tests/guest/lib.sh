@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034
 # What the guest's scripts share: results as KTAP, text for people, and the livepatch sysfs files.
 
 KLP=/sys/kernel/livepatch

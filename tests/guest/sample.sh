@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034
 # One live patch from start to finish, with upstream's own sample. Shared by `demo`, which people
 # read, and `smoke`, which asserts the same and more.
 
@@ -19,7 +19,7 @@ sample_steps() {
 	check "/proc/cmdline is the kernel's own" test -n "$before"
 
 	heading "Patch the running kernel"
-	show insmod $MODULES/livepatch-sample.ko
+	show insmod "$MODULES"/livepatch-sample.ko
 	check "the live patch loads" loaded $SAMPLE
 	check "every task moves over to it" wait_until settled $SAMPLE
 	show cat /proc/cmdline
@@ -27,7 +27,7 @@ sample_steps() {
 		"this has been live patched" "$(cat /proc/cmdline)"
 
 	heading "What $KLP/$SAMPLE says meanwhile"
-	tree $KLP/$SAMPLE | text
+	tree "$KLP/$SAMPLE" | text
 	check_equal "sysfs shows the patch, its object and its function" "enabled = 1
 force
 replace = 0
@@ -35,7 +35,7 @@ stack_order = 1
 transition = 0
 vmlinux/
 vmlinux/cmdline_proc_show,1/
-vmlinux/patched = 1" "$(tree $KLP/$SAMPLE)"
+vmlinux/patched = 1" "$(tree "$KLP/$SAMPLE")"
 	check "the patch's module is held while it is in use" in_use $SAMPLE
 
 	heading "Take it back"

@@ -223,6 +223,7 @@ fn remark(case: &Case) -> String {
     match (&case.verdict, case.subtests) {
         (Verdict::Skip(why), _) => format!(" (skipped: {why})"),
         (_, (0, _)) => String::new(),
+        (_, (1, 0)) => " (1 subtest)".into(),
         (_, (all, 0)) => format!(" ({all} subtests)"),
         (_, (all, failed)) => format!(" ({failed} of {all} subtests failed)"),
     }

@@ -13,7 +13,7 @@ pub fn run(cx: &Context) -> Tally {
     let mut total = lint(
         cx,
         "Check the formatting",
-        &["fmt", "--all", "--check"],
+        &["fmt", "--all", "--check", "--", "--color=never"],
         "cargo fmt --all",
     );
     let clippy = [
