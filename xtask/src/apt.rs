@@ -10,8 +10,9 @@ use crate::provision;
 use crate::step::{self, Step};
 use anyhow::{bail, Context as _, Result};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
+use xshell::{cmd, Shell};
 
 /// Suites that single packages are taken from, best first. Packages come and go: the first suite
 /// that has one serves.
@@ -52,30 +53,39 @@ pub fn available() -> bool {
         .all(|name| provision::on_path(name).is_some())
 }
 
-/// What to put before a command so that it runs as root; `None` if that is not allowed.
-fn as_root() -> Option<&'static [&'static str]> {
-    if rustix::process::geteuid().is_root() {
-        return Some(&[]);
-    }
-    let mut sudo = Command::new("sudo");
-    sudo.args(["-n", "true"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    sudo.status()
-        .is_ok_and(|status| status.success())
-        .then_some(&["sudo", "-n"])
+/// Who may install packages here.
+#[derive(Clone, Copy)]
+enum Root {
+    /// We are root.
+    Us,
+    /// `sudo` makes us root, without asking for a password.
+    Sudo,
 }
 
-/// The one command that installs these packages.
-pub fn install_command(packages: &[&str]) -> String {
+/// How to become root; `None` if that is not allowed.
+fn root(sh: &Shell) -> Option<Root> {
+    if rustix::process::geteuid().is_root() {
+        return Some(Root::Us);
+    }
+    let sudo = cmd!(sh, "sudo -n true").ignore_stderr().read();
+    sudo.is_ok().then_some(Root::Sudo)
+}
+
+/// What the user can do to get these packages: where there is apt, one command.
+pub fn advice(packages: &[&str]) -> String {
+    if !available() {
+        return format!(
+            "install what your distribution has for Debian's {}",
+            packages.join(", ")
+        );
+    }
     let sudo = if rustix::process::geteuid().is_root() {
         ""
     } else {
         "sudo "
     };
     format!(
-        "{sudo}apt-get update && {sudo}apt-get install -y --no-install-recommends {}",
+        "run\n  {sudo}apt-get update && {sudo}apt-get install -y --no-install-recommends {}",
         packages.join(" ")
     )
 }
@@ -89,66 +99,59 @@ pub fn install(cx: &Context, alternatives: &[&[&str]]) -> Result<()> {
         .filter_map(|names| names.first().copied())
         .collect();
     if !available() {
-        bail!(
-            "no apt here: install what your distribution has for Debian's {}",
-            first.join(", ")
-        );
+        bail!("no apt here: {}", advice(&first));
     }
-    let Some(root) = as_root() else {
-        bail!(
-            "not root, and sudo wants a password; run:\n  {}",
-            install_command(&first)
-        );
+    let sh = cx.shell()?;
+    let Some(root) = root(&sh) else {
+        bail!("not root, and sudo wants a password: {}", advice(&first));
     };
     let _lock = cx.lock("packages")?;
-    let mut failure = None;
+    let mut failure = String::new();
     for attempt in 0..TRIES {
         if attempt > 0 {
             std::thread::sleep(BETWEEN_TRIES);
         }
         // Its failure is no reason to stop: one broken source does not spoil the others.
-        let updated = step::run(cx, "Update the package lists", apt_get(root, &["update"]));
-        let chosen = choose(alternatives);
+        let _ = step::run(
+            cx,
+            "Update the package lists",
+            apt_get(&sh, root, &["update"]),
+        );
+        let chosen = choose(&sh, alternatives);
+        eprintln!("installing {}", chosen.join(" "));
         let mut arguments = vec!["install", "-y", "--no-install-recommends"];
         arguments.extend(["-o=DPkg::Lock::Timeout=300", "-o=Dpkg::Use-Pty=0"]);
         arguments.extend(&chosen);
-        let title = format!("Install {}", chosen.join(" "));
-        let title = if title.len() > 70 {
-            "Install missing packages"
-        } else {
-            &title
-        };
-        match Step::new(cx, title, apt_get(root, &arguments))
+        let install = apt_get(&sh, root, &arguments);
+        match Step::new(cx, "Install packages", install)
             .deadline(DEADLINE)
             .run()
         {
             Ok(_) => return Ok(()),
-            Err(error) => failure = Some(updated.err().map_or(error, |e| e.context("installing"))),
+            Err(error) => failure = format!("{error:#}"),
         }
     }
-    let failure = failure.map_or(String::new(), |error| format!("{error:#}\n"));
     bail!(
-        "{failure}next: see why, then run\n  {}",
-        install_command(&choose(alternatives))
+        "{failure}\nnext: see why, then {}",
+        advice(&choose(&sh, alternatives))
     )
 }
 
-fn apt_get(root: &[&str], arguments: &[&str]) -> Command {
-    // `env`, since sudo drops the environment.
-    let words = root
-        .iter()
-        .chain(&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
-    let mut words = words.chain(FETCH).chain(arguments);
-    let mut command = Command::new(words.next().unwrap_or(&"env"));
-    command.args(words);
-    command
+fn apt_get(sh: &Shell, root: Root, arguments: &[&str]) -> Command {
+    // `env` on either side, since sudo drops the environment.
+    let command = match root {
+        Root::Us => cmd!(sh, "env"),
+        Root::Sudo => cmd!(sh, "sudo -n env"),
+    };
+    let command = command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    command.args(FETCH).args(arguments).into()
 }
 
 /// Of each list, the first name that apt could install, else the first.
-fn choose<'a>(alternatives: &[&[&'a str]]) -> Vec<&'a str> {
+fn choose<'a>(sh: &Shell, alternatives: &[&[&'a str]]) -> Vec<&'a str> {
     let exists = |name: &str| {
-        let output = Command::new("apt-cache").args(["madison", name]).output();
-        output.is_ok_and(|output| !output.stdout.is_empty())
+        let madison = cmd!(sh, "apt-cache madison {name}").ignore_stderr().read();
+        madison.is_ok_and(|versions| !versions.is_empty())
     };
     let pick = |names: &&[&'a str]| match names {
         [] => None,
@@ -172,14 +175,12 @@ pub struct Mirror {
 
 /// The archive that this machine's own system comes from.
 pub fn mirror() -> Result<Mirror> {
-    let output = Command::new("apt-get")
-        .args(["--print-uris", "update"])
-        .stdin(Stdio::null())
-        .output()
-        .context(
-            "cannot run apt-get: the default kernel source needs Debian, else use --tree DIR",
-        )?;
-    let text = String::from_utf8_lossy(&output.stdout);
+    let sh = Shell::new()?;
+    let text = cmd!(sh, "apt-get --print-uris update")
+        .ignore_stderr()
+        .ignore_status()
+        .read();
+    let text = text.context("cannot ask apt for its archive")?;
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let codename = release
         .lines()
@@ -245,13 +246,15 @@ pub fn download(
             let Some(version) = suite.versions(package)?.into_iter().find(|v| accept(v)) else {
                 let why = updated
                     .err()
-                    .map_or("it is not there".into(), |e| format!("{e:#}"));
+                    .map_or("it is not there".into(), |error| brief(&error));
                 tried.push(format!("{name}: {why}"));
                 break;
             };
             match suite.download(package, &version, dir) {
                 Ok(deb) => return Ok(Download { deb, version }),
-                Err(error) if attempt + 1 == TRIES => tried.push(format!("{name}: {error:#}")),
+                Err(error) if attempt + 1 == TRIES => {
+                    tried.push(format!("{name}: {}", brief(&error)))
+                }
                 Err(_) => {}
             }
         }
@@ -260,6 +263,18 @@ pub fn download(
         "no suite gave `{package}` in a version that fits:\n  {}",
         tried.join("\n  ")
     )
+}
+
+/// The line of an error that names the cause: with five suites to try, the rest is in the logs.
+fn brief(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let said = text
+        .lines()
+        .find(|line| line.trim_start().starts_with("| E: "));
+    said.or(text.lines().next())
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 /// The private apt state of one suite.
@@ -286,34 +301,29 @@ impl<'a> Suite<'a> {
         Ok(Self { cx, name, dir })
     }
 
-    /// An apt program that sees this suite and nothing else. Options on the command line win over the
+    /// Makes an apt program see this suite and nothing else. Options on the command line win over the
     /// machine's configuration, from which proxies and credentials still come.
-    fn command(&self, program: &str) -> Command {
+    fn options(&self) -> Vec<String> {
         let dir = self.dir.display();
-        let mut command = Command::new(program);
-        command
-            .args(FETCH.iter().filter(|_| program == "apt-get"))
-            .args([
-                format!("-o=Dir::State={dir}"),
-                format!("-o=Dir::State::lists={dir}/lists"),
-                format!("-o=Dir::State::status={dir}/status"),
-                format!("-o=Dir::Cache={dir}"),
-                format!("-o=Dir::Cache::archives={dir}/archives"),
-                format!("-o=Dir::Etc::sourcelist={dir}/sources.list"),
-                "-o=Dir::Etc::sourceparts=/dev/null".into(),
-                "-o=Dir::Etc::preferences=/dev/null".into(),
-                "-o=Dir::Etc::preferencesparts=/dev/null".into(),
-                // The usual unprivileged user could not write below a home directory.
-                "-o=APT::Sandbox::User=root".into(),
-            ]);
-        command
+        vec![
+            format!("-o=Dir::State={dir}"),
+            format!("-o=Dir::State::lists={dir}/lists"),
+            format!("-o=Dir::State::status={dir}/status"),
+            format!("-o=Dir::Cache={dir}"),
+            format!("-o=Dir::Cache::archives={dir}/archives"),
+            format!("-o=Dir::Etc::sourcelist={dir}/sources.list"),
+            "-o=Dir::Etc::sourceparts=/dev/null".into(),
+            "-o=Dir::Etc::preferences=/dev/null".into(),
+            "-o=Dir::Etc::preferencesparts=/dev/null".into(),
+            // The usual unprivileged user could not write below a home directory.
+            "-o=APT::Sandbox::User=root".into(),
+        ]
     }
 
     fn update(&self) -> Result<()> {
-        let mut command = self.command("apt-get");
-        // The machine's own hooks are about the machine's own lists.
-        command.args(["-o=APT::Update::Post-Invoke-Success::=true", "update"]);
+        let (sh, options) = (self.cx.shell()?, self.options());
         let title = format!("Look into suite {}", self.name);
+        let command = cmd!(sh, "apt-get {FETCH...} {options...} update");
         Step::new(self.cx, &title, command)
             .deadline(DEADLINE)
             .run()
@@ -322,22 +332,24 @@ impl<'a> Suite<'a> {
 
     /// The versions of a package that the suite has.
     fn versions(&self, package: &str) -> Result<Vec<String>> {
-        let output = self
-            .command("apt-cache")
-            .args(["madison", package])
-            .output()?;
-        Ok(madison(&String::from_utf8_lossy(&output.stdout)))
+        let (sh, options) = (self.cx.shell()?, self.options());
+        let text = cmd!(sh, "apt-cache {options...} madison {package}")
+            .ignore_stderr()
+            .read()?;
+        Ok(madison(&text))
     }
 
     /// Downloads into `dir`; what an interrupted download left there is resumed.
     fn download(&self, package: &str, version: &str, dir: &Path) -> Result<PathBuf> {
         std::fs::create_dir_all(dir)?;
-        let mut command = self.command("apt-get");
-        command
-            .arg("download")
-            .arg(format!("{package}={version}"))
-            .current_dir(dir);
-        Step::new(self.cx, &format!("Download {package} {version}"), command)
+        let (sh, options) = (self.cx.shell()?, self.options());
+        sh.change_dir(dir);
+        let title = format!("Download {package} {version}");
+        let command = cmd!(
+            sh,
+            "apt-get {FETCH...} {options...} download {package}={version}"
+        );
+        Step::new(self.cx, &title, command)
             .deadline(DEADLINE)
             .run()?;
         let prefix = format!("{package}_");

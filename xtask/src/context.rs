@@ -19,6 +19,7 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use xshell::Shell;
 
 /// How long a run waits for another one to let go of a resource. A cold kernel build is the longest
 /// that any holds on to one.
@@ -96,6 +97,13 @@ impl Context {
             .unwrap()
             .to_path_buf();
         Self::at(root, cache.to_path_buf(), 1, None).unwrap()
+    }
+
+    /// A shell in the checkout, so that programs see its `rust-toolchain.toml`.
+    pub fn shell(&self) -> Result<Shell> {
+        let sh = Shell::new().context("the current directory is gone")?;
+        sh.change_dir(&self.root);
+        Ok(sh)
     }
 
     /// Where the full output of long steps is kept.

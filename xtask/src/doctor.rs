@@ -73,9 +73,9 @@ pub fn run(cx: &Context, args: &cli::Doctor) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "{} missing: `cargo xtask doctor --fix` installs what is, or run\n  {}",
+        "{} missing: `cargo xtask doctor --fix` installs what is, or {}",
         missing.len(),
-        apt::install_command(&missing)
+        apt::advice(&missing)
     )
 }
 

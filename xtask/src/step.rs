@@ -25,6 +25,9 @@ const HEARTBEAT: Duration = Duration::from_secs(60);
 /// How much of the log a failure shows.
 const TAIL_LINES: usize = 30;
 
+/// How much of the log from its first error on.
+const ERROR_LINES: usize = 20;
+
 /// One run of an external program.
 pub struct Step<'a> {
     cx: &'a Context,
@@ -251,16 +254,30 @@ impl Progress {
     }
 }
 
-/// The last lines of a log, indented.
+/// The end of a log, indented; before it the first error, if that is further up: jobs that run at the
+/// same time print on after one of them has failed.
 pub fn tail(log: &Path) -> String {
     let bytes = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
-    let from = lines.len().saturating_sub(TAIL_LINES);
-    lines[from..]
-        .iter()
-        .map(|line| format!("  | {line}\n"))
-        .collect()
+    let end = lines.len().saturating_sub(TAIL_LINES);
+    let mut shown = Vec::new();
+    if let Some(first) = lines[..end].iter().position(|line| is_error(line)) {
+        shown.extend(&lines[first..end.min(first + ERROR_LINES)]);
+        if first + ERROR_LINES < end {
+            shown.push("[...]");
+        }
+    }
+    shown.extend(&lines[end..]);
+    shown.iter().map(|line| format!("  | {line}\n")).collect()
+}
+
+/// Whether a compiler, a linker or make begins to tell of an error in this line.
+fn is_error(line: &str) -> bool {
+    line.starts_with("error")
+        || ["error: ", "undefined reference", "ERROR: "]
+            .iter()
+            .any(|sign| line.contains(sign))
 }
 
 /// A title as a file name.
@@ -302,6 +319,25 @@ mod tests {
         ] {
             assert!(error.contains(part), "no `{part}` in: {error}");
         }
+    }
+
+    #[test]
+    fn an_error_further_up_is_shown_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let noise = |n: usize| "  CC a.o\n".repeat(n);
+        std::fs::write(
+            &log,
+            format!("{}a.c:1:1: error: no\n{}end\n", noise(50), noise(90)),
+        )
+        .unwrap();
+        let tail = tail(&log);
+        assert!(tail.starts_with("  | a.c:1:1: error: no\n"), "{tail}");
+        assert!(
+            tail.contains("  | [...]\n") && tail.ends_with("  | end\n"),
+            "{tail}"
+        );
+        assert_eq!(tail.lines().count(), ERROR_LINES + 1 + TAIL_LINES);
     }
 
     #[test]
