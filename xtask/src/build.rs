@@ -14,6 +14,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use xshell::cmd;
 
 /// Which livepatch core is in a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -136,15 +137,19 @@ fn make(
     src: &Path,
     out: &Path,
 ) -> Result<Command> {
-    let mut command = Command::new("make");
+    let sh = cx.shell()?;
+    let (jobs, arch, cross) = (
+        cx.jobs.to_string(),
+        target.kernel_arch,
+        target.cross_compile(),
+    );
+    let make = cmd!(
+        sh,
+        "make -j{jobs} -C {src} O={out} ARCH={arch} CROSS_COMPILE={cross}"
+    );
+    let mut command = Command::from(make);
     tools.equip(&mut command)?;
     command
-        .arg(format!("-j{}", cx.jobs))
-        .arg("-C")
-        .arg(src)
-        .arg(format!("O={}", out.display()))
-        .arg(format!("ARCH={}", target.kernel_arch))
-        .arg(format!("CROSS_COMPILE={}", target.cross_compile()))
         // The same source makes the same kernel, whoever builds it and when.
         .env("KBUILD_BUILD_TIMESTAMP", "1970-01-01")
         .env("KBUILD_BUILD_USER", "livepatch")

@@ -16,6 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
+use xshell::cmd;
 
 /// What a kernel is to be configured as.
 pub struct Configuration<'a> {
@@ -40,7 +41,7 @@ impl Configuration<'_> {
         make: impl Fn() -> Result<Command>,
     ) -> Result<()> {
         let fragments = self.fragments(cx)?;
-        let stamp = self.stamp(&fragments, tools)?;
+        let stamp = self.stamp(cx, &fragments, tools)?;
         let stamp_file = self.out.join(".livepatch-rust.stamp");
         if fs::read_to_string(&stamp_file).is_ok_and(|old| old == stamp) {
             return Ok(());
@@ -59,14 +60,13 @@ impl Configuration<'_> {
             Ok(command)
         };
         run("tinyconfig", with("tinyconfig")?)?;
-        let mut merge = Command::new(self.src.join("scripts/kconfig/merge_config.sh"));
-        merge
-            .args(["-m", "-O"])
-            .arg(self.out)
-            .arg(self.out.join(".config"))
-            .args(&fragments);
+        let sh = cx.shell()?;
+        sh.change_dir(self.src);
+        let script = self.src.join("scripts/kconfig/merge_config.sh");
+        let (out, config, parts) = (self.out, self.out.join(".config"), &fragments);
+        let merge = cmd!(sh, "{script} -m -O {out} {config} {parts...}");
+        let mut merge = merge.into();
         tools.equip(&mut merge)?;
-        merge.current_dir(self.src);
         run("merge", merge)?;
         run("olddefconfig", with("olddefconfig")?)?;
         let available = with("rustavailable")?;
@@ -106,7 +106,7 @@ impl Configuration<'_> {
     /// All that the configuration follows from, as text.
     ///
     /// The tools are in it because Kconfig asks about them, and `make` would ask on a terminal.
-    fn stamp(&self, fragments: &[PathBuf], tools: &Toolchain) -> Result<String> {
+    fn stamp(&self, cx: &Context, fragments: &[PathBuf], tools: &Toolchain) -> Result<String> {
         let mut stamp = String::new();
         for fragment in fragments {
             let text = fs::read_to_string(fragment).with_context(|| {
@@ -119,9 +119,9 @@ impl Configuration<'_> {
             stamp.push_str(&text);
         }
         let compiler = format!("{}gcc", self.target.cross_compile());
-        let version = Command::new(&compiler).arg("--version").output();
-        let version = version.with_context(|| format!("cannot run {compiler}"))?;
-        stamp.push_str(&String::from_utf8_lossy(&version.stdout));
+        let sh = cx.shell()?;
+        let version = cmd!(sh, "{compiler} --version").read();
+        stamp.push_str(&version.with_context(|| format!("cannot run {compiler}"))?);
         writeln!(stamp, "{tools:?}")?;
         let mut walk = WalkBuilder::new(self.src);
         walk.standard_filters(false).sort_by_file_path(Path::cmp);

@@ -10,14 +10,14 @@ use crate::context::Context;
 use crate::place;
 use crate::series::{self, Patch};
 use crate::source::Source;
-use crate::step::Step;
+use crate::step;
 use anyhow::{bail, Context as _, Result};
 use ignore::WalkBuilder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use xshell::cmd;
 
 /// Directories of the checkout, and where in the kernel tree they go.
 const ROOMS: &[(&str, &str)] = &[
@@ -218,10 +218,12 @@ pub fn run(cx: &Context, args: &cli::Graft) -> Result<()> {
         );
     }
     place::room(out, 2 * place::GIB, "a kernel tree")?;
-    let mut copy = Command::new("cp");
-    copy.args(["--archive", "--reflink=auto", "--no-target-directory"]);
-    copy.arg(source.linux()).arg(out);
-    Step::new(cx, &format!("Copy the tree to {}", out.display()), copy).run()?;
+    let (sh, linux, dest) = (cx.shell()?, source.linux(), std::path::absolute(out)?);
+    let copy = cmd!(
+        sh,
+        "cp --archive --reflink=auto --no-target-directory {linux} {dest}"
+    );
+    step::run(cx, &format!("Copy the tree to {}", dest.display()), copy)?;
     println!("{}", out.display());
     Ok(())
 }

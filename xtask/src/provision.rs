@@ -7,7 +7,7 @@ use crate::target::Target;
 use crate::toolchain;
 use anyhow::{bail, Context as _, Result};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use xshell::{cmd, Shell};
 
 /// Something that must be on the machine.
 #[derive(Clone, Copy, Debug)]
@@ -175,22 +175,11 @@ fn is_executable(file: &Path) -> bool {
 }
 
 fn finds_header(name: &str) -> bool {
-    let mut command = Command::new("gcc");
-    command.args([
-        "-E",
-        "-x",
-        "c",
-        "-include",
-        name,
-        "/dev/null",
-        "-o",
-        "/dev/null",
-    ]);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
+    let Ok(sh) = Shell::new() else {
+        return false;
+    };
+    let compile = cmd!(sh, "gcc -E -x c -include {name} /dev/null -o /dev/null");
+    compile.ignore_stderr().read().is_ok()
 }
 
 #[cfg(test)]

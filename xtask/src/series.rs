@@ -5,7 +5,7 @@ use anyhow::{bail, Context as _, Result};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use xshell::{cmd, Shell};
 
 /// A patch of the series.
 #[derive(Debug)]
@@ -50,15 +50,16 @@ impl Patch {
 
     /// Applies the patch to the files below `dir`, strictly: context that has changed may mean something.
     pub fn apply(&self, dir: &Path) -> Result<()> {
-        let output = Command::new("git")
-            .args(["apply", "--whitespace=nowarn"])
-            .arg(&self.path)
-            .current_dir(dir)
+        let sh = Shell::new()?;
+        sh.change_dir(dir);
+        let path = &self.path;
+        let output = cmd!(sh, "git apply --whitespace=nowarn {path}")
             // Below a git work tree, git would look for the files from its top.
             .env("GIT_CEILING_DIRECTORIES", dir.parent().unwrap_or(dir))
             .env_remove("GIT_DIR")
             .env_remove("GIT_WORK_TREE")
             .env("LC_ALL", "C")
+            .ignore_status()
             .output()
             .context("cannot run git")?;
         if output.status.success() {

@@ -10,7 +10,7 @@
 //! | `placed` | the names of the files that the graft has put there or changed |
 
 use crate::context::Context;
-use crate::step::{self, Step};
+use crate::step;
 use crate::{apt, place};
 use anyhow::{bail, Context as _, Result};
 use ignore::WalkBuilder;
@@ -19,7 +19,7 @@ use std::fmt;
 use std::fs::{self, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use xshell::cmd;
 
 /// The kernel series that the packaged source is of.
 const SERIES: &str = "7.3";
@@ -210,25 +210,16 @@ fn unpack_package(cx: &Context) -> Result<String> {
     let version = package.version.replace(|c| !plain(c), "-");
     let key = format!("{name}_{version}");
     place::whole(&trees(cx).join(&key), |partial| {
-        let mut unpack = Command::new("dpkg-deb");
-        unpack
-            .arg("-x")
-            .arg(&package.deb)
-            .arg(partial.join("package"));
-        Step::new(cx, &format!("Unpack {name}"), unpack).run()?;
-        let archive = partial
-            .join("package/usr/src")
-            .join(format!("{name}.tar.xz"));
-        fs::create_dir(partial.join("linux"))?;
-        let mut untar = Command::new("tar");
-        untar
-            .arg("--extract")
-            .arg("--file")
-            .arg(&archive)
-            .arg("--strip-components=1");
-        untar.arg("--directory").arg(partial.join("linux"));
-        Step::new(cx, "Unpack the kernel source", untar).run()?;
-        place::remove(&partial.join("package"))
+        let (sh, deb) = (cx.shell()?, &package.deb);
+        let unpacked = partial.join("package");
+        let unpack = cmd!(sh, "dpkg-deb -x {deb} {unpacked}");
+        step::run(cx, &format!("Unpack {name}"), unpack)?;
+        let archive = unpacked.join("usr/src").join(format!("{name}.tar.xz"));
+        let linux = partial.join("linux");
+        fs::create_dir(&linux)?;
+        let untar = cmd!(sh, "tar -xf {archive} --strip-components=1 -C {linux}");
+        step::run(cx, "Unpack the kernel source", untar)?;
+        place::remove(&unpacked)
     })?;
     place::remove(&package.deb)?;
     Ok(key)

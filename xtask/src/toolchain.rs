@@ -4,7 +4,7 @@
 //! `rust-toolchain.toml` chooses the rustc. The rest follows from it, and goes into the cache.
 
 use crate::context::Context;
-use crate::step::Step;
+use crate::step::{self, Step};
 use crate::{apt, place, provision};
 use anyhow::{bail, Context as _, Result};
 use std::ffi::OsString;
@@ -12,6 +12,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use xshell::cmd;
 
 /// The bindgen that kernels are built with.
 pub const BINDGEN: &str = "0.72.1";
@@ -126,28 +127,16 @@ fn leaks(name: &str) -> bool {
 
 /// The compiler that `rust-toolchain.toml` chooses.
 pub fn rustc(cx: &Context) -> Result<Rustc> {
-    let ask = |arguments: &[&str]| -> Result<String> {
-        let output = Command::new("rustc")
-            .args(arguments)
-            .current_dir(&cx.root)
-            .output();
-        let output = output.context("cannot run rustc: install Rust with rustup")?;
-        if !output.status.success() {
-            bail!(
-                "rustc failed: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let version = ask(&["--version"])?;
+    let sh = cx.shell()?;
+    let version = cmd!(sh, "rustc --version").read();
+    let version = version.context("cannot run rustc: install Rust with rustup")?;
     let release = version
         .split(' ')
         .nth(1)
         .context("rustc does not say its version")?
         .to_owned();
     Ok(Rustc {
-        sysroot: ask(&["--print", "sysroot"])?.into(),
+        sysroot: cmd!(sh, "rustc --print sysroot").read()?.into(),
         release,
     })
 }
@@ -199,9 +188,12 @@ fn library_from_debian(cx: &Context, rustc: &Rustc) -> Result<()> {
     let package = apt::download(cx, "rust-src", fits, &incoming)?;
     place::whole(&dest, |partial| {
         let unpacked = partial.join("unpacked");
-        let mut unpack = Command::new("dpkg-deb");
-        unpack.arg("-x").arg(&package.deb).arg(&unpacked);
-        Step::new(cx, "Unpack rust-src", unpack).run()?;
+        let (sh, deb) = (cx.shell()?, &package.deb);
+        step::run(
+            cx,
+            "Unpack rust-src",
+            cmd!(sh, "dpkg-deb -x {deb} {unpacked}"),
+        )?;
         let sources = unpacked.join("usr/src");
         for entry in std::fs::read_dir(&sources)? {
             let library = entry?.path().join("library");
@@ -216,11 +208,8 @@ fn library_from_debian(cx: &Context, rustc: &Rustc) -> Result<()> {
 }
 
 fn library_from_rustup(cx: &Context) -> Result<()> {
-    let mut rustup = Command::new("rustup");
-    rustup
-        .args(["component", "add", "rust-src"])
-        .current_dir(&cx.root);
-    rustup.env("RUSTUP_MAX_RETRIES", "0");
+    let sh = cx.shell()?;
+    let rustup = cmd!(sh, "rustup component add rust-src").env("RUSTUP_MAX_RETRIES", "0");
     Step::new(cx, "Add rust-src with rustup", rustup)
         .deadline(RUSTUP_DEADLINE)
         .run()
@@ -234,8 +223,8 @@ pub fn find_bindgen(cx: &Context) -> Option<PathBuf> {
         return Some(cached);
     }
     let found = provision::on_path("bindgen")?;
-    let output = Command::new(&found).arg("--version").output().ok()?;
-    let version = String::from_utf8_lossy(&output.stdout);
+    let sh = cx.shell().ok()?;
+    let version = cmd!(sh, "{found} --version").ignore_stderr().read().ok()?;
     (version.trim() == format!("bindgen {BINDGEN}")).then_some(found)
 }
 
@@ -247,28 +236,17 @@ fn get_bindgen(cx: &Context) -> Result<PathBuf> {
     let dest = cached_bindgen(cx);
     place::whole(&dest, |partial| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-        let mut install = Command::new(cargo);
-        install
-            .args([
-                "install",
-                "--locked",
-                &format!("bindgen-cli@{BINDGEN}"),
-                "--root",
-            ])
-            .arg(partial)
-            .arg("--target-dir")
-            .arg(partial.join("target"))
-            .current_dir(&cx.root);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("CARGO_PKG_") {
-                install.env_remove(name);
-            }
-        }
+        let (sh, target) = (cx.shell()?, partial.join("target"));
+        let crate_version = format!("bindgen-cli@{BINDGEN}");
+        let install = cmd!(
+            sh,
+            "{cargo} install --locked {crate_version} --root {partial} --target-dir {target}"
+        );
         Step::new(cx, &format!("Install bindgen {BINDGEN}"), install)
             .counting(|line| line.trim_start().starts_with("Compiling "))
             .hint("see that the crates' registry is in reach, then run this again")
             .run()?;
-        place::remove(&partial.join("target"))
+        place::remove(&target)
     })?;
     Ok(dest.join("bin/bindgen"))
 }
