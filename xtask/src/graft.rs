@@ -373,6 +373,14 @@ mod tests {
     }
 
     #[test]
+    fn a_tree_that_has_the_series_already_is_told() {
+        let tree = Fixture::new();
+        tree.patch("0001.patch", "lib/b", "c\n", "b\n");
+        let error = format!("{:#}", tree.graft().unwrap_err());
+        assert!(error.contains("in this tree already"), "{error}");
+    }
+
+    #[test]
     fn an_interrupted_graft_is_made_good() {
         let tree = Fixture::new();
         tree.patch("0001.patch", "lib/a", "1\n2\n3\n", "x\n");

@@ -5,6 +5,7 @@ use anyhow::{bail, Context as _, Result};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use xshell::{cmd, Shell};
 
 /// A patch of the series.
@@ -50,27 +51,21 @@ impl Patch {
 
     /// Applies the patch to the files below `dir`, strictly: context that has changed may mean something.
     pub fn apply(&self, dir: &Path) -> Result<()> {
-        let sh = Shell::new()?;
-        sh.change_dir(dir);
-        let path = &self.path;
-        let output = cmd!(sh, "git apply --whitespace=nowarn {path}")
-            // Below a git work tree, git would look for the files from its top.
-            .env("GIT_CEILING_DIRECTORIES", dir.parent().unwrap_or(dir))
-            .env_remove("GIT_DIR")
-            .env_remove("GIT_WORK_TREE")
-            .env("LC_ALL", "C")
-            .ignore_status()
-            .output()
-            .context("cannot run git")?;
+        let output = self.git_apply(dir, &[])?;
         if output.status.success() {
             return Ok(());
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        let hunk = said
-            .lines()
-            .find_map(failed_hunk)
-            .and_then(|(file, line)| self.hunk(file, line));
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        if self
+            .git_apply(dir, &["--reverse", "--check"])?
+            .status
+            .success()
+        {
+            bail!("the patch {name} is in this tree already\nnext: give a tree without the series");
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let failed = said.lines().find_map(failed_hunk);
+        let hunk = failed.and_then(|(file, line)| self.hunk(file, line));
         bail!(
             "the patch {name} does not apply\n{}{}\n\
              next: mend {} for this version, or use a version that it is for",
@@ -78,6 +73,22 @@ impl Patch {
             hunk.map_or(String::new(), |hunk| format!("\nthe hunk is\n{hunk}")),
             self.path.display()
         )
+    }
+
+    fn git_apply(&self, dir: &Path, options: &[&str]) -> Result<Output> {
+        let sh = Shell::new()?;
+        sh.change_dir(dir);
+        let path = &self.path;
+        cmd!(sh, "git apply --whitespace=nowarn {options...} {path}")
+            // Below a git work tree, git would look for the files from its top.
+            .env("GIT_CEILING_DIRECTORIES", dir.parent().unwrap_or(dir))
+            .env_remove("GIT_DIR")
+            .env_remove("GIT_WORK_TREE")
+            .env("LC_ALL", "C")
+            .quiet()
+            .ignore_status()
+            .output()
+            .context("cannot run git")
     }
 
     /// The hunk of a file that starts at a line of the original.

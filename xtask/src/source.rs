@@ -19,7 +19,7 @@ use std::fmt;
 use std::fs::{self, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use xshell::cmd;
+use xshell::{cmd, Shell};
 
 /// The kernel series that the packaged source is of.
 const SERIES: &str = "7.3";
@@ -87,6 +87,13 @@ impl Source {
 
     fn checkout(cx: &Context, dir: &Path) -> Result<Self> {
         let version = supported(dir)?;
+        if !dir.join(".git").exists() && dir.join("include/config").exists() {
+            bail!(
+                "{} has been built in, and is no git checkout that would say which files are \
+                 source\nnext: run `make mrproper` there",
+                dir.display()
+            );
+        }
         let mut hasher = DefaultHasher::new();
         dir.hash(&mut hasher);
         let name = dir.file_name().unwrap_or_default().to_string_lossy();
@@ -272,8 +279,12 @@ fn version(dir: &Path) -> Result<Version> {
 /// Makes `linux` like the checkout: only files that differ are copied, those that git ignores are left
 /// out, and those in `placed` are left alone.
 fn follow(checkout: &Path, linux: &Path, placed: &BTreeSet<PathBuf>) -> Result<()> {
-    let mut stale = files(linux, false)?;
-    for (file, meta) in files(checkout, true)? {
+    let wanted = match checkout.join(".git").exists() {
+        true => versioned(checkout)?,
+        false => files(checkout)?,
+    };
+    let mut stale = files(linux)?;
+    for (file, meta) in wanted {
         let old = stale.remove(&file);
         if !placed.contains(&file) && !old.is_some_and(|old| same(&old, &meta)) {
             copy(&checkout.join(&file), &linux.join(&file), &meta)
@@ -286,16 +297,27 @@ fn follow(checkout: &Path, linux: &Path, placed: &BTreeSet<PathBuf>) -> Result<(
     Ok(())
 }
 
-/// The files and symbolic links below a directory.
-fn files(dir: &Path, honour_gitignore: bool) -> Result<BTreeMap<PathBuf, Metadata>> {
+/// The files of a git checkout: those that are tracked, and new ones that are not ignored.
+fn versioned(checkout: &Path) -> Result<BTreeMap<PathBuf, Metadata>> {
+    let sh = Shell::new()?;
+    sh.change_dir(checkout);
+    let list = cmd!(sh, "git ls-files -z --cached --others --exclude-standard").read();
+    let list = list.context("cannot list the files of the checkout")?;
     let mut files = BTreeMap::new();
-    let mut walk = WalkBuilder::new(dir);
-    walk.standard_filters(false);
-    if honour_gitignore {
-        walk.git_ignore(true).git_exclude(true).require_git(false);
-        walk.filter_entry(|entry| entry.file_name() != ".git");
+    for file in list.split('\0').filter(|file| !file.is_empty()) {
+        match checkout.join(file).symlink_metadata() {
+            Ok(meta) if !meta.is_dir() => files.insert(file.into(), meta),
+            // A submodule, or a file that was deleted and is still in the index.
+            _ => None,
+        };
     }
-    for entry in walk.build() {
+    Ok(files)
+}
+
+/// The files and symbolic links below a directory.
+fn files(dir: &Path) -> Result<BTreeMap<PathBuf, Metadata>> {
+    let mut files = BTreeMap::new();
+    for entry in WalkBuilder::new(dir).standard_filters(false).build() {
         let entry = entry?;
         let meta = entry.metadata()?;
         if !meta.is_dir() {
@@ -378,22 +400,24 @@ mod tests {
     fn the_scratch_tree_follows_the_checkout() {
         let dir = tempfile::tempdir().unwrap();
         let (checkout, linux) = (dir.path().join("checkout"), dir.path().join("linux"));
-        for (name, text) in [
-            ("a.c", "a"),
-            ("sub/b.c", "b"),
-            (".gitignore", "*.o\n"),
-            ("c.o", ""),
-            (".git/x", ""),
-        ] {
+        // The last is tracked though it is ignored, as is all of some distributions' trees.
+        let names = ["a.c", "sub/b.c", ".gitignore", "c.o", "tracked.o"];
+        for name in names {
             fs::create_dir_all(checkout.join(name).parent().unwrap()).unwrap();
-            fs::write(checkout.join(name), text).unwrap();
+            fs::write(checkout.join(name), "*.o\n").unwrap();
         }
         fs::create_dir(&linux).unwrap();
         fs::write(linux.join("placed.c"), "ours").unwrap();
         let placed = BTreeSet::from([PathBuf::from("placed.c")]);
-
         follow(&checkout, &linux, &placed).unwrap();
-        assert!(linux.join("sub/b.c").exists());
+        assert!(names.iter().all(|name| linux.join(name).exists()));
+
+        let sh = Shell::new().unwrap();
+        sh.change_dir(&checkout);
+        cmd!(sh, "git init -q").quiet().run().unwrap();
+        cmd!(sh, "git add -f tracked.o").quiet().run().unwrap();
+        follow(&checkout, &linux, &placed).unwrap();
+        assert!(linux.join("sub/b.c").exists() && linux.join("tracked.o").exists());
         assert!(!linux.join("c.o").exists() && !linux.join(".git").exists());
         assert!(linux.join("placed.c").exists());
 
@@ -403,9 +427,9 @@ mod tests {
             checkout.join("a.c").metadata().unwrap().modified().unwrap()
         );
         fs::remove_file(checkout.join("sub/b.c")).unwrap();
-        fs::write(checkout.join("a.c"), "longer").unwrap();
+        fs::write(checkout.join("a.c"), "longer than before").unwrap();
         follow(&checkout, &linux, &placed).unwrap();
         assert!(!linux.join("sub/b.c").exists());
-        assert_eq!(fs::read(linux.join("a.c")).unwrap(), b"longer");
+        assert_eq!(fs::read(linux.join("a.c")).unwrap(), b"longer than before");
     }
 }
