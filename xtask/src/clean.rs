@@ -20,8 +20,10 @@ pub fn run(cx: &Context, args: &cli::Clean) -> Result<()> {
     for entry in entries(cx, args.cache)? {
         let size = size(&entry);
         place::remove(&entry)?;
-        let name = entry.strip_prefix(&cx.cache).unwrap_or(&entry);
-        println!("{:>12}  {}", place::human(size), name.display());
+        if size > 0 {
+            let name = entry.strip_prefix(&cx.cache).unwrap_or(&entry);
+            println!("{:>12}  {}", place::human(size), name.display());
+        }
         freed += size;
     }
     println!(
