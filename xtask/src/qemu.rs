@@ -16,6 +16,7 @@ use console::{Console, End};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use xshell::{cmd, Shell};
 
 /// Two CPUs: a transition is a matter of several CPUs, and one would hide what two show.
 const CPUS: usize = 2;
@@ -58,7 +59,7 @@ impl Boot<'_> {
         let log = cx
             .logs()
             .join(format!("{}.log", self.name().replace(' ', "-")));
-        let mut console = Console::open(self.command(accel), &log)?;
+        let mut console = Console::open(self.command(accel)?, &log)?;
         let end = console.follow(self.deadline, SILENCE, on_line)?;
         drop(console);
         match end {
@@ -74,37 +75,41 @@ impl Boot<'_> {
     /// Boots with the guest's console on ours, until the user leaves.
     pub fn attach(&self, cx: &Context) -> Result<()> {
         let accel = accel::choose(cx, self)?;
-        let mut command = self.machine(accel);
-        command.arg("-nographic");
-        let status = command.status().with_context(|| self.cannot_run())?;
+        let status = self
+            .machine(accel, &["-nographic"])?
+            .status()
+            .with_context(|| self.cannot_run())?;
         if !status.success() {
             bail!("{} ended with {status}", self.kernel.target.qemu);
         }
         Ok(())
     }
 
-    /// The machine without a console.
-    fn machine(&self, accel: Accel) -> Command {
+    /// The machine, with this console.
+    fn machine(&self, accel: Accel, console: &[&str]) -> Result<Command> {
+        let sh = Shell::new()?;
         let target = self.kernel.target;
-        // setpriv: the guest is killed with us, whatever we die of.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--", target.qemu]);
-        command.args(["-accel", accel.name(), "-m", MEMORY, "-no-reboot"]);
+        let (qemu, own, accel) = (target.qemu, target.qemu_args, accel.name());
+        let (image, initramfs) = (&self.kernel.image, self.initramfs);
         // A socket each: firmware without ACPI tells the kernel about the first CPU of each socket only.
-        command.args(["-smp", &format!("{CPUS},sockets={CPUS}")]);
-        command.args(target.qemu_args);
-        command.arg("-kernel").arg(&self.kernel.image);
-        command.arg("-initrd").arg(self.initramfs);
-        command.args(["-append", &self.command_line()]);
-        command
+        let cpus = format!("{CPUS},sockets={CPUS}");
+        let line = self.command_line();
+        // setpriv: the guest is killed with us, whatever we die of.
+        let command = cmd!(
+            sh,
+            "setpriv --pdeathsig KILL -- {qemu} {own...} {console...}
+                -accel {accel} -smp {cpus} -m {MEMORY} -no-reboot
+                -kernel {image} -initrd {initramfs} -append {line}"
+        );
+        Ok(command.into())
     }
 
     /// The machine with its console on our pipe, and nothing else open.
-    fn command(&self, accel: Accel) -> Command {
-        let mut command = self.machine(accel);
-        command.args(["-display", "none", "-monitor", "none", "-serial", "stdio"]);
+    fn command(&self, accel: Accel) -> Result<Command> {
+        let console = ["-display", "none", "-monitor", "none", "-serial", "stdio"];
+        let mut command = self.machine(accel, &console)?;
         command.stdin(Stdio::null());
-        command
+        Ok(command)
     }
 
     /// An oops is a panic and a panic ends the guest: what is left of a kernel after one is no test.

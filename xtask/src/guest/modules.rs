@@ -11,7 +11,7 @@ use crate::step;
 use anyhow::{bail, Context as _, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use xshell::cmd;
 
 /// Where the samples are, below the object directory.
 const SAMPLES: &str = "samples/livepatch";
@@ -66,11 +66,9 @@ fn compile(cx: &Context, kernel: &Kernel, source: &Path) -> Result<()> {
     if modified(&program) > modified(source) {
         return Ok(());
     }
-    let mut command = Command::new(format!("{}gcc", kernel.target.cross_compile()));
-    command
-        .args(["-static", "-O2", "-o"])
-        .arg(&program)
-        .arg(source);
+    let sh = cx.shell()?;
+    let gcc = format!("{}gcc", kernel.target.cross_compile());
+    let command = cmd!(sh, "{gcc} -static -O2 -o {program} {source}");
     step::run(cx, &format!("Compile {}", name(&program)), command)
 }
 

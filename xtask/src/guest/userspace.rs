@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
+use xshell::cmd;
 
 /// How much of a userspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,14 +101,16 @@ pub fn base(cx: &Context, target: &Target, userspace: Userspace) -> Result<PathB
 }
 
 fn fetch(cx: &Context, target: &Target, packages: &str, suite: &str, tar: &Path) -> Result<()> {
-    let mirror = apt::mirror()?;
+    let sh = cx.shell()?;
+    let uri = apt::mirror()?.uri;
+    let architecture = target.debian_arch;
     let title = format!("Unpack the guest's packages for {}", target.name);
     let attempt = || {
-        let mut command = Command::new("mmdebstrap");
-        command.args(["--variant=extract", "--format=tar", "--components=main"]);
-        command.arg(format!("--architectures={}", target.debian_arch));
-        command.arg(format!("--include={packages}"));
-        command.arg(suite).arg(tar).arg(&mirror.uri);
+        let command = cmd!(
+            sh,
+            "mmdebstrap --variant=extract --format=tar --components=main
+                --architectures={architecture} --include={packages} {suite} {tar} {uri}"
+        );
         Step::new(cx, &title, command)
             .deadline(DEADLINE)
             .hint("if the log shows a network error, try again; else see that the machine's apt works")

@@ -4,8 +4,10 @@
 use super::Tally;
 use crate::context::Context;
 use crate::step::Step;
+use anyhow::Result;
 use console::style;
 use std::process::Command;
+use xshell::cmd;
 
 /// Runs them all.
 pub fn run(cx: &Context) -> Tally {
@@ -30,7 +32,8 @@ pub fn run(cx: &Context) -> Tally {
 }
 
 fn lint(cx: &Context, title: &str, arguments: &[&str], hint: &str) -> Tally {
-    let result = Step::new(cx, title, cargo(cx, arguments)).hint(hint).run();
+    let result =
+        cargo(cx, arguments).and_then(|command| Step::new(cx, title, command).hint(hint).run());
     if let Err(error) = &result {
         eprintln!("error: {error:#}");
     }
@@ -41,9 +44,8 @@ fn lint(cx: &Context, title: &str, arguments: &[&str], hint: &str) -> Tally {
 fn tests(cx: &Context) -> Tally {
     let title = "Run the crates' tests";
     let arguments = ["test", "--workspace", "--no-fail-fast"];
-    let result = Step::new(cx, title, cargo(cx, &arguments))
-        .counting(is_result)
-        .run();
+    let result = cargo(cx, &arguments)
+        .and_then(|command| Step::new(cx, title, command).counting(is_result).run());
     let log = cx.logs().join("run-the-crates-tests.log");
     let mut tally = count(&std::fs::read_to_string(&log).unwrap_or_default());
     match result {
@@ -89,16 +91,17 @@ fn count(log: &str) -> Tally {
     total
 }
 
-fn cargo(cx: &Context, arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(&cx.root);
+fn cargo(cx: &Context, arguments: &[&str]) -> Result<Command> {
+    let sh = cx.shell()?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = cmd!(sh, "{cargo} {arguments...}");
     // `cargo xtask` tells us about its own package, which is no business of these.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CARGO_PKG_") {
-            command.env_remove(name);
+            command = command.env_remove(name);
         }
     }
-    command
+    Ok(command.into())
 }
 
 #[cfg(test)]
