@@ -129,11 +129,7 @@ impl<T> KVec<T> {
     }
 
     /// Inserts an element if there is room.
-    pub fn insert_within_capacity(
-        &mut self,
-        index: usize,
-        value: T,
-    ) -> Result<(), InsertError<T>> {
+    pub fn insert_within_capacity(&mut self, index: usize, value: T) -> Result<(), InsertError<T>> {
         if index > self.0.len() {
             return Err(InsertError::IndexOutOfBounds(value));
         }

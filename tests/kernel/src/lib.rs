@@ -38,6 +38,10 @@ pub mod print {
         Warning,
         /// `KERN_NOTICE`
         Notice,
+        /// `KERN_INFO`
+        Info,
+        /// `KERN_DEBUG`
+        Debug,
     }
 
     /// Appends to the log.

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Code: which functions there are, where they are and what they are called.
+
+use crate::simulation::Simulation;
+use livepatch_core::stack::Range;
+use livepatch_core::symbol::{Name, Symbols};
+use std::cell::{Cell, RefCell};
+use std::ops::ControlFlow;
+
+/// Bytes of code of each function. They lie side by side, so that ranges touch.
+pub const SIZE: usize = 0x40;
+
+/// A function in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// What it belongs to: `None` the kernel, otherwise a module, which may be a livepatch.
+    pub object: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its code.
+    pub range: Range,
+    /// Whether ftrace can take it over.
+    pub traceable: bool,
+}
+
+/// All functions in memory.
+#[derive(Default)]
+pub struct Code {
+    functions: RefCell<Vec<Function>>,
+    placed: Cell<usize>,
+}
+
+impl Code {
+    /// Adds a function and returns its address. Addresses are never used again.
+    pub fn add(&self, object: Option<&str>, name: &str) -> usize {
+        let start = 0x1000 + self.placed.get() * SIZE;
+        self.placed.set(self.placed.get() + 1);
+        self.add_at(object, name, Range { start, size: SIZE });
+        start
+    }
+
+    /// Adds a function at a place of the caller's choice.
+    pub fn add_at(&self, object: Option<&str>, name: &str, range: Range) {
+        self.functions.borrow_mut().push(Function {
+            object: object.map(str::to_owned),
+            name: name.to_owned(),
+            range,
+            traceable: true,
+        });
+    }
+
+    /// Says that ftrace can't take over `name`.
+    pub fn set_untraceable(&self, name: &str) {
+        for function in self.functions.borrow_mut().iter_mut() {
+            function.traceable &= function.name != name;
+        }
+    }
+
+    /// Takes a module's code out of memory and returns what it was.
+    pub fn remove(&self, object: &str) -> Vec<Range> {
+        let mut gone = Vec::new();
+        self.functions.borrow_mut().retain(|function| {
+            let keep = function.object.as_deref() != Some(object);
+            if !keep {
+                gone.push(function.range);
+            }
+            keep
+        });
+        gone
+    }
+
+    /// The address of the first function of that name.
+    pub fn address(&self, object: Option<&str>, name: &str) -> Option<usize> {
+        self.functions
+            .borrow()
+            .iter()
+            .find(|function| function.object.as_deref() == object && function.name == name)
+            .map(|function| function.range.start)
+    }
+
+    /// The function that covers `address`.
+    pub fn at(&self, address: usize) -> Option<Function> {
+        self.functions
+            .borrow()
+            .iter()
+            .find(|function| contains(function.range, address))
+            .cloned()
+    }
+}
+
+/// Whether `address` is in `range`.
+pub fn contains(range: Range, address: usize) -> bool {
+    address >= range.start && address - range.start < range.size
+}
+
+impl Symbols for Simulation {
+    fn each_match(
+        &self,
+        object: Option<&Name>,
+        name: &Name,
+        found: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) {
+        self.point();
+        let matches = |function: &Function| {
+            function.object.as_deref().map(str::as_bytes) == object.map(Name::as_bytes)
+                && function.name.as_bytes() == name.as_bytes()
+        };
+        let addresses: Vec<usize> = self
+            .code
+            .functions
+            .borrow()
+            .iter()
+            .filter(|function| matches(function))
+            .map(|function| function.range.start)
+            .collect();
+        for address in addresses {
+            if found(address).is_break() {
+                break;
+            }
+        }
+    }
+
+    fn size_at(&self, address: usize) -> Option<usize> {
+        self.code.at(address).map(|function| function.range.size)
+    }
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Steps: what a task or a CPU does next. Each is atomic; together they are all that can happen
+//! besides the administrator and the module loader.
+
+use crate::simulation::Simulation;
+use crate::tasks::{SimulatedTask, TaskId};
+use livepatch_core::transition::{switch_current, Task, Tasks};
+use std::rc::Rc;
+
+/// Deepest stack that [`Step::Call`] makes.
+const DEEPEST: usize = 4;
+
+/// What happens next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// A thread that is asleep gets a CPU.
+    Run(TaskId, u32),
+    /// A thread gives up its CPU; the scheduler may move it.
+    Sleep(TaskId),
+    /// A thread in user mode enters the kernel.
+    Enter(TaskId),
+    /// A thread in the kernel calls the function at this address.
+    Call(TaskId, usize),
+    /// It returns from the innermost one.
+    Return(TaskId),
+    /// A thread that is in no function leaves for user mode, which may move it.
+    Leave(TaskId),
+    /// The idle task of a CPU goes through its loop, which may move it.
+    IdleLoop(u32),
+    /// A thread in the kernel forks.
+    Fork(TaskId),
+    /// A thread in the kernel that is in no function exits.
+    Exit(TaskId),
+    /// A CPU goes on or off.
+    Online(u32, bool),
+}
+
+impl Simulation {
+    /// Does a step. `None`: it is not possible now, and nothing happened.
+    pub fn step(&self, step: Step) -> Option<()> {
+        match step {
+            Step::Run(id, number) => {
+                let task = self.thread(id)?;
+                let free = self.machine.cpu(number)?.online.get() && !self.machine.is_busy(number);
+                (task.cpu.get().is_none() && free).then(|| task.cpu.set(Some(number)))
+            }
+            Step::Sleep(id) => self.sleep(self.running(id)?.as_ref()),
+            Step::Enter(id) => {
+                let task = self.running(id)?;
+                task.user.get().then(|| task.user.set(false))
+            }
+            Step::Call(id, function) => {
+                let task = self.in_kernel(id)?;
+                let room = task.stack.borrow().len() < DEEPEST;
+                if !room || self.code.at(function).is_none() {
+                    return None;
+                }
+                let code = self.dispatch(&task, function);
+                // Somewhere inside, as a return address is.
+                task.stack.borrow_mut().push(code + 8);
+                Some(())
+            }
+            Step::Return(id) => self.running(id)?.stack.borrow_mut().pop().map(|_| ()),
+            Step::Leave(id) => {
+                let task = self.in_kernel(id)?;
+                if task.kthread || !task.stack.borrow().is_empty() {
+                    return None;
+                }
+                self.shared().update(&*task);
+                task.user.set(true);
+                Some(())
+            }
+            Step::IdleLoop(number) => {
+                let cpu = self.machine.cpu(number)?;
+                if !self.machine.is_running(&cpu.idle) {
+                    return None;
+                }
+                cpu.woken.set(false);
+                self.shared().update(&*cpu.idle);
+                Some(())
+            }
+            Step::Fork(id) => self.fork(self.in_kernel(id)?.as_ref()),
+            Step::Exit(id) => self.exit(self.in_kernel(id)?.as_ref()),
+            Step::Online(number, online) => {
+                let cpu = self.machine.cpu(number)?;
+                if self.machine.is_busy(number) || cpu.online.get() == online {
+                    return None;
+                }
+                cpu.woken.set(false);
+                cpu.online.set(online);
+                Some(())
+            }
+        }
+    }
+
+    fn thread(&self, id: TaskId) -> Option<Rc<SimulatedTask>> {
+        let threads = self.machine.threads.borrow();
+        threads.iter().find(|task| task.id == id).cloned()
+    }
+
+    fn running(&self, id: TaskId) -> Option<Rc<SimulatedTask>> {
+        self.thread(id).filter(|task| task.cpu.get().is_some())
+    }
+
+    fn in_kernel(&self, id: TaskId) -> Option<Rc<SimulatedTask>> {
+        self.running(id).filter(|task| !task.user.get())
+    }
+
+    fn sleep(&self, task: &SimulatedTask) -> Option<()> {
+        if self.machine.scheduler.get() {
+            let before = self.machine.current.replace(Some(task.id));
+            switch_current(self, task);
+            self.machine.current.set(before);
+        }
+        task.cpu.set(None);
+        Some(())
+    }
+
+    fn fork(&self, parent: &SimulatedTask) -> Option<()> {
+        let machine = &self.machine;
+        if machine.locked.get() {
+            return None;
+        }
+        let id = TaskId::Thread(machine.next.replace(machine.next.get() + 1));
+        let child = SimulatedTask::new(id, parent.kthread, false);
+        // The flag came along with the rest of the parent, maybe long before.
+        child.set_pending();
+        self.shared().copy(parent, &child);
+        machine.threads.borrow_mut().push(Rc::new(child));
+        Some(())
+    }
+
+    fn exit(&self, task: &SimulatedTask) -> Option<()> {
+        if self.machine.locked.get() || !task.stack.borrow().is_empty() {
+            return None;
+        }
+        let id = task.id;
+        self.machine
+            .threads
+            .borrow_mut()
+            .retain(|task| task.id != id);
+        Some(())
+    }
+}

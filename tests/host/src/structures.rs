@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The structures that describe patches, and the world around them: sysfs, modules, callbacks.
+
+use crate::faults::Operation;
+use crate::simulation::{allocate, Simulation};
+use kernel::prelude::*;
+use kernel::print::{print, Level};
+use livepatch_core::patch::{Descriptors, Function, Patch};
+use livepatch_core::stack::Range;
+use livepatch_core::symbol::{object_text, Name};
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::BTreeSet;
+
+macro_rules! handles {
+    ($($(#[$doc:meta])* $name:ident),*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub usize);
+    )*};
+}
+
+handles! {
+    /// Handle of a patch.
+    PatchId,
+    /// Handle of an object.
+    ObjectId,
+    /// Handle of a function.
+    FunctionId,
+    /// Handle of a module that can be patched.
+    ModuleId
+}
+
+/// `struct klp_patch`, with its module.
+#[derive(Clone, Debug, Default)]
+pub struct PatchStructure {
+    /// The module's name.
+    pub name: String,
+    /// References to the module.
+    pub references: usize,
+    /// Whether the structure was made ready for use, and so has lists and a kobject.
+    pub prepared: bool,
+    /// What the core wrote back.
+    pub enabled: bool,
+    /// What the core wrote back.
+    pub forced: bool,
+    directory: Option<String>,
+}
+
+/// `struct klp_object`.
+#[derive(Clone, Debug)]
+pub struct ObjectStructure {
+    patch: PatchId,
+    name: Option<String>,
+    callbacks: bool,
+    /// Whether it is on its patch's list.
+    pub alive: bool,
+    /// Whether the core made it.
+    pub dynamic: bool,
+    /// What the core wrote back.
+    pub module: Option<ModuleId>,
+    /// What the core wrote back.
+    pub patched: bool,
+    directory: Option<String>,
+}
+
+/// `struct klp_func`.
+#[derive(Clone, Debug)]
+pub struct FunctionStructure {
+    name: String,
+    /// Whether it is on its object's list.
+    pub alive: bool,
+    /// Whether the core made it.
+    pub nop: bool,
+    /// What the core wrote back: original, replacement, `patched`, `transition`.
+    pub mirror: (Range, Range, bool, bool),
+    directory: Option<String>,
+}
+
+/// How far a module is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ModuleState {
+    /// Its code has not run yet.
+    Coming,
+    /// It is there.
+    Live,
+    /// It is leaving.
+    Going,
+    /// It is not there.
+    Gone,
+}
+
+/// A module that can be patched.
+#[derive(Clone, Debug)]
+pub struct Module {
+    /// Its name.
+    pub name: String,
+    /// How far it is.
+    pub state: ModuleState,
+    /// `klp_alive`
+    pub alive: bool,
+}
+
+/// All structures, all modules, and sysfs.
+#[derive(Default)]
+pub struct Structures {
+    pub(crate) patches: RefCell<Vec<PatchStructure>>,
+    pub(crate) objects: RefCell<Vec<ObjectStructure>>,
+    pub(crate) functions: RefCell<Vec<FunctionStructure>>,
+    pub(crate) modules: RefCell<Vec<Module>>,
+    pub(crate) sysfs: RefCell<BTreeSet<String>>,
+    pub(crate) listed: RefCell<Vec<PatchId>>,
+    pub(crate) deferred: RefCell<Vec<PatchId>>,
+    pub(crate) transition: Cell<Option<PatchId>>,
+    pub(crate) relocated: RefCell<BTreeSet<(PatchId, String)>>,
+}
+
+fn text(name: &Name) -> String {
+    String::from_utf8(name.as_bytes().to_vec()).expect("names in tests are UTF-8")
+}
+
+impl Structures {
+    /// Adds a livepatch module's patch.
+    pub fn new_patch(&self, name: &str) -> PatchId {
+        let mut patches = self.patches.borrow_mut();
+        patches.push(PatchStructure {
+            name: name.to_owned(),
+            ..PatchStructure::default()
+        });
+        PatchId(patches.len() - 1)
+    }
+
+    /// Adds an object to a patch.
+    pub fn add_object(&self, patch: PatchId, name: Option<&str>, callbacks: bool) -> ObjectId {
+        let mut objects = self.objects.borrow_mut();
+        objects.push(ObjectStructure {
+            patch,
+            name: name.map(str::to_owned),
+            callbacks,
+            alive: false,
+            dynamic: false,
+            module: None,
+            patched: false,
+            directory: None,
+        });
+        ObjectId(objects.len() - 1)
+    }
+
+    /// Adds a function.
+    pub fn add_function(&self, name: &str) -> FunctionId {
+        let mut functions = self.functions.borrow_mut();
+        let nowhere = Range { start: 0, size: 0 };
+        functions.push(FunctionStructure {
+            name: name.to_owned(),
+            alive: false,
+            nop: false,
+            mirror: (nowhere, nowhere, false, false),
+            directory: None,
+        });
+        FunctionId(functions.len() - 1)
+    }
+
+    /// A function's name. It must not have been given up.
+    pub fn function_name(&self, function: FunctionId) -> String {
+        self.function(function).name.clone()
+    }
+
+    fn object(&self, object: ObjectId) -> RefMut<'_, ObjectStructure> {
+        let object = RefMut::map(self.objects.borrow_mut(), |all| &mut all[object.0]);
+        assert!(object.alive, "an object that was given up is in use");
+        object
+    }
+
+    fn function(&self, function: FunctionId) -> RefMut<'_, FunctionStructure> {
+        let function = RefMut::map(self.functions.borrow_mut(), |all| &mut all[function.0]);
+        assert!(function.alive, "a function that was given up is in use");
+        function
+    }
+
+    /// Makes a directory in sysfs.
+    fn publish(&self, path: String) -> Result<Option<String>> {
+        allocate()?;
+        if let Some((parent, _)) = path.rsplit_once('/') {
+            assert!(self.sysfs.borrow().contains(parent), "no parent for {path}");
+        }
+        if !self.sysfs.borrow_mut().insert(path.clone()) {
+            return Err(EEXIST);
+        }
+        Ok(Some(path))
+    }
+
+    fn unpublish(&self, directory: Option<String>) {
+        if let Some(path) = directory {
+            assert!(
+                self.sysfs.borrow_mut().remove(&path),
+                "{path} is gone already"
+            );
+        }
+    }
+
+    /// The paths below `/sys/kernel/livepatch`.
+    pub fn sysfs(&self) -> Vec<String> {
+        self.sysfs.borrow().iter().cloned().collect()
+    }
+
+    /// A copy of the patch's structure.
+    pub fn patch(&self, patch: PatchId) -> PatchStructure {
+        self.patches.borrow()[patch.0].clone()
+    }
+
+    /// Adds a module that can be patched, not loaded.
+    pub fn add_module(&self, name: &str) -> ModuleId {
+        let mut modules = self.modules.borrow_mut();
+        modules.push(Module {
+            name: name.to_owned(),
+            state: ModuleState::Gone,
+            alive: false,
+        });
+        ModuleId(modules.len() - 1)
+    }
+
+    /// The module `name`.
+    pub fn module(&self, name: &str) -> Option<(ModuleId, Module)> {
+        let modules = self.modules.borrow();
+        let index = modules.iter().position(|module| module.name == name)?;
+        Some((ModuleId(index), modules[index].clone()))
+    }
+
+    pub(crate) fn set_module_state(&self, module: ModuleId, state: ModuleState) {
+        self.modules.borrow_mut()[module.0].state = state;
+    }
+
+    /// Whether the klp relocations of `patch` for the module `object` are written.
+    pub fn is_relocated(&self, patch: PatchId, object: &str) -> bool {
+        self.relocated
+            .borrow()
+            .contains(&(patch, object.to_owned()))
+    }
+
+    /// Gives up a patch's directory and the reference to its module: the part without the lock.
+    pub fn finish(&self, patch: PatchId) {
+        let directory = self.patches.borrow_mut()[patch.0].directory.take();
+        self.unpublish(directory);
+        let structure = &mut self.patches.borrow_mut()[patch.0];
+        if !structure.forced {
+            assert_eq!(structure.references, 1, "references of {}", structure.name);
+            structure.references = 0;
+        }
+    }
+
+    /// Prints what the selftests' callbacks print.
+    fn callback(&self, name: &str, object: ObjectId) {
+        let object = self.object(object).clone();
+        if !object.callbacks {
+            return;
+        }
+        let patch = self.patch(object.patch).name;
+        let Some(module) = &object.name else {
+            return print(
+                Level::Info,
+                format_args!("{patch}: {name}_callback: vmlinux\n"),
+            );
+        };
+        assert!(
+            object.module.is_some(),
+            "the callback's module is not there"
+        );
+        let state = match self.module(module).map(|(_, module)| module.state) {
+            Some(ModuleState::Coming) => "[MODULE_STATE_COMING] Full formed, running module_init",
+            Some(ModuleState::Live) => "[MODULE_STATE_LIVE] Normal state",
+            Some(ModuleState::Going) => "[MODULE_STATE_GOING] Going away",
+            Some(ModuleState::Gone) | None => panic!("{module} is not there"),
+        };
+        print(
+            Level::Info,
+            format_args!("{patch}: {name}_callback: {module} -> {state}\n"),
+        );
+    }
+}
+
+impl Descriptors for Simulation {
+    type Patch = PatchId;
+    type Object = ObjectId;
+    type Function = FunctionId;
+    type Module = ModuleId;
+
+    fn get_module(&self, patch: PatchId) -> Result {
+        self.faults.check(Operation::GetModule)?;
+        self.structures.patches.borrow_mut()[patch.0].references += 1;
+        Ok(())
+    }
+
+    fn prepare(&self, patch: &Patch<Self>) {
+        let structures = &self.structures;
+        let structure = &mut structures.patches.borrow_mut()[patch.handle.0];
+        assert!(!structure.prepared, "{} is in use", structure.name);
+        structure.prepared = true;
+        for object in &patch.objects {
+            structures.objects.borrow_mut()[object.handle.0].alive = true;
+            for function in &object.functions {
+                structures.functions.borrow_mut()[function.handle.0].alive = true;
+            }
+        }
+    }
+
+    fn publish_patch(&self, patch: &Patch<Self>) -> Result {
+        let directory = self.structures.publish(text(&patch.name))?;
+        self.structures.patches.borrow_mut()[patch.handle.0].directory = directory;
+        Ok(())
+    }
+
+    fn publish_object(&self, patch: PatchId, object: ObjectId, name: Option<&Name>) -> Result {
+        let parent = self.structures.patch(patch).name;
+        let path = format!("{parent}/{}", object_text(name));
+        let directory = self.structures.publish(path)?;
+        self.structures.object(object).directory = directory;
+        Ok(())
+    }
+
+    fn publish_function(
+        &self,
+        object: ObjectId,
+        function: FunctionId,
+        name: &Name,
+        position: usize,
+    ) -> Result {
+        let parent = self.structures.object(object).directory.clone();
+        let path = format!("{}/{name},{position}", parent.expect("a published object"));
+        let directory = self.structures.publish(path)?;
+        self.structures.function(function).directory = directory;
+        Ok(())
+    }
+
+    fn new_object(&self, patch: PatchId, name: Option<&Name>) -> Result<ObjectId> {
+        allocate()?;
+        let id = self
+            .structures
+            .add_object(patch, name.map(text).as_deref(), false);
+        let object = &mut self.structures.objects.borrow_mut()[id.0];
+        object.alive = true;
+        object.dynamic = true;
+        Ok(id)
+    }
+
+    fn new_nop(&self, object: ObjectId, name: &Name, _position: usize) -> Result<FunctionId> {
+        allocate()?;
+        drop(self.structures.object(object));
+        let id = self.structures.add_function(&text(name));
+        let function = &mut self.structures.functions.borrow_mut()[id.0];
+        function.alive = true;
+        function.nop = true;
+        Ok(id)
+    }
+
+    fn release_function(&self, function: FunctionId) {
+        let mut structure = self.structures.function(function);
+        structure.alive = false;
+        let directory = structure.directory.take();
+        drop(structure);
+        self.structures.unpublish(directory);
+    }
+
+    fn release_object(&self, object: ObjectId) {
+        let mut structure = self.structures.object(object);
+        structure.alive = false;
+        let directory = structure.directory.take();
+        drop(structure);
+        self.structures.unpublish(directory);
+    }
+
+    fn list(&self, patch: PatchId, listed: bool) {
+        let mut list = self.structures.listed.borrow_mut();
+        let before = list.len();
+        list.retain(|&own| own != patch);
+        assert_eq!(listed, list.len() == before, "wrong use of the list");
+        if listed {
+            list.push(patch);
+        }
+    }
+
+    fn free_later(&self, patch: PatchId, forced: bool) {
+        assert_eq!(self.structures.patch(patch).forced, forced);
+        self.structures.deferred.borrow_mut().push(patch);
+    }
+
+    fn mirror_patch(&self, patch: PatchId, enabled: bool, forced: bool) {
+        self.point();
+        let structure = &mut self.structures.patches.borrow_mut()[patch.0];
+        structure.enabled = enabled;
+        structure.forced = forced;
+    }
+
+    fn mirror_object(&self, object: ObjectId, module: Option<ModuleId>, patched: bool) {
+        let mut structure = self.structures.object(object);
+        structure.module = module;
+        structure.patched = patched;
+    }
+
+    fn mirror_function(&self, function: &Function<Self>) {
+        self.structures.function(function.handle).mirror = (
+            function.old,
+            function.new,
+            function.patched,
+            function.transition,
+        );
+    }
+
+    fn mirror_transition(&self, patch: Option<PatchId>) {
+        self.point();
+        self.structures.transition.set(patch);
+    }
+
+    fn pre_patch(&self, object: ObjectId) -> Result {
+        self.may_sleep();
+        self.point();
+        self.structures.callback("pre_patch", object);
+        if self.structures.object(object).callbacks {
+            self.faults.check(Operation::PrePatch)?;
+        }
+        Ok(())
+    }
+
+    fn post_patch(&self, object: ObjectId) {
+        self.may_sleep();
+        self.point();
+        self.structures.callback("post_patch", object);
+    }
+
+    fn pre_unpatch(&self, object: ObjectId) {
+        self.may_sleep();
+        self.point();
+        self.structures.callback("pre_unpatch", object);
+    }
+
+    fn post_unpatch(&self, object: ObjectId) {
+        self.may_sleep();
+        self.point();
+        self.structures.callback("post_unpatch", object);
+    }
+
+    fn find_module(&self, name: &Name) -> Option<ModuleId> {
+        let (id, module) = self.structures.module(&text(name))?;
+        (module.state != ModuleState::Gone && module.alive).then_some(id)
+    }
+
+    fn set_alive(&self, module: ModuleId, alive: bool) {
+        self.structures.modules.borrow_mut()[module.0].alive = alive;
+    }
+
+    fn relocate(&self, patch: PatchId, object: &Name, apply: bool) -> Result {
+        let key = (patch, text(object));
+        if !apply {
+            self.structures.relocated.borrow_mut().remove(&key);
+            return Ok(());
+        }
+        self.faults.check(Operation::Relocate)?;
+        // What is written already is refused, as the architectures' code does.
+        if self.structures.relocated.borrow_mut().insert(key) {
+            Ok(())
+        } else {
+            Err(EINVAL)
+        }
+    }
+}

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The world: a machine with the core in it, as an administrator and the module loader see it.
+
+use crate::code::contains;
+use crate::recipe::Recipe;
+use crate::simulation::Simulation;
+use crate::step::Step;
+use crate::structures::{ModuleState, PatchId};
+use crate::tasks::TaskId;
+use kernel::prelude::*;
+use kernel::print::{self, Level};
+use livepatch_core::patch::{Function, Object, Patch};
+use livepatch_core::registry::{Core, NotEnabled};
+use livepatch_core::stack::Range;
+use livepatch_core::state::SystemState;
+use livepatch_core::symbol::Name;
+use livepatch_core::sysfs::{parse_bool, Writable};
+
+/// A machine.
+pub struct World {
+    /// The kernel around the core.
+    pub kernel: Simulation,
+    /// The core.
+    pub core: Core<Simulation>,
+    /// Whether a transition was forced: the consistency of tasks is nobody's promise then.
+    pub forced: bool,
+    dmesg: Vec<(Level, String)>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.kernel.ftrace.power_off();
+    }
+}
+
+impl World {
+    /// A machine with two CPUs, two user tasks and a kthread, all asleep, three functions in the
+    /// kernel (`cmdline`, `meminfo`, `uptime`), and a module `target`, with the functions `show` and
+    /// `store`, that is not loaded.
+    pub fn new() -> Self {
+        let world = Self::empty();
+        for _ in 0..2 {
+            world.kernel.machine.add_cpu();
+            world.kernel.machine.add_thread(false);
+        }
+        world.kernel.machine.add_thread(true);
+        for function in ["cmdline", "meminfo", "uptime"] {
+            world.kernel.code.add(None, function);
+        }
+        world.kernel.structures.add_module("target");
+        world
+    }
+
+    /// A machine without anything.
+    pub fn empty() -> Self {
+        let _ = print::take();
+        let _ = print::take_warnings();
+        Self {
+            kernel: Simulation::default(),
+            core: Core::new(),
+            forced: false,
+            dmesg: Vec::new(),
+        }
+    }
+
+    /// The log since the last call, prefixed as in the kernel, less the lines about single tasks
+    /// (the selftests turn those off).
+    pub fn dmesg(&mut self) -> Vec<String> {
+        let mut log = self.full_dmesg();
+        log.retain(|line| !line.starts_with("livepatch: klp_try_switch_task"));
+        log
+    }
+
+    /// The log since the last call.
+    pub fn full_dmesg(&mut self) -> Vec<String> {
+        self.dmesg.extend(print::take());
+        self.dmesg
+            .drain(..)
+            .map(|(level, text)| {
+                let text = text.strip_suffix('\n').expect("a message ends its line");
+                match level {
+                    // Of modules, with a prefix of their own.
+                    Level::Info => text.to_owned(),
+                    _ => format!("livepatch: {text}"),
+                }
+            })
+            .collect()
+    }
+
+    /// The address of a function of the kernel, or of the module `target`.
+    pub fn function(&self, name: &str) -> usize {
+        let code = &self.kernel.code;
+        code.address(None, name)
+            .or_else(|| code.address(Some("target"), name))
+            .unwrap_or_else(|| panic!("no function {name}"))
+    }
+
+    /// Does steps, all of which must be possible.
+    pub fn steps(&mut self, steps: &[Step]) {
+        for &step in steps {
+            assert!(self.kernel.step(step).is_some(), "{step:?} is not possible");
+        }
+    }
+
+    /// The name of what a call of `function` by `task` runs: `vmlinux:cmdline`, `patch:cmdline`.
+    pub fn call(&self, task: TaskId, function: &str) -> String {
+        let task = self.kernel.machine.task(task).expect("a task");
+        let address = self.kernel.dispatch(&task, self.function(function));
+        let code = self.kernel.code.at(address).expect("code at the address");
+        format!(
+            "{}:{}",
+            code.object.as_deref().unwrap_or("vmlinux"),
+            code.name
+        )
+    }
+
+    /// Loads a livepatch module, which enables its patch.
+    pub fn insmod(&mut self, recipe: &Recipe) -> Result<PatchId> {
+        let id = self.kernel.structures.new_patch(&recipe.name);
+        let result = self.enable(id, recipe);
+        if result.is_err() {
+            self.remove_code(&recipe.name);
+        }
+        result.map(|()| id)
+    }
+
+    fn enable(&mut self, id: PatchId, recipe: &Recipe) -> Result {
+        let patch = self.read(id, recipe)?;
+        match self.core.enable(&self.kernel, patch) {
+            Ok(()) => Ok(()),
+            Err(NotEnabled::Refused(error)) => Err(error),
+            Err(NotEnabled::Undone(error)) => {
+                self.kernel.structures.finish(id);
+                Err(error)
+            }
+        }
+    }
+
+    /// What the bridge does to read a module's structures.
+    pub fn read(&self, id: PatchId, recipe: &Recipe) -> Result<Patch<Simulation>> {
+        let kernel = &self.kernel;
+        let mut states = KVec::new();
+        for &(id, version) in &recipe.states {
+            states.push(SystemState { id, version }, GFP_KERNEL)?;
+        }
+        let name = Name::new(recipe.name.as_bytes())?;
+        let mut patch = Patch::new(id, name, recipe.replace, states);
+        for recipe_object in &recipe.objects {
+            let name = recipe_object.name.as_deref();
+            let handle = kernel
+                .structures
+                .add_object(id, name, recipe_object.callbacks);
+            let name = name.map(|name| Name::new(name.as_bytes())).transpose()?;
+            let mut object = Object::new(handle, name);
+            for function in &recipe_object.functions {
+                let new = if function.replacement {
+                    kernel.code.add(Some(&recipe.name), &function.name)
+                } else {
+                    0
+                };
+                let handle = kernel.structures.add_function(&function.name);
+                let name = Name::new(function.name.as_bytes())?;
+                let function = Function::new(handle, name, function.position, new);
+                object.functions.push(function, GFP_KERNEL)?;
+            }
+            patch.objects.push(object, GFP_KERNEL)?;
+        }
+        Ok(patch)
+    }
+
+    /// Writes to a patch's `enabled`, whether or not its directory is still there.
+    pub fn write_enabled(&mut self, patch: PatchId, text: &str) -> Result {
+        let value = parse_bool(text.as_bytes())?;
+        self.core
+            .store(&self.kernel, patch, Writable::Enabled, value)
+    }
+
+    /// Writes 1 to a patch's `force`.
+    pub fn force(&mut self, patch: PatchId) -> Result {
+        let result = self.core.store(&self.kernel, patch, Writable::Force, true);
+        self.forced |= result.is_ok();
+        result
+    }
+
+    /// About a second passes: if a retry was asked for, it happens.
+    pub fn tick(&mut self) {
+        if self.kernel.machine.retry.replace(false) {
+            self.core.retry(&self.kernel);
+        }
+    }
+
+    /// Lets the idle tasks that were woken go through their loops, and ticks. Says whether there is
+    /// no transition any more.
+    pub fn settle(&mut self) -> bool {
+        for (number, cpu) in (0..).zip(self.kernel.machine.cpus()) {
+            if cpu.woken.get() {
+                let _ = self.kernel.step(Step::IdleLoop(number));
+            }
+        }
+        self.tick();
+        self.kernel.machine.target() == livepatch_core::transition::State::Idle
+    }
+
+    /// Runs the work that gives up disabled patches.
+    pub fn run_deferred(&mut self) {
+        for patch in self.kernel.structures.deferred.take() {
+            self.kernel.structures.finish(patch);
+        }
+    }
+
+    /// Unloads a livepatch module. Errors: `EBUSY` while it is referenced.
+    pub fn rmmod(&mut self, patch: PatchId) -> Result {
+        let structure = self.kernel.structures.patch(patch);
+        if structure.references > 0 {
+            return Err(EBUSY);
+        }
+        self.remove_code(&structure.name);
+        Ok(())
+    }
+
+    /// Takes a module's code out of memory: nobody may be in it, and nobody be sent there.
+    fn remove_code(&self, object: &str) {
+        let gone: Vec<Range> = self.kernel.code.remove(object);
+        let in_code = |address: usize| gone.iter().any(|&range| contains(range, address));
+        for task in self.kernel.machine.tasks() {
+            let stack = task.stack.borrow();
+            assert!(
+                !stack.iter().any(|&address| in_code(address)),
+                "the code of {object} goes while {} is in it",
+                task.name()
+            );
+        }
+        for (function, view) in self.kernel.ftrace.hooked() {
+            for target in [view.newest, view.below] {
+                if let livepatch_core::dispatch::Target::Replacement(address) = target {
+                    assert!(
+                        !in_code(address),
+                        "calls of {function:#x} go to {object}, which is gone"
+                    );
+                }
+            }
+            assert!(
+                !in_code(function),
+                "a function of {object}, which is gone, is hooked"
+            );
+        }
+    }
+
+    /// Loads the module `name`. Errors: what the core refuses it with; it is not there then.
+    pub fn load_module(&mut self, name: &str) -> Result {
+        let structures = &self.kernel.structures;
+        let (id, module) = structures.module(name).expect("a known module");
+        assert_eq!(module.state, ModuleState::Gone);
+        for function in ["show", "store"] {
+            self.kernel.code.add(Some(name), function);
+        }
+        structures.set_module_state(id, ModuleState::Coming);
+        let result = self.core.module_coming(&self.kernel, id, name.as_bytes());
+        let structures = &self.kernel.structures;
+        if result.is_ok() {
+            structures.set_module_state(id, ModuleState::Live);
+        } else {
+            structures.set_module_state(id, ModuleState::Gone);
+            self.remove_code(name);
+        }
+        result
+    }
+
+    /// Whether the module `name` can be unloaded: nobody is in its functions or in what replaces
+    /// them.
+    pub fn is_module_unused(&self, name: &str) -> bool {
+        let mut ranges = Vec::new();
+        for object in self.core.patches().iter().flat_map(|patch| &patch.objects) {
+            if object.is_module(name.as_bytes()) {
+                ranges.extend(object.functions.iter().map(|function| function.new));
+            }
+        }
+        let tasks = self.kernel.machine.tasks();
+        !tasks.iter().any(|task| {
+            task.stack.borrow().iter().any(|&address| {
+                let own = self.kernel.code.at(address);
+                own.is_none_or(|code| code.object.as_deref() == Some(name))
+                    || ranges.iter().any(|&range| contains(range, address))
+            })
+        })
+    }
+
+    /// Unloads the module `name`, which is loaded and [unused](Self::is_module_unused).
+    pub fn unload_module(&mut self, name: &str) {
+        let structures = &self.kernel.structures;
+        let (id, module) = structures.module(name).expect("a known module");
+        assert_eq!(module.state, ModuleState::Live);
+        structures.set_module_state(id, ModuleState::Going);
+        self.core.module_going(&self.kernel, id, name.as_bytes());
+        self.kernel
+            .structures
+            .set_module_state(id, ModuleState::Gone);
+        self.remove_code(name);
+    }
+
+    /// Whether the module `name` is loaded.
+    pub fn is_loaded(&self, name: &str) -> bool {
+        let module = self.kernel.structures.module(name);
+        module.is_some_and(|(_, module)| module.state == ModuleState::Live)
+    }
+}

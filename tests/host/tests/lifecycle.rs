@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Lifecycle: patches that are enabled, stacked, disabled and refused, and what the log says of it.
+//!
+//! The texts, and their order, are those that the selftests of the C core expect.
+
+use host_tests::faults::Operation;
+use host_tests::recipe::Recipe;
+use host_tests::tasks::TaskId;
+use host_tests::world::World;
+use kernel::prelude::*;
+
+#[test]
+fn enable_and_disable() {
+    let mut world = World::new();
+    let task = TaskId::Thread(1);
+    assert_eq!(world.call(task, "cmdline"), "vmlinux:cmdline");
+
+    let patch = world.load(&Recipe::of_kernel("one", &["cmdline"]));
+    assert_eq!(
+        world.dmesg(),
+        [
+            "livepatch: enabling patch 'one'",
+            "livepatch: 'one': initializing patching transition",
+            "livepatch: 'one': starting patching transition",
+            "livepatch: 'one': completing patching transition",
+            "livepatch: 'one': patching complete",
+        ]
+    );
+    assert_eq!(world.call(task, "cmdline"), "one:cmdline");
+    assert_eq!(world.call(task, "meminfo"), "vmlinux:meminfo");
+    let structures = &world.kernel.structures;
+    assert_eq!(
+        structures.sysfs(),
+        ["one", "one/vmlinux", "one/vmlinux/cmdline,1"]
+    );
+    assert!(structures.patch(patch).enabled);
+    assert_eq!(world.core.stack_order(patch), 1);
+    assert_eq!(world.rmmod(patch), Err(EBUSY));
+
+    world.write_enabled(patch, "0").unwrap();
+    world.wait();
+    assert_eq!(
+        world.dmesg(),
+        [
+            "livepatch: 'one': initializing unpatching transition",
+            "livepatch: 'one': starting unpatching transition",
+            "livepatch: 'one': completing unpatching transition",
+            "livepatch: 'one': unpatching complete",
+        ]
+    );
+    assert_eq!(world.call(task, "cmdline"), "vmlinux:cmdline");
+    // The directory and the reference go later, without the core's lock.
+    assert_eq!(world.kernel.structures.sysfs(), ["one"]);
+    assert_eq!(world.rmmod(patch), Err(EBUSY));
+    world.run_deferred();
+    world.rmmod(patch).unwrap();
+    world.check_pristine();
+}
+
+#[test]
+fn attributes_refuse_what_makes_no_sense() {
+    let mut world = World::new();
+    let patch = world.load(&Recipe::of_kernel("one", &["cmdline"]));
+    assert_eq!(
+        world.write_enabled(patch, "1"),
+        Err(EINVAL),
+        "enabled already"
+    );
+    assert_eq!(world.write_enabled(patch, "perhaps"), Err(EINVAL));
+    assert_eq!(world.force(patch), Err(EINVAL), "not in transition");
+    world.unload(patch);
+    // What was disabled stays so, and nothing about it is an invariant broken.
+    assert_eq!(world.write_enabled(patch, "1"), Err(EINVAL));
+    assert_eq!(world.write_enabled(patch, "0"), Err(EINVAL));
+    world.check_pristine();
+}
+
+#[test]
+fn stacked_and_disabled_in_any_order() {
+    let orders = [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ];
+    for order in orders {
+        let mut world = World::new();
+        let task = TaskId::Thread(1);
+        let names = ["one", "two", "three"];
+        let patches = names.map(|name| world.load(&Recipe::of_kernel(name, &["cmdline"])));
+        assert_eq!(
+            world.kernel.ftrace.hooked().len(),
+            1,
+            "one hook for a function"
+        );
+        for (index, &patch) in patches.iter().enumerate() {
+            assert_eq!(world.core.stack_order(patch), index + 1);
+        }
+        let mut left = vec![0, 1, 2];
+        for disabled in order {
+            let newest = names[*left.last().unwrap()];
+            assert_eq!(
+                world.call(task, "cmdline"),
+                format!("{newest}:cmdline"),
+                "{order:?}"
+            );
+            world.unload(patches[disabled]);
+            left.retain(|&index| index != disabled);
+        }
+        assert_eq!(world.call(task, "cmdline"), "vmlinux:cmdline");
+        world.check_pristine();
+    }
+}
+
+#[test]
+fn enabled_twice() {
+    let mut world = World::new();
+    let recipe = Recipe::of_kernel("one", &["cmdline"]);
+    let patch = world.load(&recipe);
+    let before = world.snapshot();
+    let again = world.read(patch, &recipe).unwrap();
+    let result = world.core.enable(&world.kernel, again);
+    assert!(matches!(
+        result,
+        Err(livepatch_core::registry::NotEnabled::Refused(error)) if error == EEXIST
+    ));
+    assert_eq!(world.snapshot(), before);
+    world.unload(patch);
+}
+
+#[test]
+fn same_name_twice() {
+    let mut world = World::new();
+    let patch = world.load(&Recipe::of_kernel("one", &["cmdline"]));
+    let before = world.snapshot().sites;
+    // Another module cannot have the same name; the directory says so.
+    let id = world.kernel.structures.new_patch("one");
+    let other = world
+        .read(id, &Recipe::of_kernel("one", &["meminfo"]))
+        .unwrap();
+    assert!(world.core.enable(&world.kernel, other).is_err());
+    world.kernel.structures.finish(id);
+    assert_eq!(world.snapshot().sites, before);
+    world.check();
+    world.unload(patch);
+    world.check_pristine();
+}
+
+#[test]
+fn busy_in_transition() {
+    let mut world = World::new();
+    let one = world.load(&Recipe::of_kernel("one", &["cmdline"]));
+    world.thread(1).reliable.set(false);
+    let two = world
+        .insmod(&Recipe::of_kernel("two", &["meminfo"]))
+        .unwrap();
+    assert!(!world.settle());
+    let _ = world.dmesg();
+
+    // Another patch, even one that replaces all: nothing of it is left.
+    for recipe in [
+        Recipe::of_kernel("three", &["meminfo"]),
+        Recipe::of_kernel("three", &["uptime"]).replacing(),
+    ] {
+        assert_eq!(world.insmod(&recipe), Err(EBUSY));
+        world.check();
+    }
+    assert_eq!(world.write_enabled(one, "0"), Err(EBUSY));
+    assert_eq!(world.dmesg(), [""; 0], "C says nothing of it");
+
+    world.thread(1).reliable.set(true);
+    world.wait();
+    world.unload(two);
+    world.unload(one);
+    world.check_pristine();
+}
+
+#[test]
+fn incompatible_states() {
+    let mut world = World::new();
+    let one = world.load(
+        &Recipe::of_kernel("one", &["cmdline"])
+            .state(7, 2)
+            .state(8, 1),
+    );
+    let _ = world.dmesg();
+    let refused = [
+        Recipe::of_kernel("two", &["cmdline"]).state(7, 1),
+        Recipe::of_kernel("two", &["cmdline"])
+            .replacing()
+            .state(7, 2),
+        Recipe::of_kernel("two", &["cmdline"]).replacing(),
+    ];
+    for recipe in refused {
+        assert_eq!(world.insmod(&recipe), Err(EINVAL));
+        assert_eq!(
+            world.dmesg(),
+            [
+                "livepatch: Livepatch patch (two) is not compatible with the already installed \
+              livepatches."
+            ]
+        );
+        world.check();
+    }
+    let two = world.load(&Recipe::of_kernel("two", &["cmdline"]).state(7, 2));
+    let three = world.load(
+        &Recipe::of_kernel("three", &["cmdline"])
+            .replacing()
+            .state(8, 1)
+            .state(7, 3),
+    );
+    world.run_deferred();
+    world.rmmod(one).unwrap();
+    world.rmmod(two).unwrap();
+    world.unload(three);
+    world.check_pristine();
+}
+
+#[test]
+fn refused_before_anything_was_done() {
+    let mut world = World::new();
+    world.kernel.faults.after(Operation::GetModule, 0, ENODEV);
+    assert_eq!(
+        world.insmod(&Recipe::of_kernel("one", &["cmdline"])),
+        Err(ENODEV)
+    );
+    assert_eq!(world.dmesg(), [""; 0]);
+    world.check_pristine();
+}
+
+#[test]
+fn symbols_that_are_not_there() {
+    let mut world = World::new();
+    world.kernel.code.add(None, "twin");
+    world.kernel.code.add(None, "twin");
+    let cases = [
+        ("nowhere", 0, "symbol 'nowhere' not found in symbol table"),
+        ("nowhere", 3, "symbol 'nowhere' not found in symbol table"),
+        (
+            "twin",
+            0,
+            "unresolvable ambiguity for symbol 'twin' in object '(null)'",
+        ),
+        (
+            "twin",
+            3,
+            "symbol position 3 for symbol 'twin' in object 'vmlinux' not found",
+        ),
+        (
+            "cmdline",
+            2,
+            "symbol position 2 for symbol 'cmdline' in object 'vmlinux' not found",
+        ),
+    ];
+    for (name, position, message) in cases {
+        let recipe = Recipe::new("one")
+            .vmlinux()
+            .function("meminfo")
+            .function_at(name, position);
+        assert_eq!(world.insmod(&recipe), Err(EINVAL), "{name},{position}");
+        assert_eq!(world.dmesg(), [format!("livepatch: {message}")]);
+        world.check_pristine();
+    }
+    // Both of the twins, by position.
+    let recipe = Recipe::new("one")
+        .vmlinux()
+        .function_at("twin", 1)
+        .function_at("twin", 2);
+    let patch = world.load(&recipe);
+    assert_eq!(world.kernel.ftrace.hooked().len(), 2);
+    world.unload(patch);
+    world.check_pristine();
+}
+
+#[test]
+fn malformed_patches() {
+    let mut world = World::new();
+    let long = "x".repeat(512);
+    let mut no_replacement = Recipe::of_kernel("one", &["meminfo", "cmdline"]);
+    no_replacement.objects[0].functions[1].replacement = false;
+    let malformed = [
+        (no_replacement, EINVAL),
+        (Recipe::of_kernel("one", &["meminfo", &long]), EINVAL),
+        (
+            Recipe::of_kernel("one", &["meminfo"])
+                .module(&long[..56])
+                .function("show"),
+            EINVAL,
+        ),
+        // Positions 0 and 1 are the same.
+        (
+            Recipe::of_kernel("one", &["meminfo"]).function_at("meminfo", 1),
+            EEXIST,
+        ),
+        (
+            Recipe::of_kernel("one", &["meminfo"])
+                .vmlinux()
+                .function("cmdline"),
+            EEXIST,
+        ),
+    ];
+    for (recipe, error) in malformed {
+        assert_eq!(world.insmod(&recipe), Err(error));
+        world.check_pristine();
+    }
+    let longest = Recipe::of_kernel("one", &["meminfo"])
+        .module(&long[..55])
+        .function("show");
+    let patch = world.load(&longest);
+    world.unload(patch);
+    world.check_pristine();
+}
+
+#[test]
+fn ftrace_refuses_the_nth_function() {
+    let functions = ["cmdline", "meminfo", "uptime"];
+    for (operation, text) in [
+        (Operation::Filter, "failed to set ftrace filter"),
+        (Operation::Register, "failed to register ftrace handler"),
+    ] {
+        for (n, name) in functions.iter().enumerate() {
+            let mut world = World::new();
+            world.kernel.faults.after(operation, n, EBUSY);
+            assert_eq!(
+                world.insmod(&Recipe::of_kernel("one", &functions)),
+                Err(EBUSY)
+            );
+            assert_eq!(
+                world.dmesg(),
+                [
+                    "livepatch: enabling patch 'one'".to_owned(),
+                    "livepatch: 'one': initializing patching transition".to_owned(),
+                    format!("livepatch: {text} for function '{name}' (-16)"),
+                    "livepatch: failed to patch object 'vmlinux'".to_owned(),
+                    "livepatch: failed to enable patch 'one'".to_owned(),
+                    "livepatch: 'one': canceling patching transition, going to unpatch".to_owned(),
+                    "livepatch: 'one': completing unpatching transition".to_owned(),
+                    "livepatch: 'one': unpatching complete".to_owned(),
+                ]
+            );
+            assert!(world.kernel.faults.is_empty());
+            world.check_pristine();
+        }
+    }
+}
+
+#[test]
+fn function_that_cannot_be_traced() {
+    let mut world = World::new();
+    world.kernel.code.set_untraceable("meminfo");
+    let recipe = Recipe::of_kernel("one", &["cmdline", "meminfo"]);
+    assert_eq!(world.insmod(&recipe), Err(EINVAL));
+    assert_eq!(
+        world.dmesg()[2],
+        "livepatch: failed to find location for function 'meminfo'"
+    );
+    world.check_pristine();
+}
+
+#[test]
+fn ftrace_does_not_let_go() {
+    let mut world = World::new();
+    let task = TaskId::Thread(1);
+    let one = world.load(&Recipe::of_kernel("one", &["cmdline"]));
+    world.kernel.faults.after(Operation::Unregister, 0, EBUSY);
+    world.write_enabled(one, "0").unwrap();
+    while !world.settle() {}
+    assert_eq!(kernel::warnings(), 1, "as in C");
+    // What the tracer still calls must do no harm, nor stand in the way.
+    assert_eq!(world.call(task, "cmdline"), "vmlinux:cmdline");
+    world.run_deferred();
+    world.rmmod(one).unwrap();
+    let two = world.load(&Recipe::of_kernel("two", &["cmdline"]));
+    assert_eq!(world.call(task, "cmdline"), "two:cmdline");
+    world.unload(two);
+    world.check_pristine();
+}

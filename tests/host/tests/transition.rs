@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Transition: how tasks move, what keeps them, and what the administrator can do about it.
+
+use host_tests::recipe::Recipe;
+use host_tests::step::Step::{Call, Enter, Fork, IdleLoop, Leave, Online, Return, Run, Sleep};
+use host_tests::structures::PatchId;
+use host_tests::tasks::TaskId::{self, Idle, Thread};
+use host_tests::world::World;
+use kernel::prelude::*;
+use livepatch_core::transition::{State, Task};
+
+const STUCK: &str = "livepatch: klp_try_switch_task: ";
+
+/// A world in which thread 1 sleeps inside `cmdline`.
+fn inside() -> World {
+    let mut world = World::new();
+    let cmdline = world.function("cmdline");
+    world.steps(&[
+        Run(Thread(1), 0),
+        Enter(Thread(1)),
+        Call(Thread(1), cmdline),
+        Sleep(Thread(1)),
+    ]);
+    world
+}
+
+/// Enables a patch of `cmdline` and lets all tasks move that can.
+fn enable(world: &mut World) -> PatchId {
+    let patch = world
+        .insmod(&Recipe::of_kernel("one", &["cmdline"]))
+        .unwrap();
+    world.check();
+    for _ in 0..3 {
+        world.settle();
+        world.check();
+    }
+    patch
+}
+
+fn state(world: &World, task: TaskId) -> (State, bool) {
+    let task = world.kernel.machine.task(task).unwrap();
+    (task.state(), task.is_pending())
+}
+
+const WAITING: (State, bool) = (State::Unpatched, true);
+const MOVED: (State, bool) = (State::Patched, false);
+const IDLE: (State, bool) = (State::Idle, false);
+
+#[test]
+fn sleeping_inside_a_function() {
+    let mut world = inside();
+    let patch = enable(&mut world);
+    let log = world.full_dmesg();
+    let stuck = format!("{STUCK}task1:1 is sleeping on function cmdline");
+    assert_eq!(
+        log.iter().filter(|line| **line == stuck).count(),
+        4,
+        "at each attempt"
+    );
+    assert_eq!(state(&world, Thread(1)), WAITING);
+    for task in [Thread(2), Thread(3), Idle(0), Idle(1)] {
+        assert_eq!(state(&world, task), MOVED);
+    }
+    assert!(world.core.is_in_transition(patch));
+    assert!(world.kernel.machine.scheduler.get());
+    assert_eq!(world.call(Thread(1), "cmdline"), "vmlinux:cmdline");
+    assert_eq!(world.call(Thread(2), "cmdline"), "one:cmdline");
+
+    // Out of the function, off the CPU: the next attempt moves it.
+    world.kernel.machine.scheduler.set(false);
+    world.steps(&[Run(Thread(1), 0), Return(Thread(1)), Sleep(Thread(1))]);
+    world.kernel.machine.scheduler.set(true);
+    assert_eq!(state(&world, Thread(1)), WAITING);
+    assert_eq!(world.dmesg(), [""; 0]);
+    world.wait();
+    assert_eq!(
+        world.dmesg(),
+        [
+            "livepatch: 'one': completing patching transition",
+            "livepatch: 'one': patching complete"
+        ]
+    );
+    assert_eq!(state(&world, Thread(1)), IDLE);
+    assert!(!world.kernel.machine.scheduler.get());
+    world.unload(patch);
+    world.check_pristine();
+}
+
+#[test]
+fn kernel_exit_moves_a_task() {
+    let mut world = inside();
+    let patch = enable(&mut world);
+    world.steps(&[Run(Thread(1), 0), Return(Thread(1))]);
+    assert_eq!(state(&world, Thread(1)), WAITING);
+    world.steps(&[Leave(Thread(1))]);
+    assert_eq!(state(&world, Thread(1)), MOVED);
+    // And it stays moved, though it runs all the time.
+    world.wait();
+    world.steps(&[Sleep(Thread(1))]);
+    world.unload(patch);
+    world.check_pristine();
+}
+
+#[test]
+fn running_elsewhere_or_unreliable() {
+    let mut world = World::new();
+    world.steps(&[Run(Thread(1), 0), Enter(Thread(1))]);
+    world.thread(2).reliable.set(false);
+    let patch = enable(&mut world);
+    let log = world.full_dmesg();
+    assert!(log.contains(&format!("{STUCK}task1:1 is running")));
+    assert!(log.contains(&format!("{STUCK}task2:2 has an unreliable stack")));
+    assert!(log.contains(&format!("{STUCK}swapper/1:0 is running")));
+    assert_eq!(state(&world, Thread(1)), WAITING);
+    assert_eq!(state(&world, Thread(2)), WAITING);
+    // The idle task of CPU 0 is preempted by thread 1, and so off its CPU.
+    assert_eq!(state(&world, Idle(0)), MOVED);
+
+    // To leave the kernel needs no stack.
+    world.steps(&[Run(Thread(2), 1), Enter(Thread(2)), Leave(Thread(2))]);
+    assert_eq!(state(&world, Thread(2)), MOVED);
+    world.steps(&[Leave(Thread(1))]);
+    world.wait();
+    world.steps(&[Sleep(Thread(1)), Sleep(Thread(2))]);
+    world.thread(2).reliable.set(true);
+    world.unload(patch);
+    world.check_pristine();
+}
+
+#[test]
+fn current_task_is_looked_at_though_it_runs() {
+    let mut world = World::new();
+    world.steps(&[Run(Thread(1), 0), Enter(Thread(1))]);
+    world.kernel.machine.current.set(Some(Thread(1)));
+    let patch = world
+        .insmod(&Recipe::of_kernel("one", &["cmdline"]))
+        .unwrap();
+    assert_eq!(state(&world, Thread(1)), MOVED);
+    world.wait();
+    world.unload(patch);
+    world.check_pristine();
+}
+
+#[test]
+fn without_reliable_stacks_tasks_move_by_themselves() {
+    let mut world = World::new();
+    world.kernel.machine.reliable.set(false);
+    let patch = enable(&mut world);
+    assert!(
+        !world
+            .full_dmesg()
+            .iter()
+            .any(|line| line.starts_with(STUCK)),
+        "C says nothing"
+    );
+    assert_eq!(state(&world, Thread(1)), WAITING);
+    for task in [Thread(1), Thread(2)] {
+        world.steps(&[Run(task, 0), Enter(task), Leave(task), Sleep(task)]);
+    }
+    world.settle();
+    // The kthread can't.
+    assert_eq!(state(&world, Thread(3)), WAITING);
+    world.force(patch).unwrap();
+    world.wait();
+}
+
+#[test]
+fn idle_tasks_move_in_their_loop_or_offline() {
+    let mut world = World::new();
+    world.steps(&[Online(1, false)]);
+    let patch = world
+        .insmod(&Recipe::of_kernel("one", &["cmdline"]))
+        .unwrap();
+    assert_eq!(
+        state(&world, Idle(1)),
+        MOVED,
+        "a CPU that is off is in no function"
+    );
+    assert_eq!(state(&world, Idle(0)), WAITING);
+    let cpus = world.kernel.machine.cpus();
+    assert!(cpus[0].woken.get());
+    assert!(!cpus[1].woken.get());
+
+    world.steps(&[IdleLoop(0)]);
+    assert_eq!(state(&world, Idle(0)), MOVED);
+    world.steps(&[Online(1, true)]);
+    world.wait();
+
+    // And a CPU that goes off in the middle.
+    world.write_enabled(patch, "0").unwrap();
+    assert_eq!(state(&world, Idle(1)), (State::Patched, true));
+    world.steps(&[Online(1, false), IdleLoop(0)]);
+    world.tick();
+    assert_eq!(state(&world, Idle(1)), IDLE);
+    world.steps(&[Online(1, true)]);
+    world.check();
+    world.run_deferred();
+    world.rmmod(patch).unwrap();
+    world.check_pristine();
+}
+
+#[test]
+fn scheduler_moves_the_task_it_switches_away_from() {
+    let mut world = World::new();
+    let (cmdline, meminfo) = (world.function("cmdline"), world.function("meminfo"));
+    world.steps(&[Run(Thread(3), 0), Call(Thread(3), cmdline)]);
+    let patch = enable(&mut world);
+    assert_eq!(state(&world, Thread(3)), WAITING);
+    let _ = world.full_dmesg();
+
+    // Inside the function it stays.
+    world.steps(&[Sleep(Thread(3)), Run(Thread(3), 0)]);
+    assert_eq!(state(&world, Thread(3)), WAITING);
+    let stuck = format!("{STUCK}task3:3 is sleeping on function cmdline");
+    assert_eq!(world.full_dmesg(), [stuck]);
+
+    // Inside another it moves. A task that has moved is not looked at again.
+    world.steps(&[
+        Return(Thread(3)),
+        Call(Thread(3), meminfo),
+        Sleep(Thread(3)),
+    ]);
+    assert_eq!(state(&world, Thread(3)), MOVED);
+    world.steps(&[Run(Thread(3), 0), Sleep(Thread(3))]);
+    assert_eq!(world.full_dmesg(), [""; 0]);
+    world.wait();
+    world.unload(patch);
+    world.check_pristine();
+}
+
+#[test]
+fn fork_in_each_state() {
+    let mut world = World::new();
+    let fork = |world: &mut World, parent: TaskId| {
+        let next = world.kernel.machine.threads().last().unwrap().id;
+        let Thread(next) = next else { unreachable!() };
+        world.steps(&[Fork(parent)]);
+        Thread(next + 1)
+    };
+    let cmdline = world.function("cmdline");
+    world.steps(&[
+        Run(Thread(1), 0),
+        Enter(Thread(1)),
+        Call(Thread(1), cmdline),
+    ]);
+    world.steps(&[Run(Thread(2), 1), Enter(Thread(2))]);
+
+    let child = fork(&mut world, Thread(1));
+    assert_eq!(state(&world, child), IDLE, "no transition");
+
+    let patch = enable(&mut world);
+    world.steps(&[Leave(Thread(2)), Enter(Thread(2))]);
+    let waiting = fork(&mut world, Thread(1));
+    assert_eq!(state(&world, waiting), WAITING);
+    assert_eq!(world.call(waiting, "cmdline"), "vmlinux:cmdline");
+    let moved = fork(&mut world, Thread(2));
+    assert_eq!(state(&world, moved), MOVED);
+    assert_eq!(world.call(moved, "cmdline"), "one:cmdline");
+    world.check();
+
+    // The child has nothing on its stack: it moves by itself, its parent can't.
+    world.tick();
+    assert_eq!(state(&world, waiting), MOVED);
+    assert_eq!(state(&world, Thread(1)), WAITING);
+    world.steps(&[
+        Return(Thread(1)),
+        Leave(Thread(1)),
+        Sleep(Thread(1)),
+        Sleep(Thread(2)),
+    ]);
+    world.wait();
+    world.unload(patch);
+    world.check_pristine();
+}
+
+#[test]
+fn stragglers_are_signalled_every_fifteen_attempts() {
+    let mut world = inside();
+    world.thread(3).reliable.set(false);
+    // The first attempt is made by enabling itself.
+    let patch = world
+        .insmod(&Recipe::of_kernel("one", &["cmdline"]))
+        .unwrap();
+    let signals = |world: &World| [1, 2, 3].map(|number| world.thread(number).signals.get());
+    let mut said = 0;
+    for attempt in 2..=47 {
+        world.settle();
+        let log = world.dmesg();
+        said += log
+            .iter()
+            .filter(|line| *line == "livepatch: signaling remaining tasks")
+            .count();
+        let rounds = match attempt {
+            ..=15 => 0,
+            16..=30 => 1,
+            31..=45 => 2,
+            _ => 3,
+        };
+        assert_eq!(signals(&world), [rounds, 0, rounds], "attempt {attempt}");
+        assert_eq!(said, rounds.min(1), "said once, attempt {attempt}");
+    }
+    // To turn round begins to count anew.
+    world.write_enabled(patch, "0").unwrap();
+    world.wait();
+    assert_eq!(signals(&world), [3, 0, 3]);
+    assert!(!world
+        .dmesg()
+        .contains(&"livepatch: signaling remaining tasks".to_owned()));
+}
+
+#[test]
+fn reversed_while_patching() {
+    let mut world = inside();
+    let before = world.snapshot();
+    let patch = enable(&mut world);
+    let _ = world.dmesg();
+    world.write_enabled(patch, "0").unwrap();
+    world.check();
+    assert_eq!(
+        world.dmesg(),
+        [
+            "livepatch: 'one': reversing transition from patching to unpatching",
+            "livepatch: 'one': starting unpatching transition",
+        ]
+    );
+    // Who had not moved is there already.
+    assert_eq!(state(&world, Thread(1)), (State::Unpatched, false));
+    assert_eq!(state(&world, Thread(2)), (State::Patched, true));
+    world.wait();
+    assert_eq!(
+        world.dmesg(),
+        [
+            "livepatch: 'one': completing unpatching transition",
+            "livepatch: 'one': unpatching complete",
+        ]
+    );
+    world.run_deferred();
+    world.rmmod(patch).unwrap();
+    world.check_pristine();
+    let after = world.snapshot();
+    assert_eq!((after.tasks, after.sites), (before.tasks, before.sites));
+}
+
+#[test]
+fn reversed_while_unpatching_and_back_and_forth() {
+    let mut world = World::new();
+    let patch = enable(&mut world);
+    let cmdline = world.function("cmdline");
+    world.steps(&[
+        Run(Thread(1), 0),
+        Enter(Thread(1)),
+        Call(Thread(1), cmdline),
+        Sleep(Thread(1)),
+    ]);
+    let before = world.snapshot();
+    let _ = world.dmesg();
+    world.write_enabled(patch, "0").unwrap();
+    world.wait_stuck();
+    assert_eq!(
+        state(&world, Thread(1)),
+        (State::Patched, true),
+        "inside the replacement"
+    );
+    assert_eq!(world.call(Thread(1), "cmdline"), "one:cmdline");
+    assert_eq!(world.call(Thread(2), "cmdline"), "vmlinux:cmdline");
+    for _ in 0..3 {
+        world.write_enabled(patch, "1").unwrap();
+        world.check();
+        assert_eq!(world.write_enabled(patch, "1"), Err(EINVAL));
+        world.write_enabled(patch, "0").unwrap();
+        world.check();
+    }
+    world.write_enabled(patch, "1").unwrap();
+    world.wait();
+    let log = world.dmesg();
+    assert_eq!(
+        log[2..4],
+        [
+            "livepatch: 'one': reversing transition from unpatching to patching",
+            "livepatch: 'one': starting patching transition",
+        ]
+    );
+    assert_eq!(log.last().unwrap(), "livepatch: 'one': patching complete");
+    let after = world.snapshot();
+    assert_eq!((after.tasks, after.sites), (before.tasks, before.sites));
+    assert_eq!(after.patches, before.patches);
+    world.steps(&[
+        Run(Thread(1), 0),
+        Return(Thread(1)),
+        Leave(Thread(1)),
+        Sleep(Thread(1)),
+    ]);
+    world.unload(patch);
+    world.check_pristine();
+}
+
+#[test]
+fn forced_while_unpatching_keeps_the_module() {
+    let mut world = World::new();
+    let patch = enable(&mut world);
+    let cmdline = world.function("cmdline");
+    world.steps(&[
+        Run(Thread(1), 0),
+        Enter(Thread(1)),
+        Call(Thread(1), cmdline),
+    ]);
+    world.write_enabled(patch, "0").unwrap();
+    let _ = world.dmesg();
+    world.force(patch).unwrap();
+    // All have moved at once; the rest waits for the next attempt.
+    assert_eq!(state(&world, Thread(1)), (State::Unpatched, false));
+    assert_eq!(
+        world.dmesg(),
+        ["livepatch: forcing remaining tasks to the patched state"]
+    );
+    assert!(world.core.is_in_transition(patch));
+    world.tick();
+    assert!(!world.core.is_in_transition(patch));
+    world.run_deferred();
+    world.check_pristine();
+    assert!(world.kernel.structures.patch(patch).forced);
+    assert_eq!(
+        world.rmmod(patch),
+        Err(EBUSY),
+        "thread 1 is still in its code"
+    );
+}
+
+#[test]
+fn forced_while_patching_keeps_nothing() {
+    let mut world = inside();
+    let patch = enable(&mut world);
+    world.force(patch).unwrap();
+    world.tick();
+    world.check();
+    assert!(!world.kernel.structures.patch(patch).forced);
+    world.steps(&[
+        Run(Thread(1), 0),
+        Return(Thread(1)),
+        Leave(Thread(1)),
+        Sleep(Thread(1)),
+    ]);
+    world.unload(patch);
+    world.check_pristine();
+}
+
+#[test]
+fn waits_for_all_cpus_as_often_as_needed() {
+    let mut world = World::new();
+    let count = |world: &World| world.kernel.machine.synchronizations.replace(0);
+    let patch = enable(&mut world);
+    assert_eq!(count(&world), 1, "before the states become idle");
+    world.unload(patch);
+    assert_eq!(count(&world), 1, "before the functions leave transition");
+}
