@@ -435,13 +435,19 @@ impl<K: Kernel> Core<K> {
             self.renew_stack_check(kernel, |object| object.is_module(name))?;
         }
         let Self { patches, sites, .. } = self;
-        match patches
+        let result = match patches
             .get_mut(index)
             .and_then(|patch| patch.objects.iter_mut().find(|object| object.is_module(name)))
         {
             Some(object) => object.patch(kernel, sites),
             None => Ok(()),
+        };
+        if result.is_err() && in_transition {
+            // The module's memory may soon be another's. Without memory for a new stack check the
+            // one with the module stays: it only looks for more than it has to.
+            let _ = self.renew_stack_check(kernel, |_| false);
         }
+        result
     }
 
     /// Takes the first `limit` patches off a module.
