@@ -47,11 +47,15 @@ fn tests(cx: &Context) -> Tally {
     let result = cargo(cx, &arguments)
         .and_then(|command| Step::new(cx, title, command).counting(is_result).run());
     let log = cx.logs().join("run-the-crates-tests.log");
-    let mut tally = count(&std::fs::read_to_string(&log).unwrap_or_default());
+    let text = std::fs::read_to_string(&log).unwrap_or_default();
+    let mut tally = count(&text);
     match result {
         Ok(_) => {}
         Err(error) => {
             eprintln!("error: {error:#}");
+            for name in failures(&text) {
+                println!("  {} {name}", style("✗").red());
+            }
             // A crate that does not compile has no results.
             tally.failed = tally.failed.max(1);
         }
@@ -67,6 +71,12 @@ fn tests(cx: &Context) -> Tally {
 
 fn is_result(line: &str) -> bool {
     line.starts_with("test ") && line.contains(" ... ")
+}
+
+/// The names of the tests that failed.
+fn failures(log: &str) -> impl Iterator<Item = &str> {
+    log.lines()
+        .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
 }
 
 /// Adds up the lines that close each test program.
@@ -107,6 +117,12 @@ fn cargo(cx: &Context, arguments: &[&str]) -> Result<Command> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failed_tests_are_named() {
+        let log = "test a::b ... ok\ntest a::c ... FAILED\ntest result: FAILED. 1 passed\n";
+        assert_eq!(failures(log).collect::<Vec<_>>(), ["a::c"]);
+    }
 
     #[test]
     fn the_counts_of_all_programs_are_added_up() {
