@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the livepatch core takes for granted about the layout of C structures.
+//!
+//! Livepatch modules that were built elsewhere bring their own `struct klp_patch`, `klp_object` and
+//! `klp_func`, filled in up to where the core's own fields begin; a backend writes to the registers
+//! that ftrace saved. The test `layout` reads the same from the headers of the kernel that is being
+//! built, with that kernel's own compiler flags.
+
+use livepatch_arch::SavedRegisters;
+
+/// Where a field is expected: structure, field, offset in bytes.
+pub type Field = (&'static str, &'static str, usize);
+
+/// What modules fill in, on every 64-bit architecture.
+pub const DESCRIPTORS: &[Field] = &[
+    ("klp_func", "old_name", 0),
+    ("klp_func", "new_func", 8),
+    ("klp_func", "old_sympos", 16),
+    ("klp_func", "old_func", 24),
+    ("klp_callbacks", "pre_patch", 0),
+    ("klp_callbacks", "post_patch", 8),
+    ("klp_callbacks", "pre_unpatch", 16),
+    ("klp_callbacks", "post_unpatch", 24),
+    ("klp_callbacks", "post_unpatch_enabled", 32),
+    ("klp_object", "name", 0),
+    ("klp_object", "funcs", 8),
+    ("klp_object", "callbacks", 16),
+    ("klp_object", "kobj", 56),
+    ("klp_state", "id", 0),
+    ("klp_state", "version", 8),
+    ("klp_state", "data", 16),
+    ("klp_patch", "mod_", 0),
+    ("klp_patch", "objs", 8),
+    ("klp_patch", "states", 16),
+    ("klp_patch", "replace", 24),
+    ("klp_patch", "list", 32),
+];
+
+/// An architecture's saved registers, as its backend sees them.
+pub struct Registers {
+    /// The backend's name.
+    pub arch: &'static str,
+    /// The fields that lead to the instruction pointer, from `struct __arch_ftrace_regs` on.
+    pub path: &'static [(&'static str, &'static str)],
+    /// Where the backend has it.
+    pub offset: usize,
+}
+
+/// The backends.
+pub const REGISTERS: &[Registers] = &[Registers {
+    arch: "x86_64",
+    path: &[("__arch_ftrace_regs", "regs"), ("pt_regs", "ip")],
+    offset: <livepatch_arch::x86_64::Registers as SavedRegisters>::INSTRUCTION_POINTER,
+}];

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Our view of the ABI against the headers of a configured kernel tree.
+//!
+//! `cargo xtask test` runs this with `LIVEPATCH_KERNEL_OUT` naming the object directory and
+//! `LIVEPATCH_KERNEL_ARCH` the backend.
+
+use abi_tests::{DESCRIPTORS, REGISTERS};
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+const HEADER: &str = "
+#include <linux/livepatch.h>
+#include <linux/ftrace.h>
+#include <linux/ftrace_regs.h>
+";
+
+fn environment(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: run this through `cargo xtask test`"))
+}
+
+/// The arguments for clang that the kernel's own bindings are generated with.
+fn clang_arguments(out: &PathBuf) -> Vec<String> {
+    let record = out.join("rust/bindings/.bindings_generated.rs.cmd");
+    let text = std::fs::read_to_string(&record)
+        .unwrap_or_else(|error| panic!("{}: {error}", record.display()));
+    let command = text.lines().next().unwrap();
+    let (_, arguments) = command.split_once(" -- ").expect("no arguments for clang");
+    let arguments = arguments.split(';').next().unwrap();
+    let mut result = vec![format!("-working-directory={}", out.display())];
+    result.extend(
+        arguments
+            .split_whitespace()
+            // Where to note dependencies: there are none here.
+            .filter(|argument| !argument.starts_with("-Wp,-M"))
+            // As the shell that the command is written for would take them.
+            .map(|argument| argument.replace(['"', '\''], "").replace('\\', "")),
+    );
+    result
+}
+
+/// The offset of each field, by structure and field.
+fn offsets(out: &PathBuf) -> HashMap<(String, String), usize> {
+    let bindings = bindgen::Builder::default()
+        .header_contents("abi.h", HEADER)
+        .clang_args(clang_arguments(out))
+        .allowlist_type("klp_.*")
+        .allowlist_type("__arch_ftrace_regs")
+        .opaque_type("kobject|list_head|module|work_struct|completion")
+        .layout_tests(true)
+        .generate()
+        .expect("cannot read the kernel's headers")
+        .to_string();
+    let mut result = HashMap::new();
+    for line in bindings.split(';') {
+        // ["Offset of field: S::f"][::std::mem::offset_of!(S, f) - 8usize]
+        let Some((_, rest)) = line.split_once("Offset of field: ") else {
+            continue;
+        };
+        let Some((field, rest)) = rest.split_once('"') else {
+            continue;
+        };
+        let Some((_, offset)) = rest.rsplit_once("- ") else {
+            continue;
+        };
+        let (structure, field) = field.split_once("::").unwrap();
+        let offset = offset.split("usize").next().unwrap().trim();
+        result.insert(
+            (structure.to_owned(), field.to_owned()),
+            offset.parse().unwrap(),
+        );
+    }
+    result
+}
+
+fn offset(offsets: &HashMap<(String, String), usize>, structure: &str, field: &str) -> usize {
+    *offsets
+        .get(&(structure.to_owned(), field.to_owned()))
+        .unwrap_or_else(|| panic!("the tree has no {structure}.{field}"))
+}
+
+#[test]
+fn descriptors_are_where_modules_have_them() {
+    let offsets = offsets(&PathBuf::from(environment("LIVEPATCH_KERNEL_OUT")));
+    for &(structure, field, expected) in DESCRIPTORS {
+        assert_eq!(
+            offset(&offsets, structure, field),
+            expected,
+            "{structure}.{field}"
+        );
+    }
+}
+
+#[test]
+fn the_instruction_pointer_is_where_the_backend_has_it() {
+    let offsets = offsets(&PathBuf::from(environment("LIVEPATCH_KERNEL_OUT")));
+    let arch = environment("LIVEPATCH_KERNEL_ARCH");
+    let registers = REGISTERS
+        .iter()
+        .find(|registers| registers.arch == arch)
+        .unwrap_or_else(|| panic!("no backend for {arch}"));
+    let found: usize = registers
+        .path
+        .iter()
+        .map(|(structure, field)| offset(&offsets, structure, field))
+        .sum();
+    assert_eq!(found, registers.offset);
+}
