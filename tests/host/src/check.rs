@@ -7,6 +7,7 @@
 use crate::code::contains;
 use crate::simulation::Simulation;
 use crate::structures::PatchId;
+use crate::tasks::TaskId;
 use crate::world::World;
 use livepatch_core::dispatch::{Target, View};
 use livepatch_core::patch::{Function, Patch};
@@ -27,7 +28,9 @@ impl World {
         self.check_sites();
         self.check_mirrors();
         self.check_tasks();
-        if !self.forced {
+        if self.forced {
+            self.kernel.machine.calls.take();
+        } else {
             self.check_consistency();
         }
         assert_eq!(kernel::warnings(), 0, "the core warned");
@@ -228,37 +231,32 @@ impl World {
         }
     }
 
-    /// No task is in a function of the universe that it is not in.
+    /// No task is in a function of the universe that it is not in, nor has called one.
     fn check_consistency(&self) {
         let transition = self.kernel.structures.transition.get();
-        let patches = self.core.patches();
-        let Some(patch) = patches
-            .iter()
-            .find(|patch| transition == Some(patch.handle))
-        else {
-            return;
-        };
-        let (old, new) = self.universes(patch);
-        for task in self.kernel.machine.tasks() {
-            let (forbidden, universe) = match task.state() {
-                State::Patched => (&old, "old"),
-                _ => (&new, "new"),
-            };
-            for &address in task.stack.borrow().iter() {
-                assert!(
-                    !forbidden.iter().any(|&range| contains(range, address)),
-                    "{} ({:?}) is in the {universe} version of a function",
-                    task.name(),
-                    task.state()
-                );
+        let mut patches = self.core.patches().iter();
+        let patch = patches.find(|patch| transition == Some(patch.handle));
+        let now = patch.map(|patch| self.universes(patch));
+        if let Some(universes) = &now {
+            for task in self.kernel.machine.tasks() {
+                for &address in task.stack.borrow().iter() {
+                    universes.check(task.id, task.state(), address);
+                }
             }
         }
+        let before = self.changing.take();
+        let calls = self.kernel.machine.calls.take();
+        if let Some(universes) = now.as_ref().or(before.as_ref()) {
+            for call in calls {
+                universes.check(call.task, call.state, call.code);
+            }
+        }
+        self.changing.set(now);
     }
 
-    /// The code that `patch` leaves, and that which it brings.
-    fn universes(&self, patch: &Patch<Simulation>) -> (Vec<Range>, Vec<Range>) {
+    fn universes(&self, patch: &Patch<Simulation>) -> Universes {
         let versions = self.versions();
-        let (mut old, mut new) = (Vec::new(), Vec::new());
+        let mut universes = Universes::default();
         for function in patch.objects.iter().flat_map(|object| &object.functions) {
             let Some(stack) = versions.get(&function.old.start) else {
                 continue;
@@ -269,10 +267,31 @@ impl World {
                 .map_or(function.old, |index| stack[index].1);
             // Where a newer patch is on top, nobody is sent to either.
             if own + 1 == stack.len() && below != function.new {
-                old.push(below);
-                new.push(function.new);
+                universes.old.push(below);
+                universes.new.push(function.new);
             }
         }
-        (old, new)
+        universes
+    }
+}
+
+/// The code that a patch in transition leaves, and that which it brings.
+#[derive(Default)]
+pub(crate) struct Universes {
+    old: Vec<Range>,
+    new: Vec<Range>,
+}
+
+impl Universes {
+    fn check(&self, task: TaskId, state: State, address: usize) {
+        let forbidden = match state {
+            State::Patched => &self.old,
+            State::Unpatched => &self.new,
+            State::Idle => return,
+        };
+        assert!(
+            !forbidden.iter().any(|&range| contains(range, address)),
+            "{task:?} ({state:?}) is in a function of the other universe, at {address:#x}"
+        );
     }
 }

@@ -4,7 +4,8 @@
 //! besides the administrator and the module loader.
 
 use crate::simulation::Simulation;
-use crate::tasks::{SimulatedTask, TaskId};
+use crate::structures::ModuleState;
+use crate::tasks::{CallRecord, SimulatedTask, TaskId};
 use livepatch_core::transition::{switch_current, Task, Tasks};
 use std::rc::Rc;
 
@@ -52,11 +53,15 @@ impl Simulation {
             }
             Step::Call(id, function) => {
                 let task = self.in_kernel(id)?;
-                let room = task.stack.borrow().len() < DEEPEST;
-                if !room || self.code.at(function).is_none() {
+                if task.stack.borrow().len() >= DEEPEST || !self.is_callable(function) {
                     return None;
                 }
                 let code = self.dispatch(&task, function);
+                self.machine.calls.borrow_mut().push(CallRecord {
+                    task: id,
+                    state: task.state(),
+                    code,
+                });
                 // Somewhere inside, as a return address is.
                 task.stack.borrow_mut().push(code + 8);
                 Some(())
@@ -92,6 +97,17 @@ impl Simulation {
                 Some(())
             }
         }
+    }
+
+    /// Whether tasks can call the function at `address`: a module's only while it is live.
+    fn is_callable(&self, address: usize) -> bool {
+        let Some(function) = self.code.at(address) else {
+            return false;
+        };
+        let module = function
+            .object
+            .and_then(|name| self.structures.module(&name));
+        module.is_none_or(|(_, module)| module.state == ModuleState::Live)
     }
 
     fn thread(&self, id: TaskId) -> Option<Rc<SimulatedTask>> {

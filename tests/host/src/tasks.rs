@@ -39,7 +39,8 @@ pub struct SimulatedTask {
 }
 
 impl SimulatedTask {
-    pub(crate) fn new(id: TaskId, kthread: bool, user: bool) -> Self {
+    /// A task, asleep, with nothing on its stack.
+    pub fn new(id: TaskId, kthread: bool, user: bool) -> Self {
         Self {
             id,
             kthread,
@@ -117,6 +118,16 @@ pub struct Machine {
     pinned: Cell<Option<TaskId>>,
     /// How often the core waited for all CPUs.
     pub synchronizations: Cell<usize>,
+    /// The calls that were made.
+    pub(crate) calls: RefCell<Vec<CallRecord>>,
+}
+
+/// A call that was made: by whom, in which state, and the code that it ran.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallRecord {
+    pub(crate) task: TaskId,
+    pub(crate) state: State,
+    pub(crate) code: usize,
 }
 
 impl Default for Machine {
@@ -134,6 +145,7 @@ impl Default for Machine {
             locked: Cell::new(false),
             pinned: Cell::new(None),
             synchronizations: Cell::new(0),
+            calls: RefCell::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 //! The world: a machine with the core in it, as an administrator and the module loader see it.
 
+use crate::check::Universes;
 use crate::code::contains;
 use crate::recipe::Recipe;
 use crate::simulation::Simulation;
@@ -16,6 +17,7 @@ use livepatch_core::stack::Range;
 use livepatch_core::state::SystemState;
 use livepatch_core::symbol::Name;
 use livepatch_core::sysfs::{parse_bool, Writable};
+use std::cell::Cell;
 
 /// A machine.
 pub struct World {
@@ -26,6 +28,8 @@ pub struct World {
     /// Whether a transition was forced: the consistency of tasks is nobody's promise then.
     pub forced: bool,
     dmesg: Vec<(Level, String)>,
+    /// What the last check found to be changing.
+    pub(crate) changing: Cell<Option<Universes>>,
 }
 
 impl Default for World {
@@ -67,6 +71,7 @@ impl World {
             core: Core::new(),
             forced: false,
             dmesg: Vec::new(),
+            changing: Cell::new(None),
         }
     }
 

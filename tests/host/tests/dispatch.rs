@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Dispatch: what a site says to a call, alone and while it is being changed, and the stack of
+//! versions behind it.
+#![cfg(not(loom))]
+
+use host_tests::simulation::Simulation;
+use host_tests::tasks::{SimulatedTask, TaskId};
+use host_tests::world::World;
+use kernel::prelude::*;
+use livepatch_core::dispatch::{Redirections, Site, Target, Version, View};
+use livepatch_core::stack::Range;
+use livepatch_core::symbol::Name;
+use livepatch_core::transition::{State, Task};
+use proptest::prelude::*;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use Target::{Original, Replacement};
+
+const fn view(newest: Target, below: Target, in_transition: bool) -> View {
+    View {
+        newest,
+        below,
+        in_transition,
+    }
+}
+
+/// All shapes that a view has.
+fn views() -> Vec<View> {
+    let targets = [
+        Original,
+        Replacement(1),
+        Replacement(2),
+        Replacement(usize::MAX),
+    ];
+    let mut views = Vec::new();
+    for newest in targets {
+        for below in targets {
+            views.push(view(newest, below, false));
+            views.push(view(newest, below, true));
+        }
+    }
+    views
+}
+
+#[test]
+fn a_site_shows_what_was_published_last() {
+    for first in views() {
+        let site = Site::new(first);
+        assert_eq!(site.view(), first);
+        // More than once around both slots.
+        for next in views() {
+            site.publish(next);
+            assert_eq!(site.view(), next);
+            assert_eq!(site.view(), next);
+        }
+    }
+}
+
+#[test]
+fn settled_sites_do_not_ask_for_the_state() {
+    for view in views().into_iter().filter(|view| !view.in_transition) {
+        let site = Site::new(view);
+        assert_eq!(site.choose(|| panic!("asked for the state")), view.newest);
+    }
+}
+
+#[test]
+fn sites_in_transition_go_by_the_state() {
+    for view in views().into_iter().filter(|view| view.in_transition) {
+        let site = Site::new(view);
+        assert_eq!(site.choose(|| State::Unpatched), view.below);
+        assert_eq!(site.choose(|| State::Patched), view.newest);
+    }
+    assert_eq!(kernel::warnings(), 0);
+    // Nobody should be idle then. It is said once, and the newest version taken, as in C.
+    let site = Site::new(view(Replacement(1), Original, true));
+    assert_eq!(site.choose(|| State::Idle), Replacement(1));
+    assert_eq!(kernel::warnings(), 1);
+    assert_eq!(site.choose(|| State::Idle), Replacement(1));
+    assert_eq!(kernel::warnings(), 0);
+}
+
+/// Readers on other CPUs never see half of one view and half of another, nor an older view after a
+/// newer one.
+#[test]
+fn readers_never_see_a_torn_view() {
+    const CHANGES: usize = 100_000;
+    let nth = |n: usize| view(Replacement(n + 1), Replacement(n + 2), n % 2 == 1);
+    let site = Site::new(nth(0));
+    let done = AtomicBool::new(false);
+    let seen = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut last = 0;
+                let mut different = 0;
+                while !done.load(Ordering::Relaxed) {
+                    let now = site.view();
+                    let Replacement(newest) = now.newest else {
+                        panic!("never published");
+                    };
+                    assert_eq!(now, nth(newest - 1));
+                    assert!(newest - 1 >= last, "back in time");
+                    different += usize::from(newest - 1 != last);
+                    last = newest - 1;
+                }
+                seen.fetch_add(different, Ordering::Relaxed);
+            });
+        }
+        for n in 1..=CHANGES {
+            site.publish(nth(n));
+            if n % 1000 == 0 {
+                std::thread::yield_now();
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(seen.into_inner() > 0, "the readers slept through it");
+}
+
+/// A change of a stack of versions.
+#[derive(Clone, Debug)]
+enum Change {
+    Push {
+        function: usize,
+        owner: u8,
+        nop: bool,
+    },
+    Remove {
+        function: usize,
+        owner: u8,
+    },
+    Transition {
+        function: usize,
+        owner: u8,
+        on: bool,
+    },
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let place = (0usize..3, 0u8..5);
+    prop_oneof![
+        3 => (place.clone(), any::<bool>())
+            .prop_map(|((function, owner), nop)| Change::Push { function, owner, nop }),
+        2 => place.clone().prop_map(|(function, owner)| Change::Remove { function, owner }),
+        2 => (place, any::<bool>())
+            .prop_map(|((function, owner), on)| Change::Transition { function, owner, on }),
+    ]
+}
+
+fn code(owner: u8) -> Range {
+    Range {
+        start: 0x10_0000 + usize::from(owner) * 0x40,
+        size: 0x40,
+    }
+}
+
+proptest! {
+    /// The stacks of versions behave as plain vectors do.
+    #[test]
+    fn versions_are_a_stack(changes in proptest::collection::vec(change(), 1..40)) {
+        let world = World::empty();
+        let kernel: &Simulation = &world.kernel;
+        let functions: Vec<usize> = ["c", "b", "a"].map(|name| kernel.code.add(None, name)).into();
+        let name = Name::new(b"function").unwrap();
+        let mut real: Redirections<u8, _> = Redirections::new();
+        let mut model: Vec<Vec<(u8, Target, bool)>> = vec![Vec::new(); 3];
+        let task = SimulatedTask::new(TaskId::Thread(1), false, false);
+
+        for change in changes {
+            match change {
+                Change::Push { function, owner, nop } => {
+                    if model[function].iter().any(|version| version.0 == owner) {
+                        continue;
+                    }
+                    let target = if nop { Original } else { Replacement(code(owner).start) };
+                    let version = Version { function: owner, target, code: code(owner), in_transition: false };
+                    real.push(kernel, functions[function], &name, version).unwrap();
+                    model[function].push((owner, target, false));
+                }
+                Change::Remove { function, owner } => {
+                    if !model[function].iter().any(|version| version.0 == owner) {
+                        continue;
+                    }
+                    real.remove(kernel, functions[function], owner);
+                    model[function].retain(|version| version.0 != owner);
+                }
+                Change::Transition { function, owner, on } => {
+                    real.set_transition(kernel, functions[function], owner, on);
+                    for version in &mut model[function] {
+                        if version.0 == owner {
+                            version.2 = on;
+                        }
+                    }
+                }
+            }
+            let hooked = kernel.ftrace.hooked();
+            prop_assert_eq!(hooked.len(), model.iter().filter(|stack| !stack.is_empty()).count());
+            prop_assert_eq!(real.len(), hooked.len());
+            prop_assert_eq!(real.is_empty(), hooked.is_empty());
+            prop_assert_eq!(kernel.ftrace.filtered(), hooked.len());
+            for (stack, &function) in model.iter().zip(&functions) {
+                prop_assert_eq!(real.newest(function), stack.last().map(|version| code(version.0)));
+                for (index, version) in stack.iter().enumerate() {
+                    let below = index.checked_sub(1).map(|index| code(stack[index].0));
+                    prop_assert_eq!(real.below(function, version.0), below);
+                }
+                for state in [State::Unpatched, State::Patched] {
+                    task.set_state(state);
+                    let depth = match stack.last() {
+                        Some((_, _, true)) if state == State::Unpatched => 2,
+                        _ => 1,
+                    };
+                    let chosen = stack.len().checked_sub(depth).map(|index| stack[index].1);
+                    let expected = match chosen {
+                        Some(Replacement(address)) => address,
+                        Some(Original) | None => function,
+                    };
+                    prop_assert_eq!(kernel.dispatch(&task, function), expected);
+                }
+            }
+        }
+        for (function, stack) in model.iter().enumerate() {
+            for version in stack {
+                real.remove(kernel, functions[function], version.0);
+            }
+        }
+        prop_assert!(real.is_empty());
+        prop_assert_eq!(kernel.ftrace.filtered(), 0);
+        prop_assert_eq!(kernel::warnings(), 0);
+    }
+}
+
+#[test]
+fn what_is_not_there_is_a_broken_invariant() {
+    let world = World::empty();
+    let kernel = &world.kernel;
+    let function = kernel.code.add(None, "function");
+    let name = Name::new(b"function").unwrap();
+    let mut sites: Redirections<u8, _> = Redirections::default();
+    sites.remove(kernel, function, 1);
+    assert_eq!(kernel::warnings(), 1);
+    let version = Version {
+        function: 1,
+        target: Original,
+        code: code(1),
+        in_transition: false,
+    };
+    sites.push(kernel, function, &name, version).unwrap();
+    sites.remove(kernel, function, 2);
+    assert_eq!(kernel::warnings(), 1);
+    assert_eq!(kernel.ftrace.hooked().len(), 1);
+    sites.set_transition(kernel, function + 1, 1, true);
+    sites.remove(kernel, function, 1);
+    assert_eq!(kernel::warnings(), 0);
+    assert_eq!(sites.newest(function), None);
+    assert!(matches!(sites.push(kernel, 5, &name, version), Err(error) if error == EINVAL));
+    assert_eq!(world.kernel.ftrace.filtered(), 0);
+}

@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Stack checks, symbols, relocations, shadow variables and system states, each against a plain
+//! model.
+#![cfg(not(loom))]
+
+use kernel::prelude::*;
+use livepatch_core::stack::{Range, StackCheck};
+use livepatch_core::state::{is_compatible, previous, SystemState};
+use livepatch_core::symbol::{find, Name, Symbols, Text};
+use livepatch_core::transition::State;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::ops::ControlFlow;
+
+/// A function with the slots of its old and its new code. Slots are side by side; a slot may have
+/// several functions (aliases).
+type Changed = (usize, usize);
+
+const SLOT: usize = 16;
+const BASE: usize = 0x1000;
+
+/// The size of a slot's code: some leave a gap, some touch the next, one is empty.
+fn range(slot: usize) -> Range {
+    Range {
+        start: BASE + slot * SLOT,
+        size: [SLOT, SLOT, SLOT - 3, 1, 0][slot % 5],
+    }
+}
+
+fn naive(functions: &[Changed], target: State, entries: &[usize]) -> Option<usize> {
+    functions.iter().position(|&(old, new)| {
+        let range = range(if target == State::Unpatched { new } else { old });
+        entries
+            .iter()
+            .any(|&entry| entry >= range.start && entry < range.start + range.size)
+    })
+}
+
+proptest! {
+    #[test]
+    fn stack_check_is_a_linear_search(
+        functions in vec((0usize..12, 0usize..12), 0..10),
+        entries in vec(BASE - 8..BASE + 13 * SLOT, 0..6),
+        far in proptest::option::of(prop_oneof![Just(0), Just(usize::MAX), any::<usize>()]),
+    ) {
+        let mut check = StackCheck::with_capacity(functions.len()).unwrap();
+        for (index, &(old, new)) in functions.iter().enumerate() {
+            check.push(index, range(old), range(new)).unwrap();
+        }
+        check.finish();
+        let mut entries = entries;
+        entries.extend(far);
+        for target in [State::Patched, State::Unpatched] {
+            prop_assert_eq!(check.find(target, &entries), naive(&functions, target, &entries));
+        }
+    }
+
+    #[test]
+    fn stack_check_at_each_edge(slot in 0usize..12, functions in vec((0usize..12, 0usize..12), 1..8)) {
+        let mut check = StackCheck::with_capacity(0).unwrap();
+        for (index, &(old, new)) in functions.iter().enumerate() {
+            check.push(index, range(old), range(new)).unwrap();
+        }
+        check.finish();
+        let Range { start, size } = range(slot);
+        for entry in [start - 1, start, start + size.saturating_sub(1), start + size] {
+            for target in [State::Patched, State::Unpatched] {
+                prop_assert_eq!(check.find(target, &[entry]), naive(&functions, target, &[entry]));
+            }
+        }
+    }
+}
+
+#[test]
+fn stack_check_at_the_end_of_memory() {
+    let last = Range {
+        start: usize::MAX - 7,
+        size: 8,
+    };
+    let mut check = StackCheck::with_capacity(1).unwrap();
+    check.push((), last, Range { start: 0, size: 1 }).unwrap();
+    check.finish();
+    assert_eq!(check.find(State::Patched, &[usize::MAX]), Some(()));
+    assert_eq!(check.find(State::Patched, &[usize::MAX - 8]), None);
+    assert_eq!(check.find(State::Unpatched, &[0]), Some(()));
+    assert_eq!(check.find(State::Patched, &[]), None);
+}
+
+/// A symbol table: names and addresses.
+struct Table(Vec<(u8, usize)>);
+
+impl Symbols for Table {
+    fn each_match(
+        &self,
+        _object: Option<&Name>,
+        name: &Name,
+        found: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) {
+        for &(own, address) in &self.0 {
+            if name.as_bytes() == [own] && found(address).is_break() {
+                return;
+            }
+        }
+    }
+
+    fn size_at(&self, _address: usize) -> Option<usize> {
+        None
+    }
+}
+
+proptest! {
+    #[test]
+    fn symbols_are_found_by_position(
+        symbols in vec((b'a'..=b'c', 1usize..1000), 0..12),
+        name in b'a'..=b'c',
+        position in 0usize..6,
+    ) {
+        let matches: Vec<usize> = symbols
+            .iter()
+            .filter(|symbol| symbol.0 == name)
+            .map(|symbol| symbol.1)
+            .collect();
+        let expected = match position {
+            0 if matches.len() == 1 => Some(matches[0]),
+            0 => None,
+            n => matches.get(n - 1).copied(),
+        };
+        let found = find(&Table(symbols), None, &Name::new(&[name]).unwrap(), position);
+        prop_assert_eq!(found.ok(), expected);
+        prop_assert_eq!(kernel::log().len(), usize::from(expected.is_none()));
+    }
+
+    #[test]
+    fn states_are_compatible_as_documented(
+        new in vec((1usize..5, 0u32..4), 0..5),
+        replace: bool,
+        installed in vec((1usize..5, 0u32..4), 0..5),
+    ) {
+        let states = |list: &[(usize, u32)]| -> Vec<SystemState> {
+            list.iter().map(|&(id, version)| SystemState { id, version }).collect()
+        };
+        let mut expected = true;
+        for &(id, version) in &installed {
+            // The first of that identifier counts, as in the C core's search.
+            expected &= match new.iter().find(|state| state.0 == id) {
+                Some(state) => state.1 >= version,
+                None => !replace,
+            };
+        }
+        prop_assert_eq!(is_compatible(&states(&new), replace, &states(&installed)), expected);
+    }
+
+    #[test]
+    fn previous_state_is_the_newest_before_the_transition(
+        patches in vec(proptest::option::of(any::<u8>()), 0..6),
+        transition in 0usize..7,
+    ) {
+        let mut expected = None;
+        for (index, state) in patches.iter().enumerate() {
+            if index == transition {
+                break;
+            }
+            expected = state.or(expected);
+        }
+        let found = previous(patches.iter().copied().enumerate(), transition);
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn names_are_printed_and_copied_whole(bytes in vec(any::<u8>(), 0..20)) {
+        match Name::new(&bytes) {
+            Err(error) => prop_assert!(bytes.contains(&0) && error == EINVAL),
+            Ok(name) => {
+                prop_assert_eq!(name.as_bytes(), bytes.as_slice());
+                prop_assert_eq!(name.as_bytes_with_nul().split_last(), Some((&0, bytes.as_slice())));
+                prop_assert!(name == name.duplicate().unwrap());
+                let printed = Text(&bytes).to_string();
+                prop_assert_eq!(&printed, &name.to_string());
+                if let Ok(text) = std::str::from_utf8(&bytes) {
+                    prop_assert_eq!(printed, text);
+                }
+            }
+        }
+    }
+}
+
+mod relocations {
+    use super::Table;
+    use kernel::prelude::*;
+    use livepatch_core::relocation::{write, Action, Section};
+
+    struct Fake {
+        name: &'static str,
+        symbols: Vec<(&'static str, bool)>,
+        addresses: Vec<usize>,
+        applied: Option<bool>,
+    }
+
+    impl Fake {
+        fn new(name: &'static str, symbols: &[(&'static str, bool)]) -> Self {
+            Self {
+                name,
+                symbols: symbols.to_vec(),
+                addresses: vec![0; symbols.len()],
+                applied: None,
+            }
+        }
+    }
+
+    impl Section for Fake {
+        fn name(&self) -> &[u8] {
+            self.name.as_bytes()
+        }
+        fn symbol_table(&self) -> u32 {
+            9
+        }
+        fn len(&self) -> usize {
+            self.symbols.len()
+        }
+        fn symbol(&self, index: usize) -> Option<(&[u8], bool)> {
+            let &(name, marked) = self.symbols.get(index)?;
+            (name != "missing").then_some((name.as_bytes(), marked))
+        }
+        fn set_address(&mut self, index: usize, address: usize) {
+            self.addresses[index] = address;
+        }
+        fn apply(&mut self) -> Result {
+            self.applied = Some(true);
+            Ok(())
+        }
+        fn clear(&mut self) {
+            self.applied = Some(false);
+        }
+    }
+
+    fn table() -> Table {
+        Table(vec![(b'a', 10), (b'b', 20), (b'b', 21)])
+    }
+
+    #[test]
+    fn written_and_cleared() {
+        let symbols = [(".klp.sym.vmlinux.a,0", true), (".klp.sym.ext4.b,2", true)];
+        let mut section = Fake::new(".klp.rela.vmlinux.text", &symbols);
+        write(&table(), &mut section, None, Action::Apply).unwrap();
+        assert_eq!(section.addresses, [10, 21]);
+        assert_eq!(section.applied, Some(true));
+        write(&table(), &mut section, None, Action::Clear).unwrap();
+        assert_eq!(section.applied, Some(false));
+        assert_eq!(kernel::log(), [""; 0]);
+    }
+
+    #[test]
+    fn of_another_object() {
+        for (name, object) in [
+            (".klp.rela.vmlinux.text", Some(&b"ext4"[..])),
+            (".klp.rela.ext4.text", None),
+            (".klp.rela.ext4.text", Some(b"ext")),
+        ] {
+            let mut section = Fake::new(name, &[("nonsense", false)]);
+            write(&table(), &mut section, object, Action::Apply).unwrap();
+            write(&table(), &mut section, object, Action::Clear).unwrap();
+            assert_eq!(section.applied, None);
+        }
+        assert_eq!(kernel::log(), [""; 0]);
+    }
+
+    #[test]
+    fn refused() {
+        let good = (".klp.sym.ext4.a,0", true);
+        let cases = [
+            (
+                ".klp.rela.ext4.text",
+                ("printk", false),
+                "symbol printk at rela sec 9 idx 1 is not marked as a livepatch symbol\n",
+            ),
+            (
+                ".klp.rela.ext4.text",
+                (".klp.sym.ext4.a", true),
+                "symbol .klp.sym.ext4.a has an incorrectly formatted name\n",
+            ),
+            (
+                ".klp.rela.ext4.text",
+                (".klp.sym.vmlinux.a,0", true),
+                "invalid access to vmlinux symbol 'a' from module-specific livepatch relocation \
+                 section\n",
+            ),
+            (
+                ".klp.rela.ext4.text",
+                (".klp.sym.ext4.b,0", true),
+                "unresolvable ambiguity for symbol 'b' in object 'ext4'\n",
+            ),
+        ];
+        for (name, symbol, message) in cases {
+            let mut section = Fake::new(name, &[good, symbol]);
+            let result = write(&table(), &mut section, Some(b"ext4"), Action::Apply);
+            assert_eq!(result, Err(EINVAL));
+            assert_eq!(section.applied, None);
+            assert_eq!(kernel::log(), [message]);
+        }
+        let mut section = Fake::new(".klp.rela.ext4.text", &[good, ("missing", true)]);
+        let result = write(&table(), &mut section, Some(b"ext4"), Action::Apply);
+        assert_eq!(result, Err(EINVAL));
+        for action in [Action::Apply, Action::Clear] {
+            let mut section = Fake::new(".klp.rela.", &[good]);
+            assert_eq!(write(&table(), &mut section, None, action), Err(EINVAL));
+            assert_eq!(
+                kernel::log(),
+                ["section .klp.rela. has an incorrectly formatted name\n"]
+            );
+        }
+    }
+}
+
+mod shadow {
+    use livepatch_core::shadow::{get_or_allocate, Key, Outcome, Store};
+    use std::cell::{Cell, RefCell};
+    use std::ffi::c_int;
+
+    #[derive(Default)]
+    struct Fake {
+        table: RefCell<Vec<(Key, usize)>>,
+        made: Cell<usize>,
+        locked: Cell<bool>,
+        memory: Cell<bool>,
+        /// Someone else adds this as soon as the lock is free.
+        faster: Cell<Option<(Key, usize)>>,
+        constructor: Cell<c_int>,
+        constructed: Cell<usize>,
+    }
+
+    impl Store for Fake {
+        type Data = usize;
+        type Variable = (Key, usize);
+        type Locked = ();
+
+        fn get(&self, key: Key) -> Option<usize> {
+            let table = self.table.borrow();
+            table
+                .iter()
+                .find(|entry| entry.0 == key)
+                .map(|entry| entry.1)
+        }
+        fn allocate(&self, key: Key) -> Option<(Key, usize)> {
+            assert!(!self.locked.get(), "waiting for memory with the lock held");
+            self.made.set(self.made.get() + 1);
+            self.memory.get().then_some((key, 100 + self.made.get()))
+        }
+        fn construct(&self, (): &(), _: &mut (Key, usize)) -> Result<(), c_int> {
+            self.constructed.set(self.constructed.get() + 1);
+            match self.constructor.get() {
+                0 => Ok(()),
+                error => Err(error),
+            }
+        }
+        fn add(&self, (): &(), variable: (Key, usize)) -> usize {
+            assert!(self.get(variable.0).is_none(), "added twice");
+            self.table.borrow_mut().push(variable);
+            variable.1
+        }
+        fn lock<R>(&self, job: impl FnOnce(&()) -> R) -> R {
+            self.table.borrow_mut().extend(self.faster.take());
+            assert!(!self.locked.replace(true));
+            let result = job(&());
+            self.locked.set(false);
+            result
+        }
+    }
+
+    const KEY: Key = Key { object: 1, id: 2 };
+
+    fn store() -> Fake {
+        let store = Fake::default();
+        store.memory.set(true);
+        store
+    }
+
+    #[test]
+    fn made_once_and_found_again() {
+        let store = store();
+        assert_eq!(get_or_allocate(&store, KEY), Outcome::New(101));
+        assert_eq!(get_or_allocate(&store, KEY), Outcome::Existing(101));
+        let others = [Key { object: 1, id: 3 }, Key { object: 2, id: 2 }];
+        assert_eq!(get_or_allocate(&store, others[0]), Outcome::New(102));
+        assert_eq!(get_or_allocate(&store, others[1]), Outcome::New(103));
+        assert_eq!(store.constructed.get(), 3);
+    }
+
+    #[test]
+    fn someone_was_faster() {
+        let store = store();
+        store.faster.set(Some((KEY, 7)));
+        assert_eq!(get_or_allocate(&store, KEY), Outcome::Existing(7));
+        assert_eq!(
+            store.constructed.get(),
+            0,
+            "one constructor for one variable"
+        );
+        assert_eq!(store.table.borrow().len(), 1);
+    }
+
+    #[test]
+    fn no_memory_or_no_construction() {
+        let store = store();
+        store.memory.set(false);
+        assert_eq!(get_or_allocate(&store, KEY), Outcome::NoMemory);
+        store.memory.set(true);
+        store.constructor.set(-22);
+        assert_eq!(get_or_allocate(&store, KEY), Outcome::NotConstructed(-22));
+        assert!(store.table.borrow().is_empty());
+        store.constructor.set(0);
+        assert!(matches!(get_or_allocate(&store, KEY), Outcome::New(_)));
+    }
+}

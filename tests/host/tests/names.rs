@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Names of klp sections and symbols, and booleans, against models of what C makes of them.
+//!
+//! For ten million inputs instead of a few thousand (minutes in a release build):
+//!
+//! ```text
+//! PROPTEST_CASES=10000000 cargo test --release -p host-tests --test names
+//! ```
+
+use livepatch_core::relocation::{
+    parse_section, parse_symbol, SymbolName, MAX_OBJECT, MAX_SYMBOL, SECTION_PREFIX, SYMBOL_PREFIX,
+};
+use livepatch_core::sysfs::parse_bool;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// A cursor over a C string, with the conversions of the kernel's `sscanf()` that the formats use.
+struct Scan<'a>(&'a [u8]);
+
+impl<'a> Scan<'a> {
+    fn literal(&mut self, text: &[u8]) -> Option<()> {
+        for &byte in text {
+            let (&first, rest) = self.0.split_first()?;
+            if first != byte {
+                return None;
+            }
+            self.0 = rest;
+        }
+        Some(())
+    }
+
+    /// `%<width>[^<stop>]`
+    fn until(&mut self, stop: u8, width: usize) -> Option<&'a [u8]> {
+        let mut length = 0;
+        while length < width && length < self.0.len() && self.0[length] != stop {
+            length += 1;
+        }
+        let (field, rest) = self.0.split_at(length);
+        self.0 = rest;
+        (length > 0).then_some(field)
+    }
+
+    /// `%lu`; `Err`: the kernel takes something here that is refused, by design.
+    fn number(&mut self) -> Option<Result<usize, ()>> {
+        let space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b || *byte == 0xa0;
+        let spaces = self.0.iter().take_while(|byte| space(byte)).count();
+        let digits = &self.0[spaces..];
+        let count = digits
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
+        if count == 0 {
+            return None;
+        }
+        let value = std::str::from_utf8(&digits[..count]).unwrap().parse();
+        let strict = spaces == 0 && count == digits.len();
+        Some(match value {
+            Ok(value) if strict => Ok(value),
+            _ => Err(()),
+        })
+    }
+}
+
+/// `sscanf(name, ".klp.rela.%55[^.]", object)`
+fn scan_section(name: &[u8]) -> Option<&[u8]> {
+    let mut scan = Scan(name);
+    scan.literal(b".klp.rela.")?;
+    scan.until(b'.', 55)
+}
+
+/// `sscanf(name, ".klp.sym.%55[^.].%511[^,],%lu", object, symbol, &position)`
+fn scan_symbol(name: &[u8]) -> Option<Result<SymbolName<'_>, ()>> {
+    let mut scan = Scan(name);
+    scan.literal(b".klp.sym.")?;
+    let object = scan.until(b'.', 55)?;
+    scan.literal(b".")?;
+    let name = scan.until(b',', 511)?;
+    scan.literal(b",")?;
+    let position = scan.number()?;
+    Some(position.map(|position| SymbolName {
+        object,
+        name,
+        position,
+    }))
+}
+
+/// `kstrtobool()`: the words that it is documented to take, by their first letters.
+fn kernel_boolean(text: &[u8]) -> Option<bool> {
+    let first = text.first()?.to_ascii_lowercase();
+    let second = text.get(1).map(u8::to_ascii_lowercase);
+    match (first, second) {
+        (b'o', Some(b'n')) => Some(true),
+        (b'o', Some(b'f')) => Some(false),
+        (b'o', _) => None,
+        _ if b"yt1e".contains(&first) => Some(true),
+        _ if b"nf0d".contains(&first) => Some(false),
+        _ => None,
+    }
+}
+
+fn compare(name: &[u8]) {
+    assert_eq!(parse_section(name), scan_section(name));
+    match scan_symbol(name) {
+        Some(Ok(parsed)) => assert_eq!(parse_symbol(name), Some(parsed)),
+        // What only C takes, and what neither does.
+        Some(Err(())) | None => assert_eq!(parse_symbol(name), None),
+    }
+}
+
+/// Bytes of a C string, the telling ones more often.
+fn byte() -> impl Strategy<Value = u8> {
+    prop_oneof![
+        4 => Just(b'.'),
+        4 => Just(b','),
+        3 => b'0'..=b'9',
+        3 => b'a'..=b'z',
+        1 => Just(b' '),
+        1 => 1..=255u8,
+    ]
+}
+
+/// Something like a name: parts of the format in some order, with some bytes between.
+fn nearly() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop_oneof![
+        4 => vec(byte(), 0..8),
+        2 => Just(SYMBOL_PREFIX.to_vec()),
+        1 => Just(SECTION_PREFIX.to_vec()),
+        1 => (0usize..600).prop_map(|length| vec![b'x'; length]),
+        1 => (54usize..58).prop_map(|length| vec![b'x'; length]),
+        1 => (510usize..514).prop_map(|length| vec![b'x'; length]),
+        1 => any::<usize>().prop_map(|number| number.to_string().into_bytes()),
+        1 => Just(b".vmlinux".to_vec()),
+        1 => Just(b"18446744073709551616".to_vec()),
+    ];
+    let start = prop_oneof![
+        3 => Just(SYMBOL_PREFIX),
+        2 => Just(SECTION_PREFIX),
+        1 => Just(b"".as_slice()),
+    ];
+    (start, vec(part, 0..6)).prop_map(|(start, parts)| {
+        let mut name = start.to_vec();
+        parts.iter().for_each(|part| name.extend_from_slice(part));
+        name
+    })
+}
+
+fn field(stop: u8, longest: usize) -> impl Strategy<Value = Vec<u8>> {
+    vec(1..=255u8, 1..=longest).prop_map(move |mut field| {
+        for byte in &mut field {
+            if *byte == stop {
+                *byte = b'_';
+            }
+        }
+        field
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_taken_as_in_c(name in vec(byte(), 0..64)) {
+        compare(&name);
+    }
+
+    #[test]
+    fn near_misses_are_taken_as_in_c(name in nearly()) {
+        compare(&name);
+    }
+
+    #[test]
+    fn well_formed_symbols_come_back(
+        object in field(b'.', MAX_OBJECT),
+        name in field(b',', MAX_SYMBOL),
+        position: usize,
+    ) {
+        let mut text = SYMBOL_PREFIX.to_vec();
+        text.extend_from_slice(&object);
+        text.push(b'.');
+        text.extend_from_slice(&name);
+        text.extend_from_slice(format!(",{position}").as_bytes());
+        let parsed = SymbolName { object: &object, name: &name, position };
+        prop_assert_eq!(parse_symbol(&text), Some(parsed));
+    }
+
+    #[test]
+    fn well_formed_sections_come_back(object in field(b'.', MAX_OBJECT), rest in vec(byte(), 0..9)) {
+        let mut text = SECTION_PREFIX.to_vec();
+        text.extend_from_slice(&object);
+        text.push(b'.');
+        text.extend_from_slice(&rest);
+        prop_assert_eq!(parse_section(&text), Some(object.as_slice()));
+    }
+
+    #[test]
+    fn booleans_are_those_of_the_kernel(text in vec(any::<u8>(), 0..4)) {
+        prop_assert_eq!(parse_bool(&text).ok(), kernel_boolean(&text));
+    }
+}
+
+#[test]
+fn every_boolean_of_two_bytes() {
+    for first in 0..=255 {
+        assert_eq!(parse_bool(&[first]).ok(), kernel_boolean(&[first]));
+        for second in 0..=255 {
+            let text = [first, second];
+            assert_eq!(parse_bool(&text).ok(), kernel_boolean(&text), "{text:?}");
+        }
+    }
+    assert!(parse_bool(b"").is_err());
+}
+
+#[test]
+fn malformed_symbols_are_refused() {
+    let object = |length: usize| format!(".klp.sym.{}.name,0", "o".repeat(length));
+    let symbol = |length: usize| format!(".klp.sym.vmlinux.{},0", "n".repeat(length));
+    assert!(parse_symbol(object(MAX_OBJECT).as_bytes()).is_some());
+    assert!(parse_symbol(symbol(MAX_SYMBOL).as_bytes()).is_some());
+    let malformed = [
+        "",
+        ".klp.sym.",
+        ".klp.sym.vmlinux",
+        ".klp.sym.vmlinux.",
+        ".klp.sym.vmlinux.name",
+        ".klp.sym.vmlinux.name,",
+        ".klp.sym.vmlinux.name,x",
+        ".klp.sym.vmlinux.name,-1",
+        ".klp.sym.vmlinux.name,+1",
+        ".klp.sym.vmlinux.,0",
+        ".klp.sym..name,0",
+        "klp.sym.vmlinux.name,0",
+        ".klp.rela.vmlinux.name,0",
+        // Stricter than sscanf().
+        ".klp.sym.vmlinux.name, 1",
+        ".klp.sym.vmlinux.name,1x",
+        ".klp.sym.vmlinux.name,1,2",
+        ".klp.sym.vmlinux.name,18446744073709551616",
+        &object(MAX_OBJECT + 1),
+        &symbol(MAX_SYMBOL + 1),
+    ];
+    for name in malformed {
+        assert_eq!(parse_symbol(name.as_bytes()), None, "{name}");
+    }
+    let dotted = parse_symbol(b".klp.sym.ext4.name.isra.0,3").unwrap();
+    assert_eq!(
+        (dotted.object, dotted.name, dotted.position),
+        (&b"ext4"[..], &b"name.isra.0"[..], 3)
+    );
+}
+
+#[test]
+fn malformed_sections_are_refused() {
+    for name in [
+        "",
+        ".klp.rela.",
+        ".klp.rela..text",
+        ".rela.vmlinux.text",
+        ".klp.rel.a",
+    ] {
+        assert_eq!(parse_section(name.as_bytes()), None, "{name}");
+    }
+    assert_eq!(parse_section(b".klp.rela.vmlinux"), Some(&b"vmlinux"[..]));
+    let long = format!(".klp.rela.{}.text", "o".repeat(70));
+    assert_eq!(
+        parse_section(long.as_bytes()).map(<[u8]>::len),
+        Some(MAX_OBJECT)
+    );
+}
