@@ -82,9 +82,7 @@ unsafe fn enable(raw: *mut bindings::klp_patch) -> Result {
         return Err(ENODEV);
     }
     if !Linux.has_reliable_stacks() {
-        pr_warn!(
-            "This architecture doesn't have support for the livepatch consistency model.\n"
-        );
+        pr_warn!("This architecture doesn't have support for the livepatch consistency model.\n");
         pr_warn!("The livepatch transition may never complete.\n");
     }
 

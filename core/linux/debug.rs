@@ -100,27 +100,19 @@ pub(crate) fn print(message: Debug<'_, Linux>) {
     match message {
         Debug::Initializing(..) => debug!(
             c"klp_init_transition",
-            c"'%s': initializing %s transition\n",
-            "{}",
-            message
+            c"'%s': initializing %s transition\n", "{}", message
         ),
         Debug::Completing(..) => debug!(
             c"klp_complete_transition",
-            c"'%s': completing %s transition\n",
-            "{}",
-            message
+            c"'%s': completing %s transition\n", "{}", message
         ),
         Debug::Canceling(..) => debug!(
             c"klp_cancel_transition",
-            c"'%s': canceling patching transition, going to unpatch\n",
-            "{}",
-            message
+            c"'%s': canceling patching transition, going to unpatch\n", "{}", message
         ),
         Debug::Reversing(..) => debug!(
             c"klp_reverse_transition",
-            c"'%s': reversing transition from %s\n",
-            "{}",
-            message
+            c"'%s': reversing transition from %s\n", "{}", message
         ),
         Debug::Stuck(task, reason) => print_stuck(task, reason),
     }

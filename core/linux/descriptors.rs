@@ -94,8 +94,7 @@ static klp_patches: Static<MaybeUninit<bindings::list_head>> = Static::new(Maybe
 
 /// The patch in transition, null where there is none.
 #[no_mangle]
-static klp_transition_patch: Atomic<*mut bindings::klp_patch> =
-    Atomic::new(core::ptr::null_mut());
+static klp_transition_patch: Atomic<*mut bindings::klp_patch> = Atomic::new(core::ptr::null_mut());
 
 /// What [`crate::Livepatch`] has to do for the list.
 pub(crate) fn init() {
@@ -135,10 +134,7 @@ pub(crate) unsafe fn listed() -> impl Iterator<Item = PatchRef> {
 /// # Safety
 ///
 /// `first` is null or the first element of an array with such an end, which outlives the iterator.
-unsafe fn elements<T>(
-    first: *mut T,
-    is_end: impl Fn(&T) -> bool,
-) -> impl Iterator<Item = *mut T> {
+unsafe fn elements<T>(first: *mut T, is_end: impl Fn(&T) -> bool) -> impl Iterator<Item = *mut T> {
     let mut next = first;
     core::iter::from_fn(move || {
         // SAFETY: Not past the end, as the caller promises.
@@ -191,9 +187,7 @@ unsafe fn functions(
     // SAFETY: As the caller promises; the array ends with a function without anything.
     unsafe {
         elements((*object).funcs, |function| {
-            function.old_name.is_null()
-                && function.new_func.is_null()
-                && function.old_sympos == 0
+            function.old_name.is_null() && function.new_func.is_null() && function.old_sympos == 0
         })
     }
 }

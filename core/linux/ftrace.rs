@@ -93,12 +93,7 @@ impl Hook {
     fn filter(&self, remove: c_int) -> Result {
         // SAFETY: `fops` is valid, and stays where it is while ftrace knows it.
         to_result(unsafe {
-            bindings::ftrace_set_filter_ip(
-                self.0.fops.get(),
-                self.0.location as c_ulong,
-                remove,
-                0,
-            )
+            bindings::ftrace_set_filter_ip(self.0.fops.get(), self.0.location as c_ulong, remove, 0)
         })
     }
 }

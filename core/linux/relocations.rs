@@ -181,12 +181,8 @@ pub(crate) unsafe fn of_object(
         return clear(count);
     }
     for mut section in sections(count) {
-        let result = relocation::write(
-            &Linux,
-            &mut section,
-            Some(object.as_bytes()),
-            Action::Apply,
-        );
+        let result =
+            relocation::write(&Linux, &mut section, Some(object.as_bytes()), Action::Apply);
         if let Err(error) = result {
             // The sections before were well-formed.
             let _ = clear(section.index);

@@ -249,7 +249,9 @@ pub(crate) unsafe extern "C" fn klp_shadow_alloc(
             // SAFETY: The format takes a pointer and a long.
             unsafe {
                 bindings::_printk(
-                    c"\x014Duplicate shadow variable <%p, %lx>\n".as_ptr().cast(),
+                    c"\x014Duplicate shadow variable <%p, %lx>\n"
+                        .as_ptr()
+                        .cast(),
                     object,
                     id,
                 );

@@ -107,8 +107,7 @@ static PATCH_ATTRIBUTES: List<6> = Static::new([
     STACK_ORDER.get().cast(),
     core::ptr::null_mut(),
 ]);
-static OBJECT_ATTRIBUTES: List<2> =
-    Static::new([PATCHED.get().cast(), core::ptr::null_mut()]);
+static OBJECT_ATTRIBUTES: List<2> = Static::new([PATCHED.get().cast(), core::ptr::null_mut()]);
 
 const fn group<const N: usize>(attributes: &'static List<N>) -> Static<bindings::attribute_group> {
     // SAFETY: All zeroes is a group without name and attributes.
@@ -123,10 +122,8 @@ static OBJECT_GROUP: Static<bindings::attribute_group> = group(&OBJECT_ATTRIBUTE
 /// A null-terminated list of one group.
 type Groups = Static<[*const bindings::attribute_group; 2]>;
 
-static PATCH_GROUPS: Groups =
-    Static::new([PATCH_GROUP.get().cast_const(), core::ptr::null()]);
-static OBJECT_GROUPS: Groups =
-    Static::new([OBJECT_GROUP.get().cast_const(), core::ptr::null()]);
+static PATCH_GROUPS: Groups = Static::new([PATCH_GROUP.get().cast_const(), core::ptr::null()]);
+static OBJECT_GROUPS: Groups = Static::new([OBJECT_GROUP.get().cast_const(), core::ptr::null()]);
 
 const fn kobj_type(
     release: unsafe extern "C" fn(*mut bindings::kobject),

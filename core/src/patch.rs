@@ -49,8 +49,12 @@ pub trait Descriptors {
     where
         Self: Kernel + Sized;
     /// Makes an object's directory below its patch's.
-    fn publish_object(&self, patch: Self::Patch, object: Self::Object, name: Option<&Name>)
-        -> Result;
+    fn publish_object(
+        &self,
+        patch: Self::Patch,
+        object: Self::Object,
+        name: Option<&Name>,
+    ) -> Result;
     /// Makes a function's directory `<name>,<position>` below its object's.
     fn publish_function(
         &self,
@@ -231,10 +235,8 @@ impl<K: Kernel> Function<K> {
 }
 
 /// The patched functions of a kernel.
-pub type Sites<K> = Redirections<
-    <K as Descriptors>::Function,
-    <K as crate::dispatch::Tracer>::Hook,
->;
+pub type Sites<K> =
+    Redirections<<K as Descriptors>::Function, <K as crate::dispatch::Tracer>::Hook>;
 
 /// Which of an object's functions an operation is about.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -339,18 +339,16 @@ impl<K: Kernel> Core<K> {
     }
 
     /// Applies the `index`-th patch to a module that is loading, all or nothing.
-    fn patch_module(
-        &mut self,
-        kernel: &K,
-        index: usize,
-        module: K::Module,
-        name: &[u8],
-    ) -> Result {
+    fn patch_module(&mut self, kernel: &K, index: usize, module: K::Module, name: &[u8]) -> Result {
         let Some(patch) = self.patches.get_mut(index) else {
             return Ok(());
         };
         let handle = patch.handle;
-        let Some(object) = patch.objects.iter_mut().find(|object| object.is_module(name)) else {
+        let Some(object) = patch
+            .objects
+            .iter_mut()
+            .find(|object| object.is_module(name))
+        else {
             return Ok(());
         };
         object.set_module(kernel, Some(module));
@@ -435,10 +433,12 @@ impl<K: Kernel> Core<K> {
             self.renew_stack_check(kernel, |object| object.is_module(name))?;
         }
         let Self { patches, sites, .. } = self;
-        let result = match patches
-            .get_mut(index)
-            .and_then(|patch| patch.objects.iter_mut().find(|object| object.is_module(name)))
-        {
+        let result = match patches.get_mut(index).and_then(|patch| {
+            patch
+                .objects
+                .iter_mut()
+                .find(|object| object.is_module(name))
+        }) {
             Some(object) => object.patch(kernel, sites),
             None => Ok(()),
         };
@@ -459,7 +459,10 @@ impl<K: Kernel> Core<K> {
         let mut renew = false;
         for patch in patches.iter_mut().take(limit) {
             let in_transition = transition == Some(patch.handle);
-            let Some(object) = patch.objects.iter_mut().find(|object| object.is_module(name))
+            let Some(object) = patch
+                .objects
+                .iter_mut()
+                .find(|object| object.is_module(name))
             else {
                 continue;
             };

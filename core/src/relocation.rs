@@ -56,7 +56,9 @@ fn number(bytes: &[u8]) -> Option<usize> {
     }
     bytes.iter().try_fold(0usize, |value, &byte| {
         let digit = char::from(byte).to_digit(10)?;
-        value.checked_mul(10)?.checked_add(usize::try_from(digit).ok()?)
+        value
+            .checked_mul(10)?
+            .checked_add(usize::try_from(digit).ok()?)
     })
 }
 
@@ -147,11 +149,7 @@ pub fn write<S: Symbols + ?Sized>(
 }
 
 /// Gives each symbol of the section its address.
-fn resolve<S: Symbols + ?Sized>(
-    symbols: &S,
-    section: &mut dyn Section,
-    of_kernel: bool,
-) -> Result {
+fn resolve<S: Symbols + ?Sized>(symbols: &S, section: &mut dyn Section, of_kernel: bool) -> Result {
     for index in 0..section.len() {
         let address = {
             let Some((text, marked)) = section.symbol(index) else {

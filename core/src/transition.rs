@@ -205,11 +205,9 @@ impl<K: Tasks + ?Sized> fmt::Display for Debug<'_, K> {
                 patch,
                 target.verb()
             )),
-            Self::Completing(patch, target) => f.write_fmt(fmt!(
-                "'{}': completing {} transition",
-                patch,
-                target.verb()
-            )),
+            Self::Completing(patch, target) => {
+                f.write_fmt(fmt!("'{}': completing {} transition", patch, target.verb()))
+            }
             Self::Canceling(patch) => f.write_fmt(fmt!(
                 "'{}': canceling patching transition, going to unpatch",
                 patch
@@ -372,10 +370,9 @@ impl<K: Kernel> Core<K> {
         patch: &Patch<K>,
         about_to: impl Fn(&crate::patch::Object<K>) -> bool,
     ) -> Result<Check<K>> {
-        let count = patch
-            .objects
-            .iter()
-            .fold(0usize, |sum, object| sum.saturating_add(object.functions.len()));
+        let count = patch.objects.iter().fold(0usize, |sum, object| {
+            sum.saturating_add(object.functions.len())
+        });
         let mut check = StackCheck::with_capacity(count)?;
         for object in &patch.objects {
             if !object.patched && !about_to(object) {
@@ -387,11 +384,7 @@ impl<K: Kernel> Core<K> {
                 } else {
                     self.sites.newest(function.old.start)
                 };
-                check.push(
-                    function.handle,
-                    below.unwrap_or(function.old),
-                    function.new,
-                )?;
+                check.push(function.handle, below.unwrap_or(function.old), function.new)?;
             }
         }
         check.finish();
@@ -441,11 +434,7 @@ impl<K: Kernel> Core<K> {
         let target = kernel.shared().target();
         warn_on_once!(target == State::Idle);
         if let Some(patch) = self.transition_patch() {
-            pr_notice!(
-                "'{}': starting {} transition\n",
-                patch.name,
-                target.verb()
-            );
+            pr_notice!("'{}': starting {} transition\n", patch.name, target.verb());
         }
         Self::for_each_task(kernel, |task| {
             if task.state() != target {
