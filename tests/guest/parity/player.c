@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Plays a scenario: runs one command after another against the livepatch core, and after each tells
+ * everything about it that can be seen from outside. One process does it all, so thousands of steps
+ * take minutes on an emulated machine, and each step is one system call whose error number is known.
+ *
+ * Commands, one a line; "- " before one: do not wait for the core to come to rest after it
+ *
+ *	scenario NAME		start afresh: whatever is still there is taken back first
+ *	load FILE [PARAM...]	load FILE.ko, with just one call
+ *	unload MODULE		unload a module, without waiting for it to be unused
+ *	write PATH TEXT		write to a file below /sys/kernel/livepatch
+ *	param MODULE NAME TEXT	set a module's parameter
+ *	hold MODULE		start a task that stays inside a function of a module
+ *	release MODULE		let that task go, and tell what it read
+ *	sleep SECONDS		wait
+ *	pinned MODULE		from now on, that this module stays referenced is no reason to wait
+ *	dyndbg TEXT		switch debug messages
+ *	cpu N 0|1		take a CPU away, or give it back
+ *	starve COMMAND | UNDO..	run a command with one allocation after another failing; see starve.c
+ *
+ * What it prints, a letter and the text; xtask compares all of it between the cores
+ *
+ *	r  what the command came to		l  a line of the kernel log
+ *	o  what a patched function says		t  patch_state of a task that is held
+ *	+ - lines of the sysfs tree and of the modules' list that came and went
+ *	n  how many such lines there are now
+ *	c  a complaint of the kernel		x  something that must not be, on either core
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "player.h"
+
+/* How long the core may take to come to rest, and a task to get where it is wanted. */
+#define PATIENCE_MS	60000
+#define POLL_MS		5
+
+static char pinned[256];
+
+/* --- tasks that are held ----------------------------------------------------------------------- */
+
+static struct held {
+	char module[64];
+	pid_t pid;
+	int from;
+} held[4];
+
+static void tell_held(void)
+{
+	char path[64], text[32];
+	size_t i;
+
+	for (i = 0; i < 4; i++) {
+		if (!held[i].pid)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/patch_state", held[i].pid);
+		slurp(path, text, sizeof(text));
+		printf("t task in %s: patch_state %s", held[i].module, text);
+	}
+	if (!slurp("/proc/self/patch_state", text, sizeof(text)))
+		printf("t this task: patch_state %s", text);
+}
+
+static int param(const char *module, const char *name, const char *value)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "/sys/module/%s/parameters/%s", module, name);
+	return put(path, value);
+}
+
+static bool is_held(const char *module)
+{
+	int i;
+
+	for (i = 0; i < 4; i++)
+		if (held[i].pid && !strcmp(held[i].module, module))
+			return true;
+	return false;
+}
+
+static void held_task(const char *module, int to)
+{
+	char path[128], text[256];
+	int error;
+
+	snprintf(path, sizeof(path), "/proc/%s_hold", module);
+	error = slurp(path, text, sizeof(text));
+	if (error)
+		snprintf(text, sizeof(text), "%s\n", error_name(error));
+	if (write(to, text, strlen(text)) < 0)
+		_exit(1);
+	_exit(0);
+}
+
+static int hold(const char *module)
+{
+	char path[128], text[32];
+	int i, ends[2], waited;
+
+	for (i = 0; i < 4 && held[i].pid; i++)
+		;
+	if (i == 4 || pipe2(ends, O_CLOEXEC))
+		return EAGAIN;
+	snprintf(path, sizeof(path), "/proc/%s_hold", module);
+	if (access(path, F_OK))
+		return errno;
+	param(module, "release", "0");
+	held[i].pid = fork();
+	if (!held[i].pid)
+		held_task(module, ends[1]);
+	close(ends[1]);
+	held[i].from = ends[0];
+	snprintf(held[i].module, sizeof(held[i].module), "%s", module);
+	snprintf(path, sizeof(path), "/sys/module/%s/parameters/held", module);
+	for (waited = 0; waited < PATIENCE_MS; waited += POLL_MS) {
+		slurp(path, text, sizeof(text));
+		if (atoi(text) > 0)
+			return 0;
+		nap(POLL_MS);
+	}
+	return ETIMEDOUT;
+}
+
+static int release(const char *module, bool quiet)
+{
+	char text[256], *line, *rest;
+	ssize_t size;
+	int i, error;
+
+	error = param(module, "release", "1");
+	for (i = 0; i < 4; i++) {
+		if (!held[i].pid || strcmp(held[i].module, module))
+			continue;
+		size = read(held[i].from, text, sizeof(text) - 1);
+		text[size > 0 ? size : 0] = '\0';
+		for_each_line(line, text, rest)
+			if (!quiet)
+				printf("o %s_hold: %s\n", module, line);
+		waitpid(held[i].pid, NULL, 0);
+		close(held[i].from);
+		held[i].pid = 0;
+	}
+	return error;
+}
+
+/* --- coming to rest ---------------------------------------------------------------------------- */
+
+static bool in_sysfs(const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), KLP "/%s", name);
+	return !access(path, F_OK);
+}
+
+/* No transition is going on, what was disabled is gone, and its module is let go. */
+static bool at_rest(void)
+{
+	char text[4096], *line, *rest, path[512], name[64];
+	struct dirent **entries;
+	bool rest_found = true;
+	int count, i;
+	long refs;
+
+	count = scandir(KLP, &entries, NULL, NULL);
+	for (i = 0; i < count; i++) {
+		if (entries[i]->d_name[0] != '.') {
+			snprintf(path, sizeof(path), KLP "/%s/transition", entries[i]->d_name);
+			rest_found &= !slurp(path, text, sizeof(text)) && text[0] == '0';
+			snprintf(path, sizeof(path), KLP "/%s/enabled", entries[i]->d_name);
+			rest_found &= !slurp(path, text, sizeof(text)) && text[0] == '1';
+		}
+		free(entries[i]);
+	}
+	if (count >= 0)
+		free(entries);
+	slurp("/proc/modules", text, sizeof(text));
+	for_each_line(line, text, rest)
+		if (sscanf(line, "%63s %*d %ld", name, &refs) == 2 && is_module(name) && refs &&
+		    !in_sysfs(name) && !strstr(pinned, name) && !is_held(name))
+			rest_found = false;
+	return rest_found;
+}
+
+bool settle(void)
+{
+	int waited;
+
+	for (waited = 0; waited < PATIENCE_MS; waited += POLL_MS) {
+		if (at_rest())
+			return true;
+		nap(POLL_MS);
+	}
+	printf("x the core does not come to rest\n");
+	return false;
+}
+
+/* Takes back everything; a scenario starts from nothing. */
+static void tidy(void)
+{
+	char text[4096], *line, *rest, path[512], name[64];
+	struct dirent **entries;
+	int count, i, round;
+
+	for (i = 0; i < 4; i++)
+		if (held[i].pid)
+			release(held[i].module, true);
+	for (round = 0; round < 8; round++) {
+		count = scandir(KLP, &entries, NULL, NULL);
+		for (i = 0; i < count; i++) {
+			snprintf(path, sizeof(path), KLP "/%s/enabled", entries[i]->d_name);
+			if (entries[i]->d_name[0] != '.')
+				put(path, "0");
+			free(entries[i]);
+		}
+		if (count >= 0)
+			free(entries);
+		if (count <= 2)
+			break;
+		settle();
+	}
+	slurp("/proc/modules", text, sizeof(text));
+	for_each_line(line, text, rest) {
+		if (sscanf(line, "%63s", name) != 1 || !is_module(name) || strstr(pinned, name))
+			continue;
+		if (syscall(SYS_delete_module, name, O_NONBLOCK))
+			printf("x %s cannot be unloaded: %s\n", name, error_name(errno));
+	}
+}
+
+/* --- commands ---------------------------------------------------------------------------------- */
+
+int put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int error = 0;
+
+	if (fd < 0)
+		return errno;
+	starve_begin();
+	if (write(fd, text, strlen(text)) < 0)
+		error = errno;
+	starve_end();
+	close(fd);
+	return error;
+}
+
+static int unload(const char *module)
+{
+	int error;
+
+	starve_begin();
+	error = syscall(SYS_delete_module, module, O_NONBLOCK) ? errno : 0;
+	starve_end();
+	return error;
+}
+
+static int load(const char *file, const char *params)
+{
+	static const char *const dirs[] = { "/parity", "/modules" };
+	char path[256];
+	int i, fd = -1, error;
+
+	for (i = 0; i < 2 && fd < 0; i++) {
+		snprintf(path, sizeof(path), "%s/%s.ko", dirs[i], file);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	}
+	if (fd < 0) {
+		printf("x there is no module %s\n", file);
+		return ENOENT;
+	}
+	starve_begin();
+	error = syscall(SYS_finit_module, fd, params, 0) ? errno : 0;
+	starve_end();
+	close(fd);
+	return error;
+}
+
+int run(char *command)
+{
+	char *words[4] = { "", "", "", "" }, path[256], *rest = command;
+	int i;
+
+	for (i = 0; i < 3 && rest && *rest; i++)
+		words[i] = strsep(&rest, " ");
+	words[3] = rest ?: "";
+
+	if (!strcmp(words[0], "load")) {
+		char params[512];
+
+		snprintf(params, sizeof(params), "%s %s", words[2], words[3]);
+		return load(words[1], params);
+	}
+	if (!strcmp(words[0], "unload"))
+		return unload(words[1]);
+	if (!strcmp(words[0], "write")) {
+		snprintf(path, sizeof(path), KLP "/%s", words[1]);
+		return put(path, words[2]);
+	}
+	if (!strcmp(words[0], "param"))
+		return param(words[1], words[2], words[3]);
+	if (!strcmp(words[0], "hold"))
+		return hold(words[1]);
+	if (!strcmp(words[0], "release"))
+		return release(words[1], false);
+	if (!strcmp(words[0], "sleep")) {
+		nap(atol(words[1]) * 1000);
+		return 0;
+	}
+	if (!strcmp(words[0], "pinned")) {
+		snprintf(pinned + strlen(pinned), sizeof(pinned) - strlen(pinned), "%s ", words[1]);
+		return 0;
+	}
+	if (!strcmp(words[0], "cpu")) {
+		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%s/online", words[1]);
+		return put(path, words[2]);
+	}
+	if (!strcmp(words[0], "dyndbg")) {
+		snprintf(path, sizeof(path), "%s %s %s", words[1], words[2], words[3]);
+		return put("/sys/kernel/debug/dynamic_debug/control", path);
+	}
+	printf("x unknown command %s\n", words[0]);
+	return EINVAL;
+}
+
+static void step(char *line)
+{
+	bool wait = strncmp(line, "- ", 2);
+	char *command = wait ? line : line + 2;
+	int error;
+
+	printf("# step %s\n", line);
+	if (!strncmp(command, "starve ", 7)) {
+		stacks_are_fine = true;
+		starve(command + 7);
+		tell_log(true);
+		stacks_are_fine = false;
+	} else {
+		error = run(command);
+		printf("r %s\n", error_name(error));
+	}
+	if (wait)
+		settle();
+	tell_log(false);
+	tell_state();
+	tell_answers();
+	tell_held();
+	fflush(stdout);
+}
+
+static void play(FILE *script)
+{
+	static char line[1024];
+
+	while (fgets(line, sizeof(line), script)) {
+		line[strcspn(line, "\n")] = '\0';
+		if (!line[0] || line[0] == '#')
+			continue;
+		if (strncmp(line, "scenario ", 9)) {
+			step(line);
+			continue;
+		}
+		tidy();
+		tell_log(true);
+		printf("# %s\n", line);
+		tell_state();
+	}
+	tidy();
+	tell_log(true);
+	printf("# end\n");
+}
+
+int main(int argc, char **argv)
+{
+	int i;
+
+	if (!log_open()) {
+		perror("/dev/kmsg");
+		return 1;
+	}
+	for (i = 1; i < argc; i++) {
+		FILE *script = fopen(argv[i], "re");
+
+		if (!script) {
+			perror(argv[i]);
+			return 1;
+		}
+		play(script);
+		fclose(script);
+	}
+	return 0;
+}
