@@ -39,6 +39,8 @@ impl fmt::Display for Core {
 pub enum Flavour {
     /// Only what live patching and its tests need.
     Plain,
+    /// Allocations can be made to fail.
+    Fault,
 }
 
 /// A built kernel.
@@ -90,6 +92,7 @@ pub fn kernel_of(
     let src = source.linux();
     let out = cx.cache.join("build").join(match flavour {
         Flavour::Plain => format!("{}-{}-{core}", source.key, target.name),
+        Flavour::Fault => format!("{}-{}-{core}-fault", source.key, target.name),
     });
     if !out.exists() {
         place::room(&out, 2 * place::GIB, "a kernel build")?;

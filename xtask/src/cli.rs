@@ -46,6 +46,8 @@ pub enum Command {
     Boot(Boot),
     /// Run the host tests, then the guest's
     Test(Test),
+    /// Run the same scenarios on the C core and on the Rust core, and compare line by line
+    Parity(Parity),
     /// Build the kernel, without booting it
     Build(Build),
     /// Put the crates and patches onto the kernel source, and say where that is
@@ -101,6 +103,26 @@ pub struct Test {
     /// Livepatch core in the guest
     #[arg(long, value_enum, default_value_t = Core::Rust)]
     pub core: Core,
+}
+
+/// Flags of `parity`.
+#[derive(Args)]
+pub struct Parity {
+    /// Architecture of both kernels
+    #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
+    pub arch: &'static Target,
+    /// What the random sequences are made from: the same seed makes the same ones
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// How many random sequences
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pub sequences: usize,
+    /// Only this scenario; `sequences` and `kselftest` are names too
+    #[arg(long, value_name = "NAME")]
+    pub scenario: Option<String>,
+    /// Leave out upstream's selftests
+    #[arg(long)]
+    pub no_kselftest: bool,
 }
 
 /// Flags of `graft`.

@@ -86,6 +86,7 @@ impl Configuration<'_> {
         ];
         match self.flavour {
             Flavour::Plain => {}
+            Flavour::Fault => fragments.push(dir.join("fault.config")),
         }
         let kconfig = fs::read_to_string(self.src.join("kernel/livepatch/Kconfig"))?;
         let has_choice = kconfig

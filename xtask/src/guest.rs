@@ -9,9 +9,10 @@ mod userspace;
 use crate::build::Kernel;
 use crate::context::Context;
 use anyhow::Result;
-use archive::Archive;
 use std::path::PathBuf;
 
+pub use archive::Archive;
+pub use modules::{files, make_modules, mirror};
 pub use userspace::Userspace;
 
 /// Where the guest looks for its scripts, below the root.
@@ -23,12 +24,7 @@ const SELFTESTS: &str = "selftests/livepatch";
 
 /// The initramfs for a kernel.
 pub fn initramfs(cx: &Context, kernel: &Kernel, userspace: Userspace) -> Result<PathBuf> {
-    let key = kernel
-        .out
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let key = key(kernel);
     let dir = cx.cache.join("guest").join(&key);
     let _lock = cx.lock(&format!("guest-{key}"))?;
     let base = userspace::base(cx, kernel.target, userspace)?;
@@ -45,4 +41,10 @@ pub fn initramfs(cx: &Context, kernel: &Kernel, userspace: Userspace) -> Result<
         archive.copy_tree(SELFTESTS, &modules::selftests(cx, kernel, &dir)?)?;
     }
     archive.finish()
+}
+
+/// Tells this kernel's guests from those of others, in the cache.
+pub fn key(kernel: &Kernel) -> String {
+    let name = kernel.out.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }

@@ -16,7 +16,7 @@
 //! | [`guest`] | what a guest is made of |
 //! | [`qemu`] | booting it, and how that ended |
 //! | [`ktap`], [`suite`] | running a script in it, and reading what it reports |
-//! | [`demo`], [`boot`], [`test`] | the commands that boot |
+//! | [`demo`], [`boot`], [`test`], [`parity`] | the commands that boot |
 
 mod apt;
 mod boot;
@@ -30,6 +30,7 @@ mod doctor;
 mod graft;
 mod guest;
 mod ktap;
+mod parity;
 mod place;
 mod provision;
 mod qemu;
@@ -64,6 +65,7 @@ fn run(cli: &cli::Cli) -> anyhow::Result<()> {
         cli::Command::Demo(args) => demo::run(&cx, args),
         cli::Command::Boot(args) => boot::run(&cx, args),
         cli::Command::Test(args) => test::run(&cx, args),
+        cli::Command::Parity(args) => parity::run(&cx, args),
         cli::Command::Clean(args) => clean::run(&cx, args),
     }
 }

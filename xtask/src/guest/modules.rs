@@ -54,7 +54,8 @@ pub fn selftests(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
     Ok(work)
 }
 
-fn make_modules(cx: &Context, kernel: &Kernel, work: &Path, title: &str) -> Result<()> {
+/// Builds the modules in a directory against a kernel.
+pub fn make_modules(cx: &Context, kernel: &Kernel, work: &Path, title: &str) -> Result<()> {
     let mut command = kernel.make(cx)?;
     command.arg(format!("M={}", work.display())).arg("modules");
     step::run(cx, title, command)
@@ -77,7 +78,7 @@ fn modified(path: &Path) -> Option<std::time::SystemTime> {
 }
 
 /// Copies a directory of sources, leaving alone what is the same, and what was built there.
-fn mirror(from: &Path, to: &Path) -> Result<()> {
+pub fn mirror(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
     for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
         let entry = entry?;

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `cargo xtask parity`: the C core and the Rust core, side by side.
+//!
+//! Two kernels of the same tree that differ in nothing but the core boot the same guest and play the
+//! same scenarios. After each step everything that can be seen of the core from outside is written down:
+//! error numbers, log lines, the sysfs tree, reference counts, which version of a function runs. Any
+//! difference fails, and so does a complaint of either kernel.
+
+mod compare;
+mod elf;
+mod kit;
+mod sequences;
+mod transcript;
+
+use crate::build::{self, Core, Flavour, Kernel};
+use crate::cli;
+use crate::context::Context;
+use crate::guest::{self, Userspace};
+use crate::provision;
+use crate::qemu::Boot;
+use anyhow::{bail, Result};
+use compare::Row;
+use console::style;
+use std::fs;
+use std::time::Duration;
+use transcript::Transcript;
+
+/// The sequences, among the names of scenarios.
+const SEQUENCES: &str = "sequences";
+/// Upstream's suite, among them.
+const KSELFTEST: &str = "kselftest";
+
+/// One boot of each core.
+struct Part {
+    /// Its name: of the script in the guest, and of its logs.
+    name: &'static str,
+    /// What is run, of `tests/guest/parity/`.
+    entry: &'static str,
+    /// The userspace that takes.
+    userspace: Userspace,
+    /// What else is configured into the kernels.
+    flavour: Flavour,
+    /// What the player plays.
+    script: String,
+    /// How long it may take, with room for a busy host that emulates.
+    deadline: Duration,
+}
+
+/// Runs the command.
+pub fn run(cx: &Context, args: &cli::Parity) -> Result<()> {
+    let parts = parts(cx, args)?;
+    let mut rows = Vec::new();
+    for part in &parts {
+        rows.extend(side_by_side(cx, args, part)?);
+    }
+    println!("\n{}", style("C core and Rust core, side by side").bold());
+    print!("{}", compare::table(&rows));
+    println!("\nnot compared, because it is meant to differ (Documentation/livepatch/rust/differences.rst):");
+    for documented in compare::DOCUMENTED {
+        println!("  {:?}: {}", documented.line, documented.reason);
+    }
+    println!("transcripts and full logs: {}", cx.logs().display());
+    let failed = rows.iter().filter(|row| !row.passed()).count();
+    println!("{} passed, {failed} failed", rows.len() - failed);
+    if failed > 0 {
+        // Not an error to be explained: everything has been, and the counts are to be the last line.
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+/// What was asked for.
+fn parts(cx: &Context, args: &cli::Parity) -> Result<Vec<Part>> {
+    let wanted = |name: &str| args.scenario.as_deref().is_none_or(|only| only == name);
+    let mut parts = Vec::new();
+    let (plain, starved) = scripts(cx)?;
+    for (name, flavour, scenarios) in [
+        ("parity", Flavour::Plain, plain),
+        ("parity-starved", Flavour::Fault, starved),
+    ] {
+        let script: String = scenarios
+            .iter()
+            .filter(|(name, _)| wanted(name))
+            .map(|(_, text)| text.as_str())
+            .collect();
+        if !script.is_empty() {
+            parts.push(Part {
+                name,
+                entry: "play",
+                userspace: Userspace::Small,
+                flavour,
+                script,
+                deadline: Duration::from_secs(30 * 60),
+            });
+        }
+    }
+    if wanted(SEQUENCES) && args.sequences > 0 {
+        // One CPU: there, a transition that nothing stalls is over before its write returns.
+        let script = "cpu 1 0\n".to_owned() + &sequences::script(args.seed, args.sequences);
+        parts.push(Part {
+            name: "parity-sequences",
+            entry: "play",
+            userspace: Userspace::Small,
+            flavour: Flavour::Plain,
+            script,
+            deadline: Duration::from_secs(300 + 15 * args.sequences as u64),
+        });
+    }
+    if wanted(KSELFTEST) && !args.no_kselftest {
+        parts.push(Part {
+            name: "parity-kselftest",
+            entry: "kselftest",
+            userspace: Userspace::Full,
+            flavour: Flavour::Plain,
+            script: String::new(),
+            deadline: Duration::from_secs(30 * 60),
+        });
+    }
+    if parts.is_empty() {
+        let (plain, starved) = scripts(cx)?;
+        let names: Vec<String> = plain
+            .into_iter()
+            .chain(starved)
+            .map(|(name, _)| name)
+            .collect();
+        bail!(
+            "no scenario is called `{}`: known are {}, {SEQUENCES} and {KSELFTEST}",
+            args.scenario.as_deref().unwrap_or_default(),
+            names.join(", ")
+        );
+    }
+    Ok(parts)
+}
+
+/// The name and the text of each scenario, in order: those for any kernel, and those for one in which
+/// allocations can be made to fail.
+type Scripts = (Vec<(String, String)>, Vec<(String, String)>);
+
+fn scripts(cx: &Context) -> Result<Scripts> {
+    let (mut plain, mut starved) = (Vec::new(), Vec::new());
+    for path in guest::files(&cx.root.join("tests/guest/parity/scenarios"))? {
+        for (name, text) in split(&fs::read_to_string(&path)?) {
+            let starves = text.lines().any(|line| line.starts_with("starve "));
+            if starves { &mut starved } else { &mut plain }.push((name, text));
+        }
+    }
+    Ok((plain, starved))
+}
+
+/// The scenarios in one file.
+fn split(text: &str) -> Vec<(String, String)> {
+    let mut scenarios: Vec<(String, String)> = Vec::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("scenario ") {
+            scenarios.push((name.to_owned(), String::new()));
+        }
+        if let Some((_, text)) = scenarios.last_mut() {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    scenarios
+}
+
+/// Runs one part on both cores, and compares.
+fn side_by_side(cx: &Context, args: &cli::Parity, part: &Part) -> Result<Vec<Row>> {
+    println!("\n{}", style(part.name).bold());
+    let c = transcript(cx, args, part, Core::C)?;
+    let rust = transcript(cx, args, part, Core::Rust)?;
+    let mut names: Vec<&str> = Vec::new();
+    for scenario in c.scenarios.iter().chain(&rust.scenarios) {
+        if !names.contains(&scenario.name.as_str()) {
+            names.push(&scenario.name);
+        }
+    }
+    let asked = split(&part.script);
+    for (name, _) in &asked {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    let mut rows = Vec::new();
+    let mut sequences = Row {
+        name: format!("{SEQUENCES}, seed {}", args.seed),
+        ..Row::default()
+    };
+    for name in names {
+        let (found_c, found_rust) = (compare::find(&c, name), compare::find(&rust, name));
+        let (row, told) = compare::scenario(name, found_c, found_rust);
+        let sequence = part.name == "parity-sequences";
+        if !told.is_empty() || !sequence {
+            let mark = if row.passed() {
+                style("✓").green()
+            } else {
+                style("✗").red()
+            };
+            println!("  {mark} {name}");
+        }
+        for line in told.lines() {
+            println!("      {line}");
+        }
+        if let (true, false, Some(c), Some(rust)) = (sequence, row.passed(), found_c, found_rust) {
+            println!("      seed {}, shortest prefix:", args.seed);
+            for command in compare::shortest_prefix(c, rust) {
+                println!("        {command}");
+            }
+        }
+        if sequence {
+            sequences.add(&row);
+        } else {
+            rows.push(row);
+        }
+    }
+    if sequences.steps > 0 {
+        rows.push(sequences);
+    }
+    if rows.is_empty() {
+        bail!("{}: neither guest told anything", part.name);
+    }
+    Ok(rows)
+}
+
+/// What one core has to tell. A guest that does not get to the end is no error here: what is missing
+/// differs from what the other one told.
+fn transcript(cx: &Context, args: &cli::Parity, part: &Part, core: Core) -> Result<Transcript> {
+    let kernel: Kernel = build::kernel_of(cx, args.arch, core, part.flavour)?;
+    provision::ensure(cx, &provision::for_guest(kernel.target))?;
+    let entry = (part.entry, part.name);
+    let initramfs = kit::initramfs(cx, &kernel, part.userspace, entry, &part.script)?;
+    let boot = Boot {
+        kernel: &kernel,
+        initramfs: &initramfs,
+        script: part.name,
+        deadline: part.deadline,
+    };
+    let mut transcript = Transcript::default();
+    let end = boot.run(cx, &mut |line| transcript.line(line));
+    let path = kit::leave(cx, part.name, &kernel, &transcript.text())?;
+    let steps: usize = transcript.scenarios.iter().map(|s| s.steps.len()).sum();
+    match end {
+        Ok(end) => println!(
+            "  {core} core: {steps} steps in {:.0} s; transcript: {}",
+            end.took.as_secs_f32(),
+            path.display()
+        ),
+        Err(error) => eprintln!("error: {error:#}"),
+    }
+    if !transcript.whole {
+        if let Some(scenario) = transcript.scenarios.last_mut() {
+            let last = scenario.steps.last_mut();
+            let line = format!("x the guest with the {core} core ended here");
+            last.into_iter()
+                .for_each(|step| step.lines.push(line.clone()));
+        }
+    }
+    Ok(transcript)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_has_a_name_of_its_own_and_steps() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = Context::for_test(dir.path());
+        let (plain, starved) = scripts(&cx).unwrap();
+        let mut names: Vec<&str> = Vec::new();
+        for (name, text) in plain.iter().chain(&starved) {
+            assert!(!names.contains(&name.as_str()), "{name}");
+            assert!(text.lines().count() > 1, "{name}");
+            names.push(name);
+        }
+        assert!(names.len() > 10);
+    }
+
+    #[test]
+    fn modules_that_scenarios_load_are_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = Context::for_test(dir.path());
+        let (plain, starved) = scripts(&cx).unwrap();
+        for (name, text) in plain.iter().chain(&starved) {
+            for line in text.lines() {
+                let Some(file) = line.trim_start_matches("- ").strip_prefix("load rela_") else {
+                    continue;
+                };
+                let file = format!("rela_{}", file.split(' ').next().unwrap_or_default());
+                let made = elf::VARIANTS.iter().any(|variant| variant.file == file);
+                assert!(made, "{name}: {file}");
+            }
+        }
+    }
+}

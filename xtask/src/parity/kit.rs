@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a parity guest has beyond an ordinary one: the player, its script, and the modules it loads.
+
+use super::elf;
+use crate::build::Kernel;
+use crate::context::Context;
+use crate::guest::{self, Archive, Userspace};
+use crate::{place, step};
+use anyhow::{Context as _, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use xshell::cmd;
+
+/// Where the player looks for its script and its modules, below the root.
+const PLACE: &str = "parity";
+
+/// An initramfs on top of the ordinary one of that size: `entry` of `tests/guest/parity/` runs as
+/// `/guest/<name>`, with this script to play.
+pub fn initramfs(
+    cx: &Context,
+    kernel: &Kernel,
+    userspace: Userspace,
+    (entry, name): (&str, &str),
+    script: &str,
+) -> Result<PathBuf> {
+    let base = guest::initramfs(cx, kernel, userspace)?;
+    let dir = cx.cache.join("guest").join(guest::key(kernel));
+    let sources = cx.root.join("tests/guest/parity");
+    let _lock = cx.lock(&format!("parity-{}", guest::key(kernel)))?;
+    let mut archive = Archive::on_top_of(&base, &dir.join(format!("{name}.cpio")))?;
+    archive.copy(&format!("guest/{name}"), &sources.join(entry))?;
+    if userspace == Userspace::Small {
+        archive.copy(
+            &format!("{PLACE}/player"),
+            &player(cx, kernel, &sources, &dir)?,
+        )?;
+        archive.file(&format!("{PLACE}/scenarios"), 0o644, script.as_bytes())?;
+        add_modules(cx, kernel, &sources, &dir, &mut archive)?;
+    }
+    archive.finish()
+}
+
+/// The player, static: it depends on nothing in the guest.
+fn player(cx: &Context, kernel: &Kernel, sources: &Path, dir: &Path) -> Result<PathBuf> {
+    let mut files = guest::files(sources)?;
+    files.retain(|path| path.extension() == Some("c".as_ref()));
+    let program = dir.join("parity-player");
+    let sh = cx.shell()?;
+    let gcc = format!("{}gcc", kernel.target.cross_compile());
+    let command = cmd!(
+        sh,
+        "{gcc} -static -O2 -Wall -Wextra -o {program} {files...}"
+    );
+    step::run(cx, "Compile the parity player", command)?;
+    Ok(program)
+}
+
+/// The scenarios' modules, as they are built and as they are rewritten.
+fn add_modules(
+    cx: &Context,
+    kernel: &Kernel,
+    sources: &Path,
+    dir: &Path,
+    archive: &mut Archive,
+) -> Result<()> {
+    let work = dir.join("parity");
+    guest::mirror(&sources.join("modules"), &work)?;
+    guest::make_modules(cx, kernel, &work, "Build the parity scenarios' modules")?;
+    for path in guest::files(&work)? {
+        if path.extension() == Some("ko".as_ref()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            archive.copy(&format!("{PLACE}/{name}"), &path)?;
+        }
+    }
+    let read = |name: &str| -> Result<Vec<u8>> {
+        let path = work.join(name);
+        fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let none = elf::rename_module(&read("parity_none.ko")?, "parity_none", "vmlinux")?;
+    archive.file(&format!("{PLACE}/vmlinux.ko"), 0o644, &none)?;
+    let built = read("parity_rela.ko")?;
+    for variant in elf::VARIANTS {
+        let module = variant
+            .make(&built)
+            .with_context(|| format!("cannot make {}.ko", variant.file))?;
+        archive.file(&format!("{PLACE}/{}.ko", variant.file), 0o644, &module)?;
+    }
+    Ok(())
+}
+
+/// Where the transcript of one core is left.
+pub fn leave(cx: &Context, name: &str, kernel: &Kernel, text: &str) -> Result<PathBuf> {
+    let file = format!("{name}-{}-{}.transcript", kernel.target.name, kernel.core);
+    let path = cx.logs().join(file);
+    place::remove(&path)?;
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}

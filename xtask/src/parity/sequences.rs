@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Random sequences of what an administrator may do, the same for the same seed.
+//!
+//! A small model of what is loaded steers them: most commands should get somewhere, and a command while
+//! a transition stalls has an outcome that does not depend on time only if it is known what stalls.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+const PATCHES: &[&str] = &["parity_p1", "parity_p2", "parity_p3", "parity_p4"];
+const MODULES: &[&str] = &["parity_target", "parity_other"];
+const FUNCTIONS: &[&str] = &["alpha", "beta", "gamma"];
+
+/// Commands of one sequence.
+const LENGTH: std::ops::RangeInclusive<u64> = 8..=16;
+
+/// The name of one.
+pub fn name(index: usize) -> String {
+    format!("sequence-{index}")
+}
+
+/// That many sequences, as a script.
+pub fn script(seed: u64, count: usize) -> String {
+    let mut text = String::new();
+    for index in 0..count {
+        // Each has a seed of its own, so that the first N are the same however many there are.
+        let seed = seed.wrapping_mul(1_000_003).wrapping_add(index as u64);
+        let _ = writeln!(text, "scenario {}", name(index));
+        for command in Sequence::new(seed).commands() {
+            let _ = writeln!(text, "{command}");
+        }
+    }
+    text
+}
+
+/// splitmix64: small, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+
+    fn percent(&mut self, chance: u64) -> bool {
+        self.below(100) < chance
+    }
+
+    fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.below(of.len() as u64) as usize]
+    }
+}
+
+struct Sequence {
+    random: Random,
+    /// Patches that are loaded, and whether each is enabled.
+    patches: BTreeMap<&'static str, bool>,
+    /// Whether each module is loaded.
+    modules: BTreeMap<&'static str, bool>,
+    commands: Vec<String>,
+}
+
+impl Sequence {
+    fn new(seed: u64) -> Self {
+        Self {
+            random: Random(seed),
+            patches: BTreeMap::new(),
+            modules: BTreeMap::new(),
+            commands: Vec::new(),
+        }
+    }
+
+    fn commands(mut self) -> Vec<String> {
+        let length = LENGTH.start() + self.random.below(LENGTH.end() - LENGTH.start() + 1);
+        while (self.commands.len() as u64) < length {
+            match self.random.below(100) {
+                0..=29 => self.load_patch(),
+                30..=49 => self.disable(),
+                50..=64 => self.unload_patch(),
+                65..=79 => self.load_module(),
+                80..=89 => self.unload_module(),
+                90..=92 => self.enable(),
+                _ => self.stall(),
+            }
+        }
+        self.commands
+    }
+
+    fn say(&mut self, command: String) {
+        self.commands.push(command);
+    }
+
+    /// Functions of one object, none of them sometimes.
+    fn functions(&mut self) -> String {
+        let chosen: Vec<&str> = FUNCTIONS
+            .iter()
+            .copied()
+            .filter(|_| self.random.percent(50))
+            .collect();
+        if chosen.is_empty() {
+            "-".into()
+        } else {
+            chosen.join(",")
+        }
+    }
+
+    /// Parameters of a patch, and the module for which its callback fails.
+    fn parameters(&mut self) -> (String, Option<&'static str>) {
+        let mut text = String::new();
+        if self.random.percent(40) {
+            text.push_str(" vmlinux=cmdline");
+        }
+        for (parameter, chance) in [("target", 80), ("other", 40)] {
+            if self.random.percent(chance) {
+                let functions = self.functions();
+                let _ = write!(text, " {parameter}={functions}");
+            }
+        }
+        if text.is_empty() {
+            text.push_str(" vmlinux=-");
+        }
+        if self.random.percent(30) {
+            text.push_str(" replace=1");
+        }
+        let mut failing = None;
+        if self.random.percent(50) {
+            text.push_str(" callbacks=1");
+            if self.random.percent(15) {
+                let module = self.random.pick(MODULES);
+                let _ = write!(text, " pre_fail={module}");
+                let parameter = module.trim_start_matches("parity_");
+                failing = text.contains(&format!(" {parameter}=")).then_some(module);
+            }
+        }
+        (text, failing)
+    }
+
+    fn load_patch(&mut self) {
+        let patch = self.random.pick(PATCHES);
+        let (parameters, failing) = self.parameters();
+        self.say(format!("load {patch}{parameters}"));
+        let fails = failing.is_some_and(|module| self.is_loaded(module));
+        if fails || self.patches.contains_key(patch) {
+            return;
+        }
+        if parameters.contains("replace=1") {
+            self.patches
+                .values_mut()
+                .for_each(|enabled| *enabled = false);
+        }
+        self.patches.insert(patch, true);
+    }
+
+    fn disable(&mut self) {
+        let patch = self.random.pick(PATCHES);
+        self.say(format!("write {patch}/enabled 0"));
+        if let Some(enabled) = self.patches.get_mut(patch) {
+            *enabled = false;
+        }
+    }
+
+    fn enable(&mut self) {
+        let patch = self.random.pick(PATCHES);
+        self.say(format!("write {patch}/enabled 1"));
+    }
+
+    fn unload_patch(&mut self) {
+        let patch = self.random.pick(PATCHES);
+        self.say(format!("unload {patch}"));
+        if self.patches.get(patch) == Some(&false) {
+            self.patches.remove(patch);
+        }
+    }
+
+    fn load_module(&mut self) {
+        let module = self.random.pick(MODULES);
+        let fails = if self.random.percent(10) {
+            " fail_init=1"
+        } else {
+            ""
+        };
+        self.say(format!("load {module}{fails}"));
+        // A callback may refuse it; then what is done with it fails the same way on both cores.
+        if fails.is_empty() {
+            self.modules.insert(module, true);
+        }
+    }
+
+    fn unload_module(&mut self) {
+        let module = self.random.pick(MODULES);
+        self.say(format!("unload {module}"));
+        self.modules.insert(module, false);
+    }
+
+    fn is_loaded(&self, module: &str) -> bool {
+        self.modules.get(module).copied().unwrap_or(false)
+    }
+
+    /// A transition that a held task keeps from completing, and what may be tried meanwhile.
+    fn stall(&mut self) {
+        let free = PATCHES
+            .iter()
+            .find(|patch| !self.patches.contains_key(*patch));
+        let (Some(&patch), true) = (free, self.is_loaded("parity_target")) else {
+            return;
+        };
+        let replace = self.random.percent(30);
+        let extra = if replace { " replace=1" } else { "" };
+        self.say("hold parity_target".into());
+        self.say(format!(
+            "- load {patch} target=hold,alpha other=beta{extra}"
+        ));
+        let mut enabled = true;
+        for _ in 0..self.random.below(4) {
+            match self.random.below(4) {
+                0 => {
+                    enabled = !enabled;
+                    self.say(format!("- write {patch}/enabled {}", u8::from(enabled)));
+                }
+                1 => {
+                    let another = self.random.pick(PATCHES);
+                    self.say(format!("- load {another} target=gamma"));
+                }
+                2 => self.say("- load parity_other".into()),
+                _ => self.say("- unload parity_other".into()),
+            }
+        }
+        self.say("release parity_target".into());
+        if enabled && replace {
+            self.patches
+                .values_mut()
+                .for_each(|enabled| *enabled = false);
+        }
+        // Reversed, it is disabled when all is over; its module stays.
+        self.patches.insert(patch, enabled);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_makes_the_same_script() {
+        assert_eq!(script(7, 20), script(7, 20));
+        assert_ne!(script(7, 20), script(8, 20));
+        assert!(script(7, 20).starts_with(&script(7, 10)));
+    }
+
+    #[test]
+    fn every_kind_of_command_occurs() {
+        let script = script(1, 200);
+        for part in [
+            "load parity_p1",
+            "replace=1",
+            "pre_fail=",
+            "fail_init=1",
+            "unload parity_p2",
+            "unload parity_target",
+            "enabled 0",
+            "enabled 1",
+            "hold parity_target",
+            "- load",
+        ] {
+            assert!(script.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_released() {
+        let script = script(3, 100);
+        let count = |part: &str| script.lines().filter(|line| line.starts_with(part)).count();
+        assert_eq!(count("hold "), count("release "));
+    }
+}
