@@ -3,6 +3,7 @@
 //! Lifecycle: patches that are enabled, stacked, disabled and refused, and what the log says of it.
 //!
 //! The texts, and their order, are those that the selftests of the C core expect.
+#![cfg(not(loom))]
 
 use host_tests::faults::Operation;
 use host_tests::recipe::Recipe;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Memory that runs out: at every allocation of every operation, and nothing half applied stays.
+#![cfg(not(loom))]
 
 use host_tests::recipe::Recipe;
 use host_tests::step::Step::{Call, Enter, Run, Sleep};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Modules that come and go under patches, callbacks, and what is undone where they fail.
+#![cfg(not(loom))]
 
 use host_tests::faults::Operation;
 use host_tests::recipe::Recipe;

@@ -7,6 +7,7 @@
 //! ```text
 //! PROPTEST_CASES=10000000 cargo test --release -p host-tests --test names
 //! ```
+#![cfg(not(loom))]
 
 use livepatch_core::relocation::{
     parse_section, parse_symbol, SymbolName, MAX_OBJECT, MAX_SYMBOL, SECTION_PREFIX, SYMBOL_PREFIX,

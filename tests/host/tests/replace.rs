@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Atomic replace: nops, dynamic objects, and the patches that go.
+#![cfg(not(loom))]
 
 use host_tests::recipe::Recipe;
 use host_tests::step::Step::{Call, Enter, Leave, Return, Run, Sleep};

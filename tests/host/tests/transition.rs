@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Transition: how tasks move, what keeps them, and what the administrator can do about it.
+#![cfg(not(loom))]
 
 use host_tests::recipe::Recipe;
 use host_tests::step::Step::{Call, Enter, Fork, IdleLoop, Leave, Online, Return, Run, Sleep};

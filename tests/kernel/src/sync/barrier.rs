@@ -2,7 +2,11 @@
 
 //! Memory barriers, as the fences of the C11 model that they are at least as strong as.
 
-use std::sync::atomic::{fence, Ordering};
+#[cfg(loom)]
+use loom::sync::atomic::fence;
+#[cfg(not(loom))]
+use std::sync::atomic::fence;
+use std::sync::atomic::Ordering;
 
 /// Orders loads before loads.
 pub struct Read;

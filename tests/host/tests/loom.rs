@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What two CPUs share without a lock, in every order that the memory model allows.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
+//!     cargo test --release -p host-tests --test loom
+//! ```
+#![cfg(loom)]
+
+use livepatch_core::dispatch::{Site, Target::Replacement, View};
+use loom::sync::Arc;
+use loom::thread;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A view all of whose parts tell its number.
+fn nth(n: usize) -> View {
+    View {
+        newest: Replacement(2 * n + 10),
+        below: Replacement(2 * n + 11),
+        in_transition: n % 2 == 1,
+    }
+}
+
+/// Which one it is; torn views are none.
+fn number(view: View) -> usize {
+    let Replacement(newest) = view.newest else {
+        panic!("never published: {view:?}");
+    };
+    let n = (newest - 10) / 2;
+    assert_eq!(view, nth(n), "torn");
+    n
+}
+
+/// A site that shows view 0, all of whose atomics exist.
+fn site() -> Arc<Site> {
+    let site = Site::new(nth(0));
+    site.publish(nth(0));
+    Arc::new(site)
+}
+
+/// A reader that looks `looks` times sees whole views, and none that is older than one it saw.
+fn read(site: &Site, looks: usize) -> usize {
+    (0..looks).fold(0, |last, _| {
+        let now = number(site.view());
+        assert!(now >= last, "back in time");
+        now
+    })
+}
+
+/// Explores all executions with so many preemptions, and says how many there were.
+fn model(readers: usize, publishes: usize, looks: usize, preemptions: usize) {
+    let executions = std::sync::Arc::new(AtomicUsize::new(0));
+    let count = executions.clone();
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        let site = site();
+        let threads: Vec<_> = (0..readers)
+            .map(|_| {
+                let site = site.clone();
+                thread::spawn(move || read(&site, looks))
+            })
+            .collect();
+        for n in 1..=publishes {
+            site.publish(nth(n));
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        // Who comes after the publisher sees its last view.
+        assert_eq!(number(site.view()), publishes);
+    });
+    println!(
+        "{readers} readers, {publishes} publishes, {looks} looks, {preemptions} preemptions: \
+         {} executions",
+        executions.load(Ordering::Relaxed)
+    );
+}
+
+#[test]
+fn one_reader_against_one_publish() {
+    model(1, 1, 1, 4);
+}
+
+#[test]
+fn one_reader_against_two_publishes() {
+    model(1, 2, 1, 2);
+}
+
+#[test]
+fn a_reader_never_goes_back() {
+    model(1, 1, 2, 3);
+}
+
+#[test]
+fn two_readers() {
+    model(2, 1, 1, 2);
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Atomics over loom's, which explore what the memory model allows.
+
+use super::{AcquireOrRelaxed, Relaxed, ReleaseOrRelaxed};
+use loom::sync::atomic::{AtomicI32, AtomicUsize};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
+
+/// What stands for an atomic of type `T`.
+pub trait Cell<T> {
+    /// With a first value.
+    fn new(value: T) -> Self;
+    /// Loads the value.
+    fn load(&self, ordering: Ordering) -> T;
+    /// Stores a value.
+    fn store(&self, value: T, ordering: Ordering);
+    /// Stores a value and returns the one before.
+    fn swap(&self, value: T, ordering: Ordering) -> T;
+}
+
+/// A type with atomic accesses.
+pub trait AtomicType: Copy {
+    /// What stands for it.
+    type Cell: Cell<Self>;
+}
+
+macro_rules! atomic_types {
+    ($($type:ty => $atomic:ty),* $(,)?) => {$(
+        impl AtomicType for $type {
+            type Cell = $atomic;
+        }
+
+        impl Cell<$type> for $atomic {
+            fn new(value: $type) -> Self {
+                <$atomic>::new(value)
+            }
+
+            fn load(&self, ordering: Ordering) -> $type {
+                self.load(ordering)
+            }
+
+            fn store(&self, value: $type, ordering: Ordering) {
+                self.store(value, ordering);
+            }
+
+            fn swap(&self, value: $type, ordering: Ordering) -> $type {
+                self.swap(value, ordering)
+            }
+        }
+    )*};
+}
+
+atomic_types! {
+    // Not modelled: the flags of warn-once are static, and order nothing.
+    bool => AtomicBool,
+    i32 => AtomicI32,
+    usize => AtomicUsize,
+}
+
+/// An atomic value.
+///
+/// loom's atomics can't be made in a `const`, so this one comes into being with its first access.
+/// A test makes that access before it spawns the threads that share the value.
+pub struct Atomic<T: AtomicType> {
+    first: T,
+    cell: OnceLock<T::Cell>,
+}
+
+impl<T: AtomicType> Atomic<T> {
+    /// With a first value.
+    pub const fn new(value: T) -> Self {
+        Self {
+            first: value,
+            cell: OnceLock::new(),
+        }
+    }
+
+    fn cell(&self) -> &T::Cell {
+        self.cell.get_or_init(|| T::Cell::new(self.first))
+    }
+
+    /// Loads the value.
+    pub fn load<O: AcquireOrRelaxed>(&self, _: O) -> T {
+        self.cell().load(O::ORDERING)
+    }
+
+    /// Stores a value.
+    pub fn store<O: ReleaseOrRelaxed>(&self, value: T, _: O) {
+        self.cell().store(value, O::ORDERING);
+    }
+
+    /// Stores a value and returns the one before.
+    pub fn xchg(&self, value: T, _: Relaxed) -> T {
+        self.cell().swap(value, Ordering::Relaxed)
+    }
+}
