@@ -89,6 +89,7 @@ fn guest(cx: &Context, target: &'static Target, core: build::Core, suites: &[&Su
             return Tally::one(false);
         }
     };
+    total += host::abi(cx, &kernel);
     for suite in suites {
         let core = suite::core_name(core);
         let title = format!(

@@ -7,7 +7,7 @@
 
 use abi_tests::{DESCRIPTORS, REGISTERS};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const HEADER: &str = "
 #include <linux/livepatch.h>
@@ -21,7 +21,7 @@ fn environment(name: &str) -> String {
 }
 
 /// The arguments for clang that the kernel's own bindings are generated with.
-fn clang_arguments(out: &PathBuf) -> Vec<String> {
+fn clang_arguments(out: &Path) -> Vec<String> {
     let record = out.join("rust/bindings/.bindings_generated.rs.cmd");
     let text = std::fs::read_to_string(&record)
         .unwrap_or_else(|error| panic!("{}: {error}", record.display()));
@@ -41,7 +41,7 @@ fn clang_arguments(out: &PathBuf) -> Vec<String> {
 }
 
 /// The offset of each field, by structure and field.
-fn offsets(out: &PathBuf) -> HashMap<(String, String), usize> {
+fn offsets(out: &Path) -> HashMap<(String, String), usize> {
     let bindings = bindgen::Builder::default()
         .header_contents("abi.h", HEADER)
         .clang_args(clang_arguments(out))

@@ -11,7 +11,6 @@ use crate::step;
 use anyhow::{bail, Context as _, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
-use xshell::cmd;
 
 /// Where the samples are, below the object directory.
 const SAMPLES: &str = "samples/livepatch";
@@ -67,9 +66,20 @@ fn compile(cx: &Context, kernel: &Kernel, source: &Path) -> Result<()> {
     if modified(&program) > modified(source) {
         return Ok(());
     }
-    let sh = cx.shell()?;
-    let gcc = format!("{}gcc", kernel.target.cross_compile());
-    let command = cmd!(sh, "{gcc} -static -O2 -o {program} {source}");
+    let triple = format!("{}-unknown-linux-gnu", kernel.target.rust_arch);
+    let host = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let compiler = cc::Build::new()
+        .cargo_metadata(false)
+        .compiler(format!("{}gcc", kernel.target.cross_compile()))
+        .host(&host)
+        .target(&triple)
+        .opt_level(2)
+        .debug(false)
+        .static_flag(true)
+        .try_get_compiler()
+        .context("cannot work out how to compile for the guest")?;
+    let mut command = compiler.to_command();
+    command.arg("-o").arg(&program).arg(source);
     step::run(cx, &format!("Compile {}", name(&program)), command)
 }
 

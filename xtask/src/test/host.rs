@@ -2,6 +2,7 @@
 //! The host's part: formatting, lints, and every crate's own tests.
 
 use super::Tally;
+use crate::build::Kernel;
 use crate::context::Context;
 use crate::step::Step;
 use anyhow::Result;
@@ -18,10 +19,12 @@ pub fn run(cx: &Context) -> Tally {
         &["fmt", "--all", "--check", "--", "--color=never"],
         "cargo fmt --all",
     );
+    total += format_bridge(cx);
     let clippy = [
         "clippy",
         "--workspace",
         "--all-targets",
+        "--all-features",
         "--",
         "-D",
         "warnings",
@@ -29,6 +32,51 @@ pub fn run(cx: &Context) -> Tally {
     total += lint(cx, "Check with clippy", &clippy, "mend what it points to");
     total += tests(cx);
     total
+}
+
+/// The formatting of what only Kbuild compiles, and `cargo fmt` therefore does not see.
+fn format_bridge(cx: &Context) -> Tally {
+    let root = cx.root.join("core/linux/livepatch.rs");
+    let check = || -> Result<()> {
+        let sh = cx.shell()?;
+        let command = cmd!(sh, "rustfmt --edition 2021 --check --color never {root}");
+        Step::new(cx, "Check the bridge's formatting", command)
+            .hint("rustfmt --edition 2021 core/linux/livepatch.rs")
+            .run()
+            .map(drop)
+    };
+    let result = check();
+    if let Err(error) = &result {
+        eprintln!("error: {error:#}");
+    }
+    Tally::one(result.is_ok())
+}
+
+/// Our view of the ABI, against the headers of the kernel that was built.
+pub fn abi(cx: &Context, kernel: &Kernel) -> Tally {
+    let title = format!("Check the ABI of the {} kernel", kernel.target.name);
+    let arguments = [
+        "test",
+        "--package",
+        "abi-tests",
+        "--features",
+        "kernel-tree",
+        "--test",
+        "layout",
+    ];
+    let run = || -> Result<Tally> {
+        let mut command = cargo(cx, &arguments)?;
+        command
+            .env("LIBCLANG_PATH", &kernel.tools.libclang.dir)
+            .env("LIVEPATCH_KERNEL_OUT", &kernel.out)
+            .env("LIVEPATCH_KERNEL_ARCH", kernel.target.name);
+        let log = Step::new(cx, &title, command).counting(is_result).run()?;
+        Ok(count(&std::fs::read_to_string(log)?))
+    };
+    run().unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        Tally::one(false)
+    })
 }
 
 fn lint(cx: &Context, title: &str, arguments: &[&str], hint: &str) -> Tally {
