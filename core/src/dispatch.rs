@@ -241,10 +241,13 @@ struct Redirection<F, H> {
 }
 
 /// The view that a stack of versions, newest last, gives.
+///
+/// A patch may have two versions of one function, under two names. A task that has not moved is to
+/// get neither.
 fn view_of<F: Copy>(versions: &[Version<F>]) -> View {
     let mut downward = versions.iter().rev();
     let newest = downward.next();
-    let below = downward.next();
+    let below = downward.find(|version| !version.in_transition);
     View {
         newest: newest.map_or(Target::Original, |version| version.target),
         below: below.map_or(Target::Original, |version| version.target),
