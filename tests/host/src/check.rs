@@ -138,15 +138,17 @@ impl World {
             .versions()
             .into_iter()
             .map(|(function, versions)| {
-                let nth = |n: usize| {
-                    let index = versions.len().checked_sub(n)?;
-                    versions.get(index)
+                let mut downward = versions.iter().rev();
+                let newest = downward.next();
+                // Of two versions in one patch (aliases), those who have not moved get neither.
+                let below = downward.find(|version| !version.2);
+                let target = |version: Option<&(Target, _, _)>| {
+                    version.map_or(Target::Original, |version| version.0)
                 };
-                let target = |n| nth(n).map_or(Target::Original, |version| version.0);
                 let view = View {
-                    newest: target(1),
-                    below: target(2),
-                    in_transition: nth(1).is_some_and(|version| version.2),
+                    newest: target(newest),
+                    below: target(below),
+                    in_transition: newest.is_some_and(|version| version.2),
                 };
                 (function, view)
             })

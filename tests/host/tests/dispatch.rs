@@ -207,11 +207,10 @@ proptest! {
                 }
                 for state in [State::Unpatched, State::Patched] {
                     task.set_state(state);
-                    let depth = match stack.last() {
-                        Some((_, _, true)) if state == State::Unpatched => 2,
-                        _ => 1,
-                    };
-                    let chosen = stack.len().checked_sub(depth).map(|index| stack[index].1);
+                    let waiting = stack.last().is_some_and(|version| version.2)
+                        && state == State::Unpatched;
+                    let eligible = |version: &&(u8, Target, bool)| !waiting || !version.2;
+                    let chosen = stack.iter().rev().find(eligible).map(|version| version.1);
                     let expected = match chosen {
                         Some(Replacement(address)) => address,
                         Some(Original) | None => function,

@@ -10,6 +10,7 @@ use host_tests::recipe::Recipe;
 use host_tests::tasks::TaskId;
 use host_tests::world::World;
 use kernel::prelude::*;
+use livepatch_core::transition::Task;
 
 #[test]
 fn enable_and_disable() {
@@ -377,5 +378,29 @@ fn ftrace_does_not_let_go() {
     let two = world.load(&Recipe::of_kernel("two", &["cmdline"]));
     assert_eq!(world.call(task, "cmdline"), "two:cmdline");
     world.unload(two);
+    world.check_pristine();
+}
+
+/// Two names for the same code.
+#[test]
+fn aliases_in_one_patch() {
+    let mut world = World::new();
+    let range = world
+        .kernel
+        .code
+        .at(world.function("cmdline"))
+        .unwrap()
+        .range;
+    world.kernel.code.add_at(None, "alias", range);
+    world.thread(1).reliable.set(false);
+    let patch = world
+        .insmod(&Recipe::of_kernel("one", &["cmdline", "alias"]))
+        .unwrap();
+    while !world.settle() && world.thread(2).is_pending() {}
+    assert_eq!(world.call(TaskId::Thread(2), "cmdline"), "one:alias");
+    assert_eq!(world.call(TaskId::Thread(1), "cmdline"), "vmlinux:cmdline");
+    world.thread(1).reliable.set(true);
+    world.wait();
+    world.unload(patch);
     world.check_pristine();
 }

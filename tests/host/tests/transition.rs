@@ -301,13 +301,22 @@ fn stragglers_are_signalled_every_fifteen_attempts() {
         assert_eq!(signals(&world), [rounds, 0, rounds], "attempt {attempt}");
         assert_eq!(said, rounds.min(1), "said once, attempt {attempt}");
     }
-    // To turn round begins to count anew.
+    // To turn round begins to count anew, for those who have moved.
+    world.thread(2).reliable.set(false);
     world.write_enabled(patch, "0").unwrap();
+    for attempt in 1..=16 {
+        world.settle();
+        let round = usize::from(attempt == 16);
+        assert_eq!(
+            signals(&world),
+            [3, round, 3],
+            "attempt {attempt} after the turn"
+        );
+        let said = "livepatch: signaling remaining tasks".to_owned();
+        assert_eq!(world.dmesg().contains(&said), attempt == 16);
+    }
+    world.thread(2).reliable.set(true);
     world.wait();
-    assert_eq!(signals(&world), [3, 0, 3]);
-    assert!(!world
-        .dmesg()
-        .contains(&"livepatch: signaling remaining tasks".to_owned()));
 }
 
 #[test]
@@ -396,6 +405,54 @@ fn reversed_while_unpatching_and_back_and_forth() {
     world.check_pristine();
 }
 
+/// What is left by turning round is the version below, be it another patch's.
+#[test]
+fn reversed_on_top_of_another_patch() {
+    let mut world = World::new();
+    let one = world.load(&Recipe::of_kernel("one", &["cmdline"]));
+    let two = world.load(&Recipe::of_kernel("two", &["cmdline"]));
+    let cmdline = world.function("cmdline");
+    let call = [Enter(Thread(1)), Call(Thread(1), cmdline), Sleep(Thread(1))];
+    world.steps(&[Run(Thread(1), 0)]);
+    world.steps(&call);
+    world.write_enabled(two, "0").unwrap();
+    world.wait_stuck();
+    world.steps(&[
+        Run(Thread(2), 0),
+        Enter(Thread(2)),
+        Call(Thread(2), cmdline),
+    ]);
+    world.steps(&[Sleep(Thread(2))]);
+    let inside = |world: &World, number| {
+        let address = world.thread(number).stack.borrow()[0];
+        world.kernel.code.at(address).unwrap().object.unwrap()
+    };
+    assert_eq!(
+        (inside(&world, 1), inside(&world, 2)),
+        ("two".to_owned(), "one".to_owned())
+    );
+
+    world.write_enabled(two, "1").unwrap();
+    world.wait_stuck();
+    assert_eq!(state(&world, Thread(2)), WAITING);
+    world.steps(&[
+        Run(Thread(2), 0),
+        Return(Thread(2)),
+        Leave(Thread(2)),
+        Sleep(Thread(2)),
+    ]);
+    world.wait();
+    world.steps(&[
+        Run(Thread(1), 0),
+        Return(Thread(1)),
+        Leave(Thread(1)),
+        Sleep(Thread(1)),
+    ]);
+    world.unload(one);
+    world.unload(two);
+    world.check_pristine();
+}
+
 #[test]
 fn forced_while_unpatching_keeps_the_module() {
     let mut world = World::new();
@@ -429,6 +486,27 @@ fn forced_while_unpatching_keeps_the_module() {
 }
 
 #[test]
+fn forced_while_unpatching_keeps_no_other_module() {
+    let mut world = World::new();
+    let one = world.load(&Recipe::of_kernel("one", &["cmdline"]));
+    let two = world.load(&Recipe::of_kernel("two", &["cmdline"]).replacing());
+    let three = world.load(&Recipe::of_kernel("three", &["meminfo"]));
+    world.run_deferred();
+    world.rmmod(one).unwrap();
+    world.thread(1).reliable.set(false);
+    world.write_enabled(two, "0").unwrap();
+    world.force(two).unwrap();
+    world.tick();
+    world.check();
+    let forced = |patch| world.kernel.structures.patch(patch).forced;
+    assert_eq!((forced(two), forced(three)), (true, false));
+    world.thread(1).reliable.set(true);
+    world.run_deferred();
+    world.unload(three);
+    world.check_pristine();
+}
+
+#[test]
 fn forced_while_patching_keeps_nothing() {
     let mut world = inside();
     let patch = enable(&mut world);
@@ -454,4 +532,12 @@ fn waits_for_all_cpus_as_often_as_needed() {
     assert_eq!(count(&world), 1, "before the states become idle");
     world.unload(patch);
     assert_eq!(count(&world), 1, "before the functions leave transition");
+
+    world.thread(1).reliable.set(false);
+    let patch = enable(&mut world);
+    assert_eq!(count(&world), 0);
+    world.write_enabled(patch, "0").unwrap();
+    assert_eq!(count(&world), 1, "nobody still moves the old way");
+    world.wait();
+    assert_eq!(count(&world), 1);
 }
