@@ -75,11 +75,10 @@ fn compile(cx: &Context, kernel: &Kernel, source: &Path) -> Result<()> {
         .target(&triple)
         .opt_level(2)
         .debug(false)
-        .static_flag(true)
         .try_get_compiler()
         .context("cannot work out how to compile for the guest")?;
     let mut command = compiler.to_command();
-    command.arg("-o").arg(&program).arg(source);
+    command.args(["-static", "-o"]).arg(&program).arg(source);
     step::run(cx, &format!("Compile {}", name(&program)), command)
 }
 
