@@ -11,12 +11,15 @@
  *	unload MODULE		unload a module, without waiting for it to be unused
  *	write PATH TEXT		write to a file below /sys/kernel/livepatch
  *	param MODULE NAME TEXT	set a module's parameter
- *	hold MODULE		start a task that stays inside a function of a module
- *	release MODULE		let that task go, and tell what it read
+ *	hold MODULE [PATCH]	start a task that stays inside a function of a module, or inside the
+ *				version of it that a patch has
+ *	release MODULE|PATCH	let the tasks go that stay in there, and tell what they read
  *	sleep SECONDS		wait
  *	pinned MODULE		from now on, that this module stays referenced is no reason to wait
  *	dyndbg TEXT		switch debug messages
  *	cpu N 0|1		take a CPU away, or give it back
+ *	stacks fine|wrong	whether a stack in the log is a complaint: sysfs shows one for a name
+ *				that is there twice
  *	starve COMMAND | UNDO..	run a command with one allocation after another failing; see starve.c
  *
  * What it prints, a letter and the text; xtask compares all of it between the cores
@@ -31,13 +34,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <stdarg.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -54,7 +55,9 @@ static char pinned[256];
 /* --- tasks that are held ----------------------------------------------------------------------- */
 
 static struct held {
+	/* Where it stays, and of what it is a reader. */
 	char module[64];
+	char source[64];
 	pid_t pid;
 	int from;
 } held[4];
@@ -88,7 +91,7 @@ static bool is_held(const char *module)
 	int i;
 
 	for (i = 0; i < 4; i++)
-		if (held[i].pid && !strcmp(held[i].module, module))
+		if (held[i].pid && !strcmp(held[i].source, module))
 			return true;
 	return false;
 }
@@ -107,32 +110,40 @@ static void held_task(const char *module, int to)
 	_exit(0);
 }
 
-static int hold(const char *module)
+static int hold(const char *source, const char *module)
 {
 	char path[128], text[32];
-	int i, ends[2], waited;
+	struct held *task = held;
+	int ends[2], waited;
 
-	for (i = 0; i < 4 && held[i].pid; i++)
-		;
-	if (i == 4 || pipe2(ends, O_CLOEXEC))
-		return EAGAIN;
-	snprintf(path, sizeof(path), "/proc/%s_hold", module);
+	snprintf(path, sizeof(path), "/proc/%s_hold", source);
 	if (access(path, F_OK))
 		return errno;
+	while (task < held + 4 && task->pid)
+		task++;
+	if (task == held + 4 || pipe2(ends, O_CLOEXEC))
+		return EAGAIN;
 	param(module, "release", "0");
-	held[i].pid = fork();
-	if (!held[i].pid)
-		held_task(module, ends[1]);
+	task->pid = fork();
+	if (!task->pid)
+		held_task(source, ends[1]);
 	close(ends[1]);
-	held[i].from = ends[0];
-	snprintf(held[i].module, sizeof(held[i].module), "%s", module);
+	task->from = ends[0];
+	snprintf(task->module, sizeof(task->module), "%s", module);
+	snprintf(task->source, sizeof(task->source), "%s", source);
 	snprintf(path, sizeof(path), "/sys/module/%s/parameters/held", module);
 	for (waited = 0; waited < PATIENCE_MS; waited += POLL_MS) {
+		struct pollfd answer = { .fd = ends[0], .events = POLLIN };
+
 		slurp(path, text, sizeof(text));
 		if (atoi(text) > 0)
 			return 0;
-		nap(POLL_MS);
+		/* Nothing holds it. */
+		if (poll(&answer, 1, POLL_MS) > 0)
+			return EALREADY;
 	}
+	/* It stays somewhere else; there it can be let go. */
+	snprintf(task->module, sizeof(task->module), "%s", source);
 	return ETIMEDOUT;
 }
 
@@ -315,7 +326,7 @@ int run(char *command)
 	if (!strcmp(words[0], "param"))
 		return param(words[1], words[2], words[3]);
 	if (!strcmp(words[0], "hold"))
-		return hold(words[1]);
+		return hold(words[1], *words[2] ? words[2] : words[1]);
 	if (!strcmp(words[0], "release"))
 		return release(words[1], false);
 	if (!strcmp(words[0], "sleep")) {
@@ -329,6 +340,10 @@ int run(char *command)
 	if (!strcmp(words[0], "cpu")) {
 		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%s/online", words[1]);
 		return put(path, words[2]);
+	}
+	if (!strcmp(words[0], "stacks")) {
+		stacks_are_fine = !strcmp(words[1], "fine");
+		return 0;
 	}
 	if (!strcmp(words[0], "dyndbg")) {
 		snprintf(path, sizeof(path), "%s %s %s", words[1], words[2], words[3]);
@@ -346,10 +361,8 @@ static void step(char *line)
 
 	printf("# step %s\n", line);
 	if (!strncmp(command, "starve ", 7)) {
-		stacks_are_fine = true;
 		starve(command + 7);
 		tell_log(true);
-		stacks_are_fine = false;
 	} else {
 		error = run(command);
 		printf("r %s\n", error_name(error));
@@ -377,6 +390,7 @@ static void play(FILE *script)
 		}
 		tidy();
 		tell_log(true);
+		stacks_are_fine = false;
 		printf("# %s\n", line);
 		tell_state();
 	}

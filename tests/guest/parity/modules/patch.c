@@ -9,6 +9,7 @@
 #include <linux/module.h>
 #include <linux/seq_file.h>
 #include <linux/string.h>
+#include <linux/wait.h>
 
 static char *vmlinux;
 module_param(vmlinux, charp, 0444);
@@ -38,6 +39,32 @@ static int pre_error = -ENODEV;
 module_param(pre_error, int, 0644);
 MODULE_PARM_DESC(pre_error, "what that callback returns");
 
+static bool stay;
+module_param(stay, bool, 0444);
+MODULE_PARM_DESC(stay, "whether the new version of parity_hold() holds its tasks too");
+
+static int held;
+module_param(held, int, 0444);
+MODULE_PARM_DESC(held, "how many tasks are inside it");
+
+static DECLARE_WAIT_QUEUE_HEAD(queue);
+static bool release;
+
+static int set_release(const char *val, const struct kernel_param *kp)
+{
+	int ret = param_set_bool(val, kp);
+
+	wake_up_all(&queue);
+	return ret;
+}
+
+static const struct kernel_param_ops release_ops = {
+	.set = set_release,
+	.get = param_get_bool,
+};
+module_param_cb(release, &release_ops, &release, 0644);
+MODULE_PARM_DESC(release, "whether it lets them go");
+
 static int new_cmdline(struct seq_file *m, void *v)
 {
 	seq_puts(m, "cmdline: " KBUILD_MODNAME "\n");
@@ -54,7 +81,17 @@ static int new_##name(struct seq_file *m)				\
 REPLACEMENT(alpha)
 REPLACEMENT(beta)
 REPLACEMENT(gamma)
-REPLACEMENT(hold)
+
+static int new_hold(struct seq_file *m)
+{
+	if (stay) {
+		held++;
+		wait_event_idle(queue, release);
+		held--;
+	}
+	seq_puts(m, "hold: " KBUILD_MODNAME "\n");
+	return 0;
+}
 
 static const struct {
 	const char *name;
