@@ -117,9 +117,10 @@ pub struct Parity {
     /// How many random sequences
     #[arg(long, default_value_t = 200, value_name = "N")]
     pub sequences: usize,
-    /// Only this scenario; `sequences` and `kselftest` are names too
+    /// Only this scenario, or one of the groups `scenarios` (on the usual kernel), `starved` (allocations
+    /// fail), `sequences` (random) and `kselftest`; may be given several times
     #[arg(long, value_name = "NAME")]
-    pub scenario: Option<String>,
+    pub scenario: Vec<String>,
     /// Leave out upstream's selftests
     #[arg(long)]
     pub no_kselftest: bool,

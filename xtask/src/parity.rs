@@ -25,10 +25,17 @@ use std::fs;
 use std::time::Duration;
 use transcript::Transcript;
 
-/// The sequences, among the names of scenarios.
+/// Groups of scenarios, which have names as scenarios have.
+const SCENARIOS: &str = "scenarios";
+const STARVED: &str = "starved";
 const SEQUENCES: &str = "sequences";
-/// Upstream's suite, among them.
 const KSELFTEST: &str = "kselftest";
+
+/// One CPU: there, a transition that nothing stalls is over before its write returns. Debug messages,
+/// but not those that tell about tasks, which depend on time.
+const SEQUENCES_START: &str = "cpu 1 0\n\
+    dyndbg file kernel/livepatch/* +p\n\
+    dyndbg func klp_try_switch_task -p\n";
 
 /// One boot of each core.
 struct Part {
@@ -71,16 +78,21 @@ pub fn run(cx: &Context, args: &cli::Parity) -> Result<()> {
 
 /// What was asked for.
 fn parts(cx: &Context, args: &cli::Parity) -> Result<Vec<Part>> {
-    let wanted = |name: &str| args.scenario.as_deref().is_none_or(|only| only == name);
-    let mut parts = Vec::new();
     let (plain, starved) = scripts(cx)?;
-    for (name, flavour, scenarios) in [
-        ("parity", Flavour::Plain, plain),
-        ("parity-starved", Flavour::Fault, starved),
+    known(
+        args,
+        plain.iter().chain(&starved).map(|(name, _)| name.as_str()),
+    )?;
+    let wanted =
+        |name: &str| args.scenario.is_empty() || args.scenario.iter().any(|only| only == name);
+    let mut parts = Vec::new();
+    for (name, group, flavour, scenarios) in [
+        ("parity", SCENARIOS, Flavour::Plain, plain),
+        ("parity-starved", STARVED, Flavour::Fault, starved),
     ] {
         let script: String = scenarios
             .iter()
-            .filter(|(name, _)| wanted(name))
+            .filter(|(name, _)| wanted(group) || wanted(name))
             .map(|(_, text)| text.as_str())
             .collect();
         if !script.is_empty() {
@@ -95,8 +107,7 @@ fn parts(cx: &Context, args: &cli::Parity) -> Result<Vec<Part>> {
         }
     }
     if wanted(SEQUENCES) && args.sequences > 0 {
-        // One CPU: there, a transition that nothing stalls is over before its write returns.
-        let script = "cpu 1 0\n".to_owned() + &sequences::script(args.seed, args.sequences);
+        let script = SEQUENCES_START.to_owned() + &sequences::script(args.seed, args.sequences);
         parts.push(Part {
             name: "parity-sequences",
             entry: "play",
@@ -116,20 +127,25 @@ fn parts(cx: &Context, args: &cli::Parity) -> Result<Vec<Part>> {
             deadline: Duration::from_secs(30 * 60),
         });
     }
-    if parts.is_empty() {
-        let (plain, starved) = scripts(cx)?;
-        let names: Vec<String> = plain
-            .into_iter()
-            .chain(starved)
-            .map(|(name, _)| name)
-            .collect();
-        bail!(
-            "no scenario is called `{}`: known are {}, {SEQUENCES} and {KSELFTEST}",
-            args.scenario.as_deref().unwrap_or_default(),
-            names.join(", ")
-        );
-    }
     Ok(parts)
+}
+
+/// Sees that there is what was asked for.
+fn known<'a>(args: &cli::Parity, scenarios: impl Iterator<Item = &'a str>) -> Result<()> {
+    let groups = [SCENARIOS, STARVED, SEQUENCES, KSELFTEST];
+    let names: Vec<&str> = groups.into_iter().chain(scenarios).collect();
+    match args
+        .scenario
+        .iter()
+        .find(|name| !names.contains(&name.as_str()))
+    {
+        None => Ok(()),
+        Some(unknown) => bail!(
+            "no scenario is called `{unknown}`: known are the groups {}, and {}",
+            groups.join(", "),
+            names[groups.len()..].join(", ")
+        ),
+    }
 }
 
 /// The name and the text of each scenario, in order: those for any kernel, and those for one in which

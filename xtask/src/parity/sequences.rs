@@ -58,10 +58,18 @@ impl Random {
     }
 }
 
+/// A patch that is loaded.
+#[derive(Default)]
+struct Patch {
+    enabled: bool,
+    /// The module for which its callback fails.
+    failing: Option<&'static str>,
+}
+
 struct Sequence {
     random: Random,
-    /// Patches that are loaded, and whether each is enabled.
-    patches: BTreeMap<&'static str, bool>,
+    /// Patches that are loaded.
+    patches: BTreeMap<&'static str, Patch>,
     /// Whether each module is loaded.
     modules: BTreeMap<&'static str, bool>,
     commands: Vec<String>,
@@ -151,18 +159,23 @@ impl Sequence {
             return;
         }
         if parameters.contains("replace=1") {
-            self.patches
-                .values_mut()
-                .for_each(|enabled| *enabled = false);
+            self.disable_all();
         }
-        self.patches.insert(patch, true);
+        let enabled = true;
+        self.patches.insert(patch, Patch { enabled, failing });
+    }
+
+    fn disable_all(&mut self) {
+        self.patches
+            .values_mut()
+            .for_each(|patch| patch.enabled = false);
     }
 
     fn disable(&mut self) {
         let patch = self.random.pick(PATCHES);
         self.say(format!("write {patch}/enabled 0"));
-        if let Some(enabled) = self.patches.get_mut(patch) {
-            *enabled = false;
+        if let Some(patch) = self.patches.get_mut(patch) {
+            patch.enabled = false;
         }
     }
 
@@ -174,9 +187,8 @@ impl Sequence {
     fn unload_patch(&mut self) {
         let patch = self.random.pick(PATCHES);
         self.say(format!("unload {patch}"));
-        if self.patches.get(patch) == Some(&false) {
-            self.patches.remove(patch);
-        }
+        self.patches
+            .retain(|name, loaded| *name != patch || loaded.enabled);
     }
 
     fn load_module(&mut self) {
@@ -187,8 +199,15 @@ impl Sequence {
             ""
         };
         self.say(format!("load {module}{fails}"));
-        // A callback may refuse it; then what is done with it fails the same way on both cores.
         if fails.is_empty() {
+            self.loads(module);
+        }
+    }
+
+    /// A module that is asked for is loaded, unless a callback refuses it.
+    fn loads(&mut self, module: &'static str) {
+        let refuses = |patch: &Patch| patch.enabled && patch.failing == Some(module);
+        if !self.patches.values().any(refuses) {
             self.modules.insert(module, true);
         }
     }
@@ -213,10 +232,12 @@ impl Sequence {
         };
         let replace = self.random.percent(30);
         let extra = if replace { " replace=1" } else { "" };
+        // One task stays in the old version and one in the new, so neither direction completes.
         self.say("hold parity_target".into());
         self.say(format!(
-            "- load {patch} target=hold,alpha other=beta{extra}"
+            "- load {patch} target=hold,alpha other=beta stay=1{extra}"
         ));
+        self.say(format!("- hold parity_target {patch}"));
         let mut enabled = true;
         for _ in 0..self.random.below(4) {
             match self.random.below(4) {
@@ -228,18 +249,30 @@ impl Sequence {
                     let another = self.random.pick(PATCHES);
                     self.say(format!("- load {another} target=gamma"));
                 }
-                2 => self.say("- load parity_other".into()),
-                _ => self.say("- unload parity_other".into()),
+                2 => {
+                    self.say("- load parity_other".into());
+                    self.loads("parity_other");
+                }
+                _ => {
+                    self.say("- unload parity_other".into());
+                    self.modules.insert("parity_other", false);
+                }
             }
         }
-        self.say("release parity_target".into());
+        // The task that is in the way first: what follows waits for the transition to complete.
+        let (first, second) = if enabled {
+            ("parity_target", patch)
+        } else {
+            (patch, "parity_target")
+        };
+        self.say(format!("release {first}"));
+        self.say(format!("release {second}"));
         if enabled && replace {
-            self.patches
-                .values_mut()
-                .for_each(|enabled| *enabled = false);
+            self.disable_all();
         }
         // Reversed, it is disabled when all is over; its module stays.
-        self.patches.insert(patch, enabled);
+        let failing = None;
+        self.patches.insert(patch, Patch { enabled, failing });
     }
 }
 
@@ -276,7 +309,10 @@ mod tests {
     #[test]
     fn what_is_held_is_released() {
         let script = script(3, 100);
-        let count = |part: &str| script.lines().filter(|line| line.starts_with(part)).count();
+        let count = |part: &str| {
+            let commands = script.lines().map(|line| line.trim_start_matches("- "));
+            commands.filter(|line| line.starts_with(part)).count()
+        };
         assert_eq!(count("hold "), count("release "));
     }
 }
