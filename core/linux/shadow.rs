@@ -44,15 +44,37 @@ static BUCKETS: crate::Shared<[bindings::hlist_head; 1 << BUCKET_BITS]> = {
     crate::Shared::new(unsafe { MaybeUninit::zeroed().assume_init() })
 };
 
-kernel::sync::global_lock! {
-    // SAFETY: Initialized in `init`, before the core is, and so before any module can use it.
-    unsafe(uninit) static LOCK: SpinLockIrq<()> = ();
-}
+/// Who holds this may change the table. Interrupts are off then, since variables may be used there.
+static LOCK: crate::Shared<MaybeUninit<bindings::spinlock_t>> =
+    crate::Shared::new(MaybeUninit::uninit());
 
 /// What [`crate::Livepatch`] has to do for shadow variables.
 pub(crate) fn init() {
-    // SAFETY: Called once, before anyone can use the lock.
-    unsafe { LOCK.init() };
+    // SAFETY: Called once, before the core is initialized, and so before any module can use the lock.
+    unsafe {
+        bindings::__spin_lock_init(
+            LOCK.get().cast(),
+            c"klp_shadow_lock".as_ptr().cast(),
+            kernel::static_lock_class!().as_ptr(),
+        );
+    }
+}
+
+/// Evidence that [`LOCK`] is held; given back when dropped.
+struct Locked(c_ulong);
+
+impl Locked {
+    fn new() -> Self {
+        // SAFETY: `init` made the lock.
+        Self(unsafe { bindings::spin_lock_irqsave(LOCK.get().cast()) })
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // SAFETY: Pairs with `new`, whose flags these are.
+        unsafe { bindings::spin_unlock_irqrestore(LOCK.get().cast(), self.0) };
+    }
 }
 
 fn bucket(object: usize) -> *mut bindings::hlist_head {
@@ -117,7 +139,7 @@ impl Drop for Unused {
 impl Store for Call {
     type Data = NonNull<c_void>;
     type Variable = Unused;
-    type Locked = ();
+    type Locked = Locked;
 
     fn get(&self, key: Key) -> Option<NonNull<c_void>> {
         get(key)
@@ -136,7 +158,7 @@ impl Store for Call {
         Some(Unused(variable))
     }
 
-    fn construct(&self, _locked: &(), variable: &mut Unused) -> Result<(), c_int> {
+    fn construct(&self, _locked: &Locked, variable: &mut Unused) -> Result<(), c_int> {
         let Some(constructor) = self.constructor else {
             return Ok(());
         };
@@ -155,7 +177,7 @@ impl Store for Call {
         }
     }
 
-    fn add(&self, _locked: &(), variable: Unused) -> NonNull<c_void> {
+    fn add(&self, _locked: &Locked, variable: Unused) -> NonNull<c_void> {
         let raw = variable.0;
         // The table owns it from here on.
         core::mem::forget(variable);
@@ -167,9 +189,8 @@ impl Store for Call {
         data(raw)
     }
 
-    fn lock<R>(&self, job: impl FnOnce(&()) -> R) -> R {
-        let guard = LOCK.lock();
-        job(&guard)
+    fn lock<R>(&self, job: impl FnOnce(&Locked) -> R) -> R {
+        job(&Locked::new())
     }
 }
 
@@ -323,7 +344,7 @@ pub(crate) unsafe extern "C" fn klp_shadow_free(
     destructor: Destructor,
 ) {
     let key = key(object, id);
-    let _guard = LOCK.lock();
+    let _guard = Locked::new();
     // SAFETY: The lock is held.
     let variable = unsafe { variables(bucket(key.object)) }.find(|&variable| is(variable, key));
     if let Some(variable) = variable {
@@ -339,7 +360,7 @@ pub(crate) unsafe extern "C" fn klp_shadow_free(
 /// As for [`klp_shadow_free`].
 #[export]
 pub(crate) unsafe extern "C" fn klp_shadow_free_all(id: c_ulong, destructor: Destructor) {
-    let _guard = LOCK.lock();
+    let _guard = Locked::new();
     for index in 0..1usize << BUCKET_BITS {
         let bucket = BUCKETS
             .get()
