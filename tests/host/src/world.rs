@@ -269,6 +269,10 @@ impl World {
         structures.set_module_state(id, ModuleState::Coming);
         let result = self.core.module_coming(&self.kernel, id, name.as_bytes());
         let structures = &self.kernel.structures;
+        let alive = structures
+            .module(name)
+            .is_some_and(|(_, module)| module.alive);
+        assert_eq!(alive, result.is_ok(), "klp_alive of {name}");
         if result.is_ok() {
             structures.set_module_state(id, ModuleState::Live);
         } else {

@@ -320,6 +320,34 @@ fn module_that_came_in_mid_transition_counts_in_stack_checks() {
     assert_eq!(world.thread(2).state(), State::Patched);
 }
 
+/// Another module takes the place in memory of the one that was there last, and a task sleeps there.
+fn sleep_in_its_place(world: &World) {
+    let last = world.kernel.code.add(Some("other"), "last");
+    for back in 1..=2 {
+        let range = livepatch_core::stack::Range {
+            start: last - back * host_tests::code::SIZE,
+            size: host_tests::code::SIZE,
+        };
+        let name = format!("work{back}");
+        world.kernel.code.add_at(Some("other"), &name, range);
+        world.thread(1).stack.borrow_mut().push(range.start + 8);
+    }
+}
+
+#[test]
+fn module_gone_in_mid_transition_is_forgotten_by_stack_checks() {
+    let mut world = World::new();
+    world.thread(1).reliable.set(false);
+    world.insmod(&demo()).unwrap();
+    world.wait_stuck();
+    world.load_module("target").unwrap();
+    world.wait_stuck();
+    world.unload_module("target");
+    sleep_in_its_place(&world);
+    world.thread(1).reliable.set(true);
+    world.wait();
+}
+
 /// What is left of a module that was refused must not keep tasks from moving: its memory may soon
 /// belong to another.
 #[test]
@@ -333,19 +361,7 @@ fn module_refused_in_mid_transition_is_forgotten_by_stack_checks() {
         assert_eq!(world.load_module("target"), Err(error));
         world.check();
 
-        // Another module takes the place in memory, and a kthread sleeps there.
-        let last = world.kernel.code.add(Some("other"), "last");
-        for back in 1..=2 {
-            let range = livepatch_core::stack::Range {
-                start: last - back * host_tests::code::SIZE,
-                size: host_tests::code::SIZE,
-            };
-            world
-                .kernel
-                .code
-                .add_at(Some("other"), &format!("work{back}"), range);
-            world.thread(1).stack.borrow_mut().push(range.start + 8);
-        }
+        sleep_in_its_place(&world);
         world.thread(1).reliable.set(true);
         world.wait();
         assert_eq!(world.thread(1).state(), State::Idle, "{operation:?}");

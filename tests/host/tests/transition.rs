@@ -9,7 +9,7 @@ use host_tests::structures::PatchId;
 use host_tests::tasks::TaskId::{self, Idle, Thread};
 use host_tests::world::World;
 use kernel::prelude::*;
-use livepatch_core::transition::{State, Task};
+use livepatch_core::transition::{switch_current, State, Task};
 
 const STUCK: &str = "livepatch: klp_try_switch_task: ";
 
@@ -540,4 +540,37 @@ fn waits_for_all_cpus_as_often_as_needed() {
     assert_eq!(count(&world), 1, "nobody still moves the old way");
     world.wait();
     assert_eq!(count(&world), 1);
+}
+
+#[test]
+fn without_a_stack_check_nobody_moves() {
+    let mut world = World::new();
+    let task = world.thread(1);
+    task.set_state(State::Unpatched);
+    task.set_pending();
+    world.kernel.machine.current.set(Some(Thread(1)));
+    switch_current(&world.kernel, &task);
+    assert_eq!(state(&world, Thread(1)), WAITING);
+    assert_eq!(
+        world.full_dmesg(),
+        [format!("{STUCK}task1:1 has an unreliable stack")]
+    );
+}
+
+#[test]
+fn scheduler_leaves_tasks_alone_that_are_not_pending() {
+    let mut world = inside();
+    let patch = enable(&mut world);
+    let task = world.thread(1);
+    // As it is for a moment while the transition is turned round.
+    task.clear_pending();
+    task.stack.borrow_mut().clear();
+    let _ = world.full_dmesg();
+    world.kernel.machine.current.set(Some(Thread(1)));
+    switch_current(&world.kernel, &task);
+    assert_eq!(state(&world, Thread(1)), (State::Unpatched, false));
+    assert_eq!(world.full_dmesg(), [""; 0]);
+    task.set_pending();
+    world.wait();
+    world.unload(patch);
 }
