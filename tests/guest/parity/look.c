@@ -28,6 +28,14 @@ void nap(long ms)
 	nanosleep(&time, NULL);
 }
 
+long now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
 const char *error_name(int error)
 {
 	return error ? strerrorname_np(error) ?: "E?" : "0";

@@ -47,7 +47,7 @@
 #include "player.h"
 
 /* How long the core may take to come to rest, and a task to get where it is wanted. */
-#define PATIENCE_MS	60000
+#define PATIENCE_MS	45000
 #define POLL_MS		5
 
 static char pinned[256];
@@ -113,8 +113,9 @@ static void held_task(const char *module, int to)
 static int hold(const char *source, const char *module)
 {
 	char path[128], text[32];
+	long deadline = now() + PATIENCE_MS;
 	struct held *task = held;
-	int ends[2], waited;
+	int ends[2];
 
 	snprintf(path, sizeof(path), "/proc/%s_hold", source);
 	if (access(path, F_OK))
@@ -132,7 +133,7 @@ static int hold(const char *source, const char *module)
 	snprintf(task->module, sizeof(task->module), "%s", module);
 	snprintf(task->source, sizeof(task->source), "%s", source);
 	snprintf(path, sizeof(path), "/sys/module/%s/parameters/held", module);
-	for (waited = 0; waited < PATIENCE_MS; waited += POLL_MS) {
+	while (now() < deadline) {
 		struct pollfd answer = { .fd = ends[0], .events = POLLIN };
 
 		slurp(path, text, sizeof(text));
@@ -210,9 +211,9 @@ static bool at_rest(void)
 
 bool settle(void)
 {
-	int waited;
+	long deadline = now() + PATIENCE_MS;
 
-	for (waited = 0; waited < PATIENCE_MS; waited += POLL_MS) {
+	while (now() < deadline) {
 		if (at_rest())
 			return true;
 		nap(POLL_MS);

@@ -31,6 +31,8 @@ int slurp(const char *path, char *text, size_t size);
 int put(const char *path, const char *text);
 int run(char *command);
 void nap(long ms);
+/* Milliseconds since some moment. */
+long now(void);
 bool settle(void);
 
 const char *error_name(int error);
