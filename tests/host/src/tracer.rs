@@ -27,10 +27,16 @@ pub struct Hook(Rc<Operations>);
 
 impl Drop for Hook {
     fn drop(&mut self) {
-        assert!(
-            std::thread::panicking() || !self.0.registered.get(),
-            "a hook was dropped that ftrace still calls"
-        );
+        if !std::thread::panicking() {
+            assert!(
+                !self.0.registered.get(),
+                "a hook was dropped that ftrace still calls"
+            );
+            assert!(
+                !self.0.filtered.get(),
+                "a hook was dropped whose filter is left"
+            );
+        }
     }
 }
 
@@ -61,6 +67,7 @@ impl Ftrace {
     pub(crate) fn power_off(&self) {
         for hook in self.hooks() {
             hook.registered.set(false);
+            hook.filtered.set(false);
         }
     }
 
