@@ -41,6 +41,36 @@ pub enum Flavour {
     Plain,
     /// Allocations can be made to fail.
     Fault,
+    /// The kernel watches itself: KASAN, lockdep, kmemleak and the like. Slow.
+    Debug,
+}
+
+impl Flavour {
+    /// `LLVM=`, the suffix of the LLVM tools to build with: Kconfig allows KASAN beside Rust only where
+    /// the C compiler is clang. `None`: gcc, which compiles about twice as fast.
+    fn llvm(self) -> Option<&'static str> {
+        match self {
+            Self::Plain | Self::Fault => None,
+            Self::Debug => Some(provision::LLVM_SUFFIX),
+        }
+    }
+
+    /// What a kernel of this flavour is called in names of files, after architecture and core.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Fault => "-fault",
+            Self::Debug => "-debug",
+        }
+    }
+
+    /// How many times as long as a plain kernel one of this flavour takes for the same.
+    pub fn slowness(self) -> u32 {
+        match self {
+            Self::Plain | Self::Fault => 1,
+            Self::Debug => 8,
+        }
+    }
 }
 
 /// A built kernel.
@@ -58,6 +88,8 @@ pub struct Kernel {
     pub target: &'static Target,
     /// The livepatch core in it.
     pub core: Core,
+    /// What else is in it.
+    pub flavour: Flavour,
     /// What it is built with.
     pub tools: Toolchain,
 }
@@ -66,7 +98,14 @@ impl Kernel {
     /// A `make` for this kernel, with everything set but what to make: for modules outside the tree and
     /// the like.
     pub fn make(&self, cx: &Context) -> Result<Command> {
-        make(cx, &self.tools, self.target, &self.src, &self.out)
+        make(
+            cx,
+            &self.tools,
+            self.target,
+            self.flavour,
+            &self.src,
+            &self.out,
+        )
     }
 }
 
@@ -84,16 +123,22 @@ pub fn kernel_of(
     core: Core,
     flavour: Flavour,
 ) -> Result<Kernel> {
-    provision::ensure(cx, &provision::for_build(target))?;
+    let mut needs = provision::for_build(target);
+    if flavour.llvm().is_some() {
+        needs.extend(provision::LLVM);
+    }
+    provision::ensure(cx, &needs)?;
     let tools = Toolchain::ready(cx)?;
     let source = Source::choose(cx)?;
     let _lock = cx.lock(&graft::lock_name(&source))?;
     graft::graft(cx, &source)?;
     let src = source.linux();
-    let out = cx.cache.join("build").join(match flavour {
-        Flavour::Plain => format!("{}-{}-{core}", source.key, target.name),
-        Flavour::Fault => format!("{}-{}-{core}-fault", source.key, target.name),
-    });
+    let out = cx.cache.join("build").join(format!(
+        "{}-{}-{core}{}",
+        source.key,
+        target.name,
+        flavour.suffix()
+    ));
     if !out.exists() {
         place::room(&out, 2 * place::GIB, "a kernel build")?;
     }
@@ -104,12 +149,16 @@ pub fn kernel_of(
         core,
         flavour,
     }
-    .apply(cx, &tools, || make(cx, &tools, target, &src, &out))?;
-    let mut command = make(cx, &tools, target, &src, &out)?;
+    .apply(cx, &tools, || make(cx, &tools, target, flavour, &src, &out))?;
+    let mut command = make(cx, &tools, target, flavour, &src, &out)?;
     command.args([target.image_target, "modules"]);
     Step::new(
         cx,
-        &format!("Build {} kernel with the {core} core", target.name),
+        &format!(
+            "Build {} kernel with the {core} core{}",
+            target.name,
+            flavour.suffix()
+        ),
         command,
     )
     .counting(is_compilation)
@@ -129,6 +178,7 @@ pub fn kernel_of(
         release,
         target,
         core,
+        flavour,
         tools,
     })
 }
@@ -137,6 +187,7 @@ fn make(
     cx: &Context,
     tools: &Toolchain,
     target: &Target,
+    flavour: Flavour,
     src: &Path,
     out: &Path,
 ) -> Result<Command> {
@@ -151,6 +202,9 @@ fn make(
         "make -j{jobs} -C {src} O={out} ARCH={arch} CROSS_COMPILE={cross}"
     );
     let mut command = Command::from(make);
+    if let Some(suffix) = flavour.llvm() {
+        command.arg(format!("LLVM={suffix}"));
+    }
     tools.equip(&mut command)?;
     command
         // The same source makes the same kernel, whoever builds it and when.

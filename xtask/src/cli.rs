@@ -103,6 +103,9 @@ pub struct Test {
     /// Livepatch core in the guest
     #[arg(long, value_enum, default_value_t = Core::Rust)]
     pub core: Core,
+    /// Run the guest's suites on a kernel with KASAN, lockdep, kmemleak and the like: many times slower
+    #[arg(long, conflicts_with = "host")]
+    pub debug_kernel: bool,
 }
 
 /// Flags of `parity`.

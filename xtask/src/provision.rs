@@ -87,6 +87,16 @@ const GUEST: &[Need] = &[
     program("setpriv", &["util-linux"]),
 ];
 
+/// The suffix of LLVM's programs, for flavours that are built with them.
+pub const LLVM_SUFFIX: &str = "-19";
+
+/// What building with LLVM needs besides.
+pub const LLVM: [Need; 3] = [
+    program("clang-19", &["clang-19"]),
+    program("ld.lld-19", &["lld-19"]),
+    program("llvm-ar-19", &["llvm-19"]),
+];
+
 /// What building a kernel for that target needs.
 pub fn for_build(target: &'static Target) -> Vec<Need> {
     let mut needs = BUILD.to_vec();

@@ -7,7 +7,7 @@
 mod accel;
 mod console;
 
-use crate::build::Kernel;
+use crate::build::{Flavour, Kernel};
 use crate::context::Context;
 use crate::step;
 use accel::Accel;
@@ -23,6 +23,8 @@ const CPUS: usize = 2;
 
 /// The guest's memory, enough for the kernel and all of a userspace in an initramfs.
 const MEMORY: &str = "768M";
+/// Likewise for a kernel that watches itself: KASAN shadows an eighth, and freed memory is kept.
+const DEBUG_MEMORY: &str = "3G";
 
 /// A guest that prints nothing for this long hangs. Emulated on a busy host, the longest silence of a
 /// sound one is some 20 s.
@@ -59,8 +61,9 @@ impl Boot<'_> {
         let log = cx
             .logs()
             .join(format!("{}.log", self.name().replace(' ', "-")));
+        let slowness = self.kernel.flavour.slowness();
         let mut console = Console::open(self.command(accel)?, &log)?;
-        let end = console.follow(self.deadline, SILENCE, on_line)?;
+        let end = console.follow(self.deadline * slowness, SILENCE * slowness, on_line)?;
         drop(console);
         match end {
             End::Exit(status) => Ok(Finished {
@@ -89,7 +92,11 @@ impl Boot<'_> {
     fn machine(&self, accel: Accel, console: &[&str]) -> Result<Command> {
         let sh = Shell::new()?;
         let target = self.kernel.target;
-        let (qemu, own, accel) = (target.qemu, target.qemu_args, accel.name());
+        let (qemu, own, accel) = (target.qemu, target.qemu_args, accel.argument());
+        let memory = match self.kernel.flavour {
+            Flavour::Plain | Flavour::Fault => MEMORY,
+            Flavour::Debug => DEBUG_MEMORY,
+        };
         let (image, initramfs) = (&self.kernel.image, self.initramfs);
         // A socket each: firmware without ACPI tells the kernel about the first CPU of each socket only.
         let cpus = format!("{CPUS},sockets={CPUS}");
@@ -98,7 +105,7 @@ impl Boot<'_> {
         let command = cmd!(
             sh,
             "setpriv --pdeathsig KILL -- {qemu} {own...} {console...}
-                -accel {accel} -smp {cpus} -m {MEMORY} -no-reboot
+                -accel {accel} -smp {cpus} -m {memory} -no-reboot
                 -kernel {image} -initrd {initramfs} -append {line}"
         );
         Ok(command.into())

@@ -3,7 +3,7 @@
 
 mod host;
 
-use crate::build::{self, Kernel};
+use crate::build::{self, Flavour, Kernel};
 use crate::cli;
 use crate::context::Context;
 use crate::suite::{self, Outcome, Suite, View};
@@ -51,11 +51,15 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
         None => suite::TESTS.iter().collect(),
     };
     let mut total = Tally::default();
-    if args.guest.is_none() {
+    let flavour = match args.debug_kernel {
+        true => Flavour::Debug,
+        false => Flavour::Plain,
+    };
+    if args.guest.is_none() && !args.debug_kernel {
         total += host::run(cx);
     }
     for target in targets {
-        total += guest(cx, target, args.core, &suites);
+        total += guest(cx, target, args.core, flavour, &suites);
     }
     println!("\nfull logs: {}", cx.logs().display());
     let Tally {
@@ -77,12 +81,18 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
 }
 
 /// The suites in guests of one architecture. A kernel that does not build counts as one failed test.
-fn guest(cx: &Context, target: &'static Target, core: build::Core, suites: &[&Suite]) -> Tally {
+fn guest(
+    cx: &Context,
+    target: &'static Target,
+    core: build::Core,
+    flavour: Flavour,
+    suites: &[&Suite],
+) -> Tally {
     let mut total = Tally::default();
     if suites.is_empty() {
         return total;
     }
-    let kernel = match build::kernel(cx, target, core) {
+    let kernel = match build::kernel_of(cx, target, core, flavour) {
         Ok(kernel) => kernel,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -28,7 +28,17 @@ pub enum Accel {
 }
 
 impl Accel {
-    /// As the emulator calls it.
+    /// What the emulator is told.
+    pub fn argument(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            // One host thread for all CPUs. With a thread each, a CPU may run an instruction that
+            // another has just replaced: ftrace's breakpoints then turn up where nobody expects one.
+            Self::Tcg => "tcg,thread=single",
+        }
+    }
+
+    /// As people call it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
