@@ -25,7 +25,7 @@ pub struct Cli {
 /// Options that every command takes.
 #[derive(Args)]
 pub struct Global {
-    /// Kernel checkout to use (7.2 or 7.3); it is copied, never changed [default: Debian's source package]
+    /// Checkout of Linux 7.3 to use; it is copied, never changed [default: Debian's source package]
     #[arg(long, global = true, value_name = "DIR")]
     pub tree: Option<PathBuf>,
     /// Where sources, tools, builds and logs are kept

@@ -25,7 +25,7 @@ use xshell::{cmd, Shell};
 const SERIES: &str = "7.3";
 
 /// The kernel series that the Rust core is kept working on.
-const SUPPORTED: &[&str] = &["7.3", "7.2"];
+const SUPPORTED: &[&str] = &["7.3"];
 
 /// A kernel version, as its Makefile has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -370,7 +370,7 @@ mod tests {
         tree(dir.path(), "6", "12");
         let error = supported(dir.path()).unwrap_err().to_string();
         assert!(
-            error.contains("Linux 6.12.4") && error.contains("7.3, 7.2"),
+            error.contains("Linux 6.12.4") && error.contains("supported are 7.3"),
             "{error}"
         );
     }
