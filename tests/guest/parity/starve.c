@@ -132,6 +132,9 @@ void starve(char *commands)
 		if (!failed)
 			break;
 		tell_log(true);
+		/* A sign of life. */
+		if (n % 20 == 0)
+			printf("# starving, allocation %ld\n", n);
 		if (error) {
 			failures++;
 			sound = settle() && unchanged(&before, parts[0], n, error);
