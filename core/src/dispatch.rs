@@ -3,8 +3,9 @@
 //! Dispatch: which version of a function a call gets.
 //!
 //! Each patched function has a [`Site`], a cell without locks which the ftrace handler reads, and a
-//! stack of versions, which only the holder of the core's lock sees. The site shows the upper two
-//! versions of the stack: more is never needed, since only one patch is in transition at a time.
+//! stack of versions, which only the holder of the core's lock sees. The site shows the newest version
+//! and the newest that is not in transition below it: more is never needed, since only one patch is in
+//! transition at a time.
 //!
 //! C counterpart: `kernel/livepatch/patch.c`.
 

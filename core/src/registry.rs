@@ -268,13 +268,19 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    /// Gives up the nops of `new`: with the replaced patches gone, its originals run anyway.
+    /// Unpatches the nops of `new`: with the replaced patches gone, its originals run anyway.
     ///
-    /// C counterpart: `klp_discard_nops()`.
-    pub(crate) fn discard_nops(&mut self, kernel: &K, new: K::Patch) {
+    /// With [`Self::release_nops`], the C counterpart is `klp_discard_nops()`.
+    pub(crate) fn unpatch_nops(&mut self, kernel: &K, new: K::Patch) {
         let Self { patches, sites, .. } = self;
         if let Some(patch) = patches.iter_mut().find(|patch| patch.handle == new) {
             patch.unpatch(kernel, sites, Which::Nops);
+        }
+    }
+
+    /// Gives up the nops of `new`, once nobody can be looking at them.
+    pub(crate) fn release_nops(&mut self, kernel: &K, new: K::Patch) {
+        if let Some(patch) = self.find_mut(new) {
             patch.release(kernel, Which::Nops);
         }
     }

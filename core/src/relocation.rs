@@ -64,7 +64,7 @@ fn number(bytes: &[u8]) -> Option<usize> {
 
 /// The object of a section of klp relocations. `None`: not a well-formed name.
 ///
-/// As in C, a name of more than [`MAX_OBJECT`] bytes is cut, and so names no module.
+/// As in C, a name of more than [`MAX_OBJECT`] bytes is cut.
 pub fn parse_section(name: &[u8]) -> Option<&[u8]> {
     let rest = name.strip_prefix(SECTION_PREFIX)?;
     let object = rest.split(|&byte| byte == b'.').next()?;

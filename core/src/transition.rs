@@ -530,9 +530,10 @@ impl<K: Kernel> Core<K> {
         };
         kernel.debug(Debug::Completing(&patch.name, target));
 
-        if patch.replace && target == State::Patched {
+        let replaces = patch.replace && target == State::Patched;
+        if replaces {
             self.unpatch_replaced(kernel, handle);
-            self.discard_nops(kernel, handle);
+            self.unpatch_nops(kernel, handle);
         }
         // In use until the synchronization that follows on either way.
         let check = kernel.replace_stack_check(None);
@@ -551,6 +552,10 @@ impl<K: Kernel> Core<K> {
             kernel.synchronize();
         }
         drop(check);
+        if replaces {
+            // Whoever found a nop with the stack check that is gone now has finished with it.
+            self.release_nops(kernel, handle);
+        }
 
         Self::for_each_task(kernel, |task| {
             warn_on_once!(task.is_pending());
