@@ -12,7 +12,7 @@ const MODULES: &[&str] = &["parity_target", "parity_other"];
 const FUNCTIONS: &[&str] = &["alpha", "beta", "gamma"];
 
 /// Commands of one sequence.
-const LENGTH: std::ops::RangeInclusive<u64> = 8..=16;
+const LENGTH: std::ops::RangeInclusive<u64> = 12..=20;
 
 /// The name of one.
 pub fn name(index: usize) -> String {
@@ -90,11 +90,11 @@ impl Sequence {
         while (self.commands.len() as u64) < length {
             match self.random.below(100) {
                 0..=29 => self.load_patch(),
-                30..=49 => self.disable(),
-                50..=64 => self.unload_patch(),
-                65..=79 => self.load_module(),
-                80..=89 => self.unload_module(),
-                90..=92 => self.enable(),
+                30..=44 => self.disable(),
+                45..=56 => self.unload_patch(),
+                57..=72 => self.load_module(),
+                73..=80 => self.unload_module(),
+                81..=83 => self.enable(),
                 _ => self.stall(),
             }
         }
@@ -103,6 +103,17 @@ impl Sequence {
 
     fn say(&mut self, command: String) {
         self.commands.push(command);
+    }
+
+    /// A patch, most of the time one of which this holds: a request for another mostly tests the shell.
+    fn pick(&mut self, likely: impl Fn(Option<&Patch>) -> bool) -> &'static str {
+        let holds = |name: &&str| likely(self.patches.get(name));
+        let fit: Vec<&'static str> = PATCHES.iter().copied().filter(holds).collect();
+        if fit.is_empty() || self.random.percent(15) {
+            self.random.pick(PATCHES)
+        } else {
+            self.random.pick(&fit)
+        }
     }
 
     /// Functions of one object, none of them sometimes.
@@ -151,7 +162,7 @@ impl Sequence {
     }
 
     fn load_patch(&mut self) {
-        let patch = self.random.pick(PATCHES);
+        let patch = self.pick(|patch| patch.is_none());
         let (parameters, failing) = self.parameters();
         self.say(format!("load {patch}{parameters}"));
         let fails = failing.is_some_and(|module| self.is_loaded(module));
@@ -172,7 +183,7 @@ impl Sequence {
     }
 
     fn disable(&mut self) {
-        let patch = self.random.pick(PATCHES);
+        let patch = self.pick(|patch| patch.is_some_and(|patch| patch.enabled));
         self.say(format!("write {patch}/enabled 0"));
         if let Some(patch) = self.patches.get_mut(patch) {
             patch.enabled = false;
@@ -180,19 +191,23 @@ impl Sequence {
     }
 
     fn enable(&mut self) {
-        let patch = self.random.pick(PATCHES);
+        let patch = self.pick(|patch| patch.is_some());
         self.say(format!("write {patch}/enabled 1"));
     }
 
     fn unload_patch(&mut self) {
-        let patch = self.random.pick(PATCHES);
+        let patch = self.pick(|patch| patch.is_some_and(|patch| !patch.enabled));
         self.say(format!("unload {patch}"));
         self.patches
             .retain(|name, loaded| *name != patch || loaded.enabled);
     }
 
     fn load_module(&mut self) {
-        let module = self.random.pick(MODULES);
+        let missing = MODULES.iter().find(|module| !self.is_loaded(module));
+        let module = match missing {
+            Some(module) if self.random.percent(70) => module,
+            _ => self.random.pick(MODULES),
+        };
         let fails = if self.random.percent(10) {
             " fail_init=1"
         } else {
