@@ -118,12 +118,12 @@ fn data(variable: NonNull<Variable>) -> NonNull<c_void> {
     unsafe { NonNull::new_unchecked((&raw mut (*variable.as_ptr()).data).cast()) }
 }
 
-/// A call of the C ABI on the table.
+/// What the C ABI asks for: the data's size, and how to allocate and construct it.
 struct Call {
     size: usize,
     flags: bindings::gfp_t,
     constructor: Constructor,
-    constructor_data: *mut c_void,
+    argument: *mut c_void,
 }
 
 /// A variable that is not in the table; freed unless it is added.
@@ -167,7 +167,7 @@ impl Store for Call {
             constructor(
                 (*variable.0.as_ptr()).object,
                 data(variable.0).as_ptr(),
-                self.constructor_data,
+                self.argument,
             )
         };
         if result == 0 {
@@ -256,15 +256,9 @@ pub(crate) unsafe extern "C" fn klp_shadow_alloc(
     size: usize,
     flags: bindings::gfp_t,
     constructor: Constructor,
-    constructor_data: *mut c_void,
+    argument: *mut c_void,
 ) -> *mut c_void {
-    let call = Call {
-        size,
-        flags,
-        constructor,
-        constructor_data,
-    };
-    match call.get_or_allocate(object, id) {
+    match Call::new(size, flags, constructor, argument).get_or_allocate(object, id) {
         Outcome::New(data) => data.as_ptr(),
         Outcome::Existing(_) => {
             // SAFETY: The format takes a pointer and a long.
@@ -296,21 +290,29 @@ pub(crate) unsafe extern "C" fn klp_shadow_get_or_alloc(
     size: usize,
     flags: bindings::gfp_t,
     constructor: Constructor,
-    constructor_data: *mut c_void,
+    argument: *mut c_void,
 ) -> *mut c_void {
-    let call = Call {
-        size,
-        flags,
-        constructor,
-        constructor_data,
-    };
-    match call.get_or_allocate(object, id) {
+    match Call::new(size, flags, constructor, argument).get_or_allocate(object, id) {
         Outcome::New(data) | Outcome::Existing(data) => data.as_ptr(),
         Outcome::NoMemory | Outcome::NotConstructed(_) => core::ptr::null_mut(),
     }
 }
 
 impl Call {
+    fn new(
+        size: usize,
+        flags: bindings::gfp_t,
+        constructor: Constructor,
+        argument: *mut c_void,
+    ) -> Self {
+        Self {
+            size,
+            flags,
+            constructor,
+            argument,
+        }
+    }
+
     fn get_or_allocate(&self, object: *mut c_void, id: c_ulong) -> Outcome<NonNull<c_void>> {
         let outcome = get_or_allocate(self, key(object, id));
         if let Outcome::NotConstructed(error) = outcome {
