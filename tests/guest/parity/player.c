@@ -363,6 +363,8 @@ static void step(char *line)
 	printf("# step %s\n", line);
 	if (!strncmp(command, "starve ", 7)) {
 		starve(command + 7);
+		/* Which of its lines come when depends on how many allocations there were. */
+		settle();
 		tell_log(true);
 	} else {
 		error = run(command);
