@@ -31,7 +31,7 @@ pub struct Variant {
     pub section: &'static str,
     /// Whether that is marked as a live patch's.
     pub section_marked: bool,
-    /// The name of the symbol.
+    /// The name of the symbol; `{n}` in it stands for n times the letter x.
     pub symbol: &'static str,
     /// Whether that is marked.
     pub symbol_marked: bool,
@@ -87,6 +87,14 @@ pub static VARIANTS: &[Variant] = &[
     variant("rela_no_name", VMLINUX, ".klp.sym.vmlinux.,0"),
     variant("rela_no_symbol_object", VMLINUX, ".klp.sym..linux_banner,0"),
     variant("rela_no_dot", VMLINUX, ".klp.sym.vmlinux,0"),
+    // As long as a symbol's name can be, and longer; longer than a module's.
+    variant("rela_longest", VMLINUX, ".klp.sym.vmlinux.{511},0"),
+    variant("rela_too_long", VMLINUX, ".klp.sym.vmlinux.{512},0"),
+    variant(
+        "rela_long_symbol_object",
+        VMLINUX,
+        ".klp.sym.{64}.linux_banner,0",
+    ),
     variant("rela_unknown", VMLINUX, ".klp.sym.vmlinux.no_such_symbol,0"),
     variant("rela_beyond", VMLINUX, ".klp.sym.vmlinux.linux_banner,9"),
     variant("rela_vmlinux_of_target", VMLINUX, SECRET),
@@ -114,7 +122,7 @@ impl Variant {
         let mut module = Module::read(built)?;
         let (section, symbol) = (module.section(SECTION)?, module.symbol(SYMBOL)?);
         module.rename_section(section, self.section)?;
-        module.rename_symbol(symbol, self.symbol)?;
+        module.rename_symbol(symbol, &expand(self.symbol)?)?;
         if self.section_marked {
             let header = module.section_mut(section)?;
             let flags = header.sh_flags.get(Endianness::default());
@@ -132,6 +140,15 @@ impl Variant {
         entry.st_info = SymbolInfo::new(STB_GLOBAL, STT_NOTYPE);
         Ok(module.data)
     }
+}
+
+/// A name with its `{n}` written out.
+fn expand(name: &str) -> Result<String> {
+    let Some((before, rest)) = name.split_once('{') else {
+        return Ok(name.to_owned());
+    };
+    let (count, after) = rest.split_once('}').context("a brace is missing")?;
+    Ok(format!("{before}{}{after}", "x".repeat(count.parse()?)))
 }
 
 /// A module with another name, no longer than its own.
@@ -314,6 +331,13 @@ mod tests {
         );
         assert!(rename_module(b"", "parity_none", "vmlinux").is_err());
         assert!(rename_module(built, "parity_none", "parity_none_longer").is_err());
+    }
+
+    #[test]
+    fn long_names_are_written_out() {
+        assert_eq!(expand(".a.{3},0").unwrap(), ".a.xxx,0");
+        assert_eq!(expand("plain").unwrap(), "plain");
+        assert!(expand("{").is_err());
     }
 
     #[test]
