@@ -142,5 +142,7 @@ fn print_stuck(task: &TaskRef, reason: Stuck<FunctionRef>) {
             task.pid(),
             function.name()
         ),
+        // The C core has no such moment.
+        Stuck::Unchecked => {}
     }
 }

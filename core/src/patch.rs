@@ -13,12 +13,16 @@ use crate::{
         Target,
         Version, //
     },
-    stack::Range,
+    stack::{
+        Range,
+        StackCheck, //
+    },
     state::SystemState,
     symbol::{
         self,
         Name, //
     },
+    transition::Check,
     Kernel,
 };
 use kernel::prelude::*;
@@ -427,6 +431,8 @@ pub struct Patch<K: Kernel> {
     pub enabled: bool,
     /// Whether a transition was forced that could have left tasks in its code.
     pub forced: bool,
+    /// The patch's stack check, while it is not in use.
+    pub(crate) check: Option<Check<K>>,
 }
 
 impl<K: Kernel> Patch<K> {
@@ -440,7 +446,18 @@ impl<K: Kernel> Patch<K> {
             objects: KVec::new(),
             enabled: false,
             forced: false,
+            check: None,
         }
+    }
+
+    /// Makes room for a stack check with all of the patch's functions. Errors: `ENOMEM`.
+    pub(crate) fn reserve_check(&mut self) -> Result {
+        let functions = self.objects.iter().fold(0usize, |sum, object| {
+            sum.saturating_add(object.functions.len())
+        });
+        let check = StackCheck::with_capacity(functions)?;
+        self.check = Some(KBox::new(check, GFP_KERNEL)?);
+        Ok(())
     }
 
     fn mirror(&self, kernel: &K) {

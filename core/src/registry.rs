@@ -153,7 +153,8 @@ impl<K: Kernel> Core<K> {
         patch
             .objects
             .iter_mut()
-            .try_for_each(|object| object.publish(kernel, handle))
+            .try_for_each(|object| object.publish(kernel, handle))?;
+        patch.reserve_check()
     }
 
     /// Patches the functions and starts the transition. C counterpart: `__klp_enable_patch()`.
@@ -204,7 +205,7 @@ impl<K: Kernel> Core<K> {
 
     /// Starts to disable a patch. C counterpart: `__klp_disable_patch()`.
     ///
-    /// Errors: `EINVAL` where it is not enabled, `EBUSY` during a transition, `ENOMEM`.
+    /// Errors: `EINVAL` where it is not enabled, `EBUSY` during a transition.
     fn disable(&mut self, kernel: &K, handle: K::Patch) -> Result {
         if kernel::warn_on!(!self.find(handle).is_some_and(|patch| patch.enabled)) {
             return Err(EINVAL);
@@ -436,7 +437,7 @@ impl<K: Kernel> Core<K> {
         in_transition: bool,
     ) -> Result {
         if in_transition {
-            self.renew_stack_check(kernel, |object| object.is_module(name))?;
+            self.renew_stack_check(kernel, |object| object.is_module(name));
         }
         let Self { patches, sites, .. } = self;
         let result = match patches.get_mut(index).and_then(|patch| {
@@ -449,9 +450,8 @@ impl<K: Kernel> Core<K> {
             None => Ok(()),
         };
         if result.is_err() && in_transition {
-            // The module's memory may soon be another's. Without memory for a new stack check the
-            // one with the module stays: it only looks for more than it has to.
-            let _ = self.renew_stack_check(kernel, |_| false);
+            // The module's memory may soon be another's.
+            self.renew_stack_check(kernel, |_| false);
         }
         result
     }
@@ -490,8 +490,7 @@ impl<K: Kernel> Core<K> {
             renew |= in_transition;
         }
         if renew {
-            // Without memory the old one stays: it only looks for more than it has to.
-            let _ = self.renew_stack_check(kernel, |_| false);
+            self.renew_stack_check(kernel, |_| false);
         }
     }
 }

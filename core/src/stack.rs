@@ -4,8 +4,9 @@
 //!
 //! C counterpart: `klp_check_stack()` in `kernel/livepatch/transition.c`, which walks all functions
 //! for each entry of the stack. Here the address ranges are sorted once per transition and each
-//! entry costs a binary search. The table is immutable, so that the scheduler can use it without the
-//! core's lock.
+//! entry costs a binary search. While others can see it the table does not change, so that the
+//! scheduler can use it without the core's lock. Its memory comes with the patch: to disable one, or
+//! to let a module go, nothing is allocated.
 
 use crate::transition::State;
 use kernel::prelude::*;
@@ -58,7 +59,7 @@ pub struct StackCheck<F> {
 }
 
 impl<F: Copy> StackCheck<F> {
-    /// An empty table with room for `functions`. Errors: `ENOMEM`.
+    /// An empty table with room for `functions`, all that it will ever hold. Errors: `ENOMEM`.
     pub fn with_capacity(functions: usize) -> Result<Self> {
         Ok(Self {
             old: Table(KVec::with_capacity(functions, GFP_KERNEL)?),
@@ -66,18 +67,22 @@ impl<F: Copy> StackCheck<F> {
         })
     }
 
-    /// Adds a function that changes from `old` to `new`. Errors: `ENOMEM`.
+    /// Forgets all functions; their room stays.
+    pub fn clear(&mut self) {
+        self.old.0.clear();
+        self.new.0.clear();
+    }
+
+    /// Adds a function that changes from `old` to `new`. Errors: `ENOMEM` where there is no room.
     pub fn push(&mut self, function: F, old: Range, new: Range) -> Result {
         let order = self.old.0.len();
         for (table, range) in [(&mut self.old, old), (&mut self.new, new)] {
-            table.0.push(
-                Entry {
-                    range,
-                    order,
-                    function,
-                },
-                GFP_KERNEL,
-            )?;
+            let entry = Entry {
+                range,
+                order,
+                function,
+            };
+            table.0.push_within_capacity(entry).map_err(|_| ENOMEM)?;
         }
         Ok(())
     }

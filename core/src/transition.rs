@@ -32,6 +32,7 @@
 
 use crate::{
     patch::{
+        Object,
         Patch,
         Which, //
     },
@@ -180,6 +181,8 @@ pub enum Stuck<F> {
     Unreliable,
     /// It is inside this function.
     Inside(F),
+    /// The stack check is being made anew.
+    Unchecked,
 }
 
 /// The messages for dynamic debug, one call site each, called in C where the comment says.
@@ -322,19 +325,15 @@ fn switch_if_safe<K: Tasks + ?Sized>(
     if kernel.runs_elsewhere(task) {
         return Err(Stuck::Running);
     }
-    let mut inside = None;
     // Without a stack check nobody can say that the task is safe.
-    let mut checked = false;
+    let mut inside = Err(Stuck::Unchecked);
     let stack = kernel.stack(task, &mut |entries| {
-        kernel.with_stack_check(&mut |check| {
-            inside = check.find(target, entries);
-            checked = true;
-        });
+        kernel.with_stack_check(&mut |check| inside = Ok(check.find(target, entries)));
     });
-    if stack.is_err() || !checked {
+    if stack.is_err() {
         return Err(Stuck::Unreliable);
     }
-    if let Some(function) = inside {
+    if let Some(function) = inside? {
         return Err(Stuck::Inside(function));
     }
     task.clear_pending();
@@ -362,18 +361,16 @@ impl<K: Kernel> Core<K> {
         kernel.for_each_idle(&mut each);
     }
 
-    /// The ranges to look for on the stacks while `patch` is in transition.
+    /// Fills `check` with the ranges to look for on the stacks while `patch` is in transition.
     ///
     /// Only objects that are patched, or `about_to` be, have code that a task can be in.
-    pub(crate) fn build_stack_check(
+    fn fill_stack_check(
         &self,
+        check: &mut StackCheck<K::Function>,
         patch: &Patch<K>,
-        about_to: impl Fn(&crate::patch::Object<K>) -> bool,
-    ) -> Result<Check<K>> {
-        let count = patch.objects.iter().fold(0usize, |sum, object| {
-            sum.saturating_add(object.functions.len())
-        });
-        let mut check = StackCheck::with_capacity(count)?;
+        about_to: impl Fn(&Object<K>) -> bool,
+    ) {
+        check.clear();
         for object in &patch.objects {
             if !object.patched && !about_to(object) {
                 continue;
@@ -384,26 +381,30 @@ impl<K: Kernel> Core<K> {
                 } else {
                     self.sites.newest(function.old.start)
                 };
-                check.push(function.handle, below.unwrap_or(function.old), function.new)?;
+                let old = below.unwrap_or(function.old);
+                let pushed = check.push(function.handle, old, function.new);
+                // Room was made for all functions when the patch was enabled.
+                warn_on_once!(pushed.is_err());
             }
         }
         check.finish();
-        Ok(KBox::new(check, GFP_KERNEL)?)
     }
 
     /// Puts all tasks at the end opposite to `target`, and the functions of `patch` in transition.
     ///
-    /// Nothing moves before [`Self::start`]. Errors: `ENOMEM`, and nothing has changed.
-    /// C counterpart: `klp_init_transition()`.
+    /// Nothing moves before [`Self::start`]. Errors: `EINVAL` where the patch is not listed, which
+    /// nobody asks for. C counterpart: `klp_init_transition()`.
     pub(crate) fn begin(&mut self, kernel: &K, handle: K::Patch, target: State) -> Result {
         kernel::warn_on!(self.transition.is_some());
+        let check = self.find_mut(handle).and_then(|patch| patch.check.take());
+        let mut check = check.ok_or(EINVAL)?;
         let patch = self.find(handle).ok_or(EINVAL)?;
-        let check = self.build_stack_check(patch, |object| {
+        self.fill_stack_check(&mut check, patch, |object| {
             target == State::Patched && object.is_loaded()
-        })?;
+        });
         kernel.debug(Debug::Initializing(&patch.name, target));
-        // Nobody could be using an earlier one: the last transition ended with a synchronization.
-        drop(kernel.replace_stack_check(Some(check)));
+        let none = kernel.replace_stack_check(Some(check));
+        kernel::warn_on!(none.is_some());
 
         self.transition = Some(Ongoing {
             patch: handle,
@@ -551,7 +552,9 @@ impl<K: Kernel> Core<K> {
             // Every handler sees the end of the transition before the states become idle.
             kernel.synchronize();
         }
-        drop(check);
+        if let Some(patch) = self.find_mut(handle) {
+            patch.check = check;
+        }
         if replaces {
             // Whoever found a nop with the stack check that is gone now has finished with it.
             self.release_nops(kernel, handle);
@@ -641,21 +644,19 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    /// Makes the stack check anew after an object of the patch in transition came or went.
-    ///
-    /// Errors: `ENOMEM`, and the old one stays.
-    pub(crate) fn renew_stack_check(
-        &self,
-        kernel: &K,
-        about_to: impl Fn(&crate::patch::Object<K>) -> bool,
-    ) -> Result {
+    /// Makes the stack check anew after an object of the patch in transition came or went. Meanwhile
+    /// there is none, and no task moves by its stack.
+    pub(crate) fn renew_stack_check(&self, kernel: &K, about_to: impl Fn(&Object<K>) -> bool) {
         let Some(patch) = self.transition_patch() else {
-            return Ok(());
+            return;
         };
-        let check = self.build_stack_check(patch, about_to)?;
-        let old = kernel.replace_stack_check(Some(check));
+        let Some(mut check) = kernel.replace_stack_check(None) else {
+            kernel::warn_on!(true);
+            return;
+        };
+        // The scheduler may have been looking things up in it.
         kernel.synchronize();
-        drop(old);
-        Ok(())
+        self.fill_stack_check(&mut check, patch, about_to);
+        kernel.replace_stack_check(Some(check));
     }
 }

@@ -364,6 +364,7 @@ impl Tasks for Simulation {
                     self.structures.function_name(function)
                 ),
             ),
+            Stuck::Unchecked => {}
         }
     }
 }

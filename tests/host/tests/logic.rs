@@ -58,7 +58,7 @@ proptest! {
 
     #[test]
     fn stack_check_at_each_edge(slot in 0usize..12, functions in vec((0usize..12, 0usize..12), 1..8)) {
-        let mut check = StackCheck::with_capacity(0).unwrap();
+        let mut check = StackCheck::with_capacity(functions.len()).unwrap();
         for (index, &(old, new)) in functions.iter().enumerate() {
             check.push(index, range(old), range(new)).unwrap();
         }

@@ -4,7 +4,6 @@
 #![cfg(not(loom))]
 
 use host_tests::recipe::Recipe;
-use host_tests::step::Step::{Call, Enter, Run, Sleep};
 use host_tests::tasks::TaskId::Thread;
 use host_tests::world::World;
 use kernel::alloc::fail_after;
@@ -122,13 +121,8 @@ fn disabling() {
         (world, one)
     };
     let disable = |world: &mut World, &one: &_| world.write_enabled(one, "0");
-    let count = at_every_allocation(make, disable, |world, &one| {
-        assert!(world.kernel.structures.patch(one).enabled);
-        assert_eq!(world.call(Thread(1), "cmdline"), "one:cmdline");
-        world.unload(one);
-        world.check_pristine();
-    });
-    assert!(count > 0);
+    let count = at_every_allocation(make, disable, |_, _| ());
+    assert_eq!(count, 0, "disabling may not depend on memory");
 }
 
 /// Turning round, retrying, forcing and completing need no memory at all.
@@ -202,38 +196,30 @@ fn module_coming_in_mid_transition() {
     }
 }
 
-/// A module can't be kept from going, whatever memory there is.
+/// A module can't be kept from going, so that may not depend on memory either.
 #[test]
 fn module_going() {
-    for allocations in 0..8 {
-        let mut world = World::new();
-        world.load_module("target").unwrap();
-        let one = world.load(&both("one"));
-        world.thread(1).reliable.set(false);
-        let two = world.insmod(&both("two")).unwrap();
-        world.wait_stuck();
-        fail_after(Some(allocations));
-        world.unload_module("target");
-        fail_after(None);
-        world.check();
-        assert_eq!(kernel::warnings(), 0);
-        // A stack check that may still know the module does not keep the transition from ending.
-        let cmdline = world.function("cmdline");
-        world.steps(&[
-            Run(Thread(2), 0),
-            Enter(Thread(2)),
-            Call(Thread(2), cmdline),
-        ]);
-        world.steps(&[Sleep(Thread(2))]);
-        world.thread(1).reliable.set(true);
-        world.wait();
-        world.load_module("target").unwrap();
-        world.unload_module("target");
-        world.thread(2).stack.borrow_mut().clear();
-        world.unload(one);
-        world.unload(two);
-        world.check_pristine();
-    }
+    let mut world = World::new();
+    world.load_module("target").unwrap();
+    let one = world.load(&both("one"));
+    world.thread(1).reliable.set(false);
+    let two = world.insmod(&both("two")).unwrap();
+    world.wait_stuck();
+    let show = world.function("show");
+    fail_after(Some(0));
+    world.unload_module("target");
+    fail_after(None);
+    world.check();
+    assert_eq!(kernel::warnings(), 0);
+    // Where the module was, another may be now: the stack check has forgotten it.
+    let thread = world.thread(1);
+    thread.reliable.set(true);
+    thread.stack.borrow_mut().push(show);
+    world.wait();
+    thread.stack.borrow_mut().clear();
+    world.unload(one);
+    world.unload(two);
+    world.check_pristine();
 }
 
 #[test]
