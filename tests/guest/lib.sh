@@ -98,21 +98,24 @@ livepatch_log() {
 	log_since_mark | grep '^livepatch: '
 }
 
+# Where the kernel looks for leaks: what it found. It takes two scans to tell one from memory in flight.
+leaks() {
+	[ -e /sys/kernel/debug/kmemleak ] || return 0
+	for _scan in 1 2; do
+		sleep 5
+		echo scan >/sys/kernel/debug/kmemleak
+	done
+	cat /sys/kernel/debug/kmemleak
+}
+
 # What the kernel says when something is wrong with itself.
 COMPLAINT='WARNING: |BUG: |Oops|Call Trace|INFO: (rcu|task)|INFO: possible|UBSAN|KASAN|refcount_t:'
 no_complaint() {
-	# Where the kernel looks for leaks, it takes two scans to tell one from memory in flight.
-	if [ -e /sys/kernel/debug/kmemleak ]; then
-		for _scan in 1 2; do
-			sleep 5
-			echo scan >/sys/kernel/debug/kmemleak
-		done
-		_leaks=$(cat /sys/kernel/debug/kmemleak)
-		[ -z "$_leaks" ] || {
-			echo "$_leaks" | head -n 60 | text
-			return 1
-		}
-	fi
+	_leaks=$(leaks | head -n 60)
+	[ -z "$_leaks" ] || {
+		echo "$_leaks" | text
+		return 1
+	}
 	_complaint=$(dmesg | grep -E "$COMPLAINT")
 	[ -z "$_complaint" ] && return 0
 	dmesg | grep -E -A 20 "$COMPLAINT" | head -n 60 | text

@@ -41,7 +41,7 @@ pub enum Flavour {
     Plain,
     /// Allocations can be made to fail.
     Fault,
-    /// The kernel watches itself: KASAN, lockdep, kmemleak and the like. Slow.
+    /// Likewise, and the kernel watches itself: KASAN, lockdep, kmemleak and the like. Slow.
     Debug,
 }
 

@@ -87,7 +87,9 @@ impl Configuration<'_> {
         match self.flavour {
             Flavour::Plain => {}
             Flavour::Fault => fragments.push(dir.join("fault.config")),
-            Flavour::Debug => fragments.push(dir.join("debug.config")),
+            Flavour::Debug => {
+                fragments.extend(["fault.config", "debug.config"].map(|name| dir.join(name)));
+            }
         }
         let kconfig = fs::read_to_string(self.src.join("kernel/livepatch/Kconfig"))?;
         let has_choice = kconfig

@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::guest::{self, Userspace};
 use crate::provision;
 use crate::qemu::Boot;
+use crate::test::Tally;
 use anyhow::{bail, Result};
 use compare::Row;
 use console::style;
@@ -30,6 +31,9 @@ const SCENARIOS: &str = "scenarios";
 const STARVED: &str = "starved";
 const SEQUENCES: &str = "sequences";
 const KSELFTEST: &str = "kselftest";
+
+/// How many random sequences [`alone`] plays.
+const SEQUENCES_ALONE: usize = 20;
 
 /// One CPU: there, a transition that nothing stalls is over before its write returns. Debug messages,
 /// but not those that tell about tasks, which depend on time.
@@ -178,39 +182,80 @@ fn split(text: &str) -> Vec<(String, String)> {
     scenarios
 }
 
-/// Runs one part on both cores, and compares.
-fn side_by_side(cx: &Context, args: &cli::Parity, part: &Part) -> Result<Vec<Row>> {
-    println!("\n{}", style(part.name).bold());
-    let c = transcript(cx, args, part, Core::C)?;
-    let rust = transcript(cx, args, part, Core::Rust)?;
-    let mut names: Vec<&str> = Vec::new();
-    for scenario in c.scenarios.iter().chain(&rust.scenarios) {
-        if !names.contains(&scenario.name.as_str()) {
-            names.push(&scenario.name);
-        }
-    }
+/// The scenarios on one kernel, with nothing to compare them with: the kernel may not complain, no
+/// promise may break, and the guest gets to the end. For kernels that watch themselves.
+pub fn alone(cx: &Context, kernel: &Kernel) -> Result<Tally> {
+    let (plain, starved) = scripts(cx)?;
+    let mut script: String = plain
+        .into_iter()
+        .chain(starved)
+        .map(|(_, text)| text)
+        .collect();
+    script += SEQUENCES_START;
+    script += &sequences::script(1, SEQUENCES_ALONE);
+    let minutes = 30 * kernel.flavour.slowness();
+    let part = Part {
+        name: "parity-alone",
+        entry: "play",
+        userspace: Userspace::Small,
+        flavour: kernel.flavour,
+        script,
+        deadline: Duration::from_secs(60 * u64::from(minutes)),
+    };
+    let transcript = transcript(cx, kernel, &part)?;
     let asked = split(&part.script);
-    for (name, _) in &asked {
+    let mut tally = Tally::default();
+    for name in names(&[&transcript], &asked) {
+        let told = compare::alone(compare::find(&transcript, name));
+        println!("  {} {name}", mark(told.is_empty()));
+        for line in told.lines() {
+            println!("      {line}");
+        }
+        tally += Tally::one(told.is_empty());
+    }
+    Ok(tally)
+}
+
+/// The names of all scenarios that were played or were asked for.
+fn names<'a>(transcripts: &[&'a Transcript], asked: &'a [(String, String)]) -> Vec<&'a str> {
+    let played = transcripts
+        .iter()
+        .flat_map(|transcript| &transcript.scenarios);
+    let played = played.map(|scenario| &scenario.name);
+    let mut names: Vec<&str> = Vec::new();
+    for name in played.chain(asked.iter().map(|(name, _)| name)) {
         if !names.contains(&name.as_str()) {
             names.push(name);
         }
     }
+    names
+}
+
+fn mark(passed: bool) -> console::StyledObject<&'static str> {
+    match passed {
+        true => style("✓").green(),
+        false => style("✗").red(),
+    }
+}
+
+/// Runs one part on both cores, and compares.
+fn side_by_side(cx: &Context, args: &cli::Parity, part: &Part) -> Result<Vec<Row>> {
+    println!("\n{}", style(part.name).bold());
+    let kernel = |core| build::kernel_of(cx, args.arch, core, part.flavour);
+    let c = transcript(cx, &kernel(Core::C)?, part)?;
+    let rust = transcript(cx, &kernel(Core::Rust)?, part)?;
+    let asked = split(&part.script);
     let mut rows = Vec::new();
     let mut sequences = Row {
         name: format!("{SEQUENCES}, seed {}", args.seed),
         ..Row::default()
     };
-    for name in names {
+    for name in names(&[&c, &rust], &asked) {
         let (found_c, found_rust) = (compare::find(&c, name), compare::find(&rust, name));
         let (row, told) = compare::scenario(name, found_c, found_rust);
         let sequence = part.name == "parity-sequences";
         if !told.is_empty() || !sequence {
-            let mark = if row.passed() {
-                style("✓").green()
-            } else {
-                style("✗").red()
-            };
-            println!("  {mark} {name}");
+            println!("  {} {name}", mark(row.passed()));
         }
         for line in told.lines() {
             println!("      {line}");
@@ -238,20 +283,20 @@ fn side_by_side(cx: &Context, args: &cli::Parity, part: &Part) -> Result<Vec<Row
 
 /// What one core has to tell. A guest that does not get to the end is no error here: what is missing
 /// differs from what the other one told.
-fn transcript(cx: &Context, args: &cli::Parity, part: &Part, core: Core) -> Result<Transcript> {
-    let kernel: Kernel = build::kernel_of(cx, args.arch, core, part.flavour)?;
+fn transcript(cx: &Context, kernel: &Kernel, part: &Part) -> Result<Transcript> {
+    let core = kernel.core;
     provision::ensure(cx, &provision::for_guest(kernel.target))?;
     let entry = (part.entry, part.name);
-    let initramfs = kit::initramfs(cx, &kernel, part.userspace, entry, &part.script)?;
+    let initramfs = kit::initramfs(cx, kernel, part.userspace, entry, &part.script)?;
     let boot = Boot {
-        kernel: &kernel,
+        kernel,
         initramfs: &initramfs,
         script: part.name,
         deadline: part.deadline,
     };
     let mut transcript = Transcript::default();
     let end = boot.run(cx, &mut |line| transcript.line(line));
-    let path = kit::leave(cx, part.name, &kernel, &transcript.text())?;
+    let path = kit::leave(cx, part.name, kernel, &transcript.text())?;
     let steps: usize = transcript.scenarios.iter().map(|s| s.steps.len()).sum();
     match end {
         Ok(end) => println!(

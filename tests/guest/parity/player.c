@@ -399,7 +399,6 @@ static void play(FILE *script)
 	}
 	tidy();
 	tell_log(true);
-	printf("# end\n");
 }
 
 int main(int argc, char **argv)

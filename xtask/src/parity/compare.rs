@@ -96,6 +96,20 @@ pub fn scenario(name: &str, c: Option<&Scenario>, rust: Option<&Scenario>) -> (R
     (row, told)
 }
 
+/// What is amiss with a scenario that is compared with nothing. `None`: the guest did not get there.
+pub fn alone(scenario: Option<&Scenario>) -> String {
+    let Some(scenario) = scenario else {
+        return "the guest did not get there\n".into();
+    };
+    let mut told = String::new();
+    for (index, step) in scenario.steps.iter().enumerate() {
+        for wrong in step.wrongs() {
+            let _ = writeln!(told, "step {index}: {}: {wrong}", step.command);
+        }
+    }
+    told
+}
+
 /// The lines to be compared. A step that one guest never got to is told as such.
 fn lines(step: Option<&Step>) -> Vec<String> {
     let Some(step) = step else {
@@ -216,6 +230,17 @@ mod tests {
         let (row, told) = compare(&wrong, &wrong);
         assert_eq!((row.differences, row.wrongs), (0, 2));
         assert!(told.contains("Rust core: c WARNING"), "{told}");
+    }
+
+    #[test]
+    fn alone_a_complaint_and_a_missing_scenario_are_amiss() {
+        let (sound, wrong) = (
+            transcript(SOUND),
+            transcript(&SOUND.replace("n 3", "c WARNING: at x")),
+        );
+        assert_eq!(alone(find(&sound, "a")), "");
+        assert_eq!(alone(find(&wrong, "a")), "step 1: one: c WARNING: at x\n");
+        assert!(!alone(find(&sound, "b")).is_empty());
     }
 
     #[test]
