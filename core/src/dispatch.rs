@@ -173,6 +173,8 @@ impl Site {
     }
 
     /// Shows `view` from now on. The caller holds the core's lock: there is one writer.
+    ///
+    /// Who sees a later store of the caller, and reads the site after a read barrier, sees `view`.
     pub fn publish(&self, view: View) {
         let [even, odd] = &self.slots;
         let sequence = self.sequence.load(Relaxed);
@@ -183,6 +185,7 @@ impl Site {
         even.store(view);
         // And back to the even slot, which is complete.
         self.sequence.store(sequence.wrapping_add(2), Release);
+        // Before the odd slot, and before what the caller stores next.
         smp_mb(Write);
         odd.store(view);
     }
@@ -214,7 +217,7 @@ pub trait Tracer {
     /// Takes the location off again.
     fn clear_filter(&self, hook: &Self::Hook) -> Result;
 
-    /// From here on, calls go through the handler.
+    /// From here on, calls go through the handler, those of tasks on other CPUs too.
     fn register(&self, hook: &Self::Hook) -> Result;
 
     /// From here on they don't, and no handler is still running.

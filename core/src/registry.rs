@@ -24,13 +24,7 @@ use crate::{
     },
     Kernel,
 };
-use kernel::{
-    prelude::*,
-    sync::barrier::{
-        smp_mb,
-        Write, //
-    }, //
-};
+use kernel::prelude::*;
 
 /// The state of the livepatch core, all of it under one lock (`klp_mutex`).
 pub struct Core<K: Kernel> {
@@ -166,9 +160,6 @@ impl<K: Kernel> Core<K> {
             pr_notice!("enabling patch '{}'\n", patch.name);
         }
         self.begin(kernel, handle, State::Patched)?;
-        // The functions are in transition before the handler can meet them.
-        smp_mb(Write);
-
         if let Err(error) = self.patch_objects(kernel, handle) {
             if let Some(patch) = self.find(handle) {
                 pr_warn!("failed to enable patch '{}'\n", patch.name);
@@ -219,8 +210,6 @@ impl<K: Kernel> Core<K> {
                 kernel.pre_unpatch(object.handle);
             }
         }
-        // The transition before the pending flags: point 3 of the documentation of `transition`.
-        smp_mb(Write);
         self.start(kernel);
         if let Some(patch) = self.find_mut(handle) {
             patch.set_enabled(kernel, false);

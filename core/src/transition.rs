@@ -19,14 +19,17 @@
 //! # Memory ordering
 //!
 //! 1. *State before transition.* [`Core::begin`] gives each task its state, then a write barrier, then
-//!    the sites show the transition. The handler reads site, read barrier, state. So a call that sees
-//!    a transition sees a state.
+//!    the sites show the transition, those of functions that are patched for the first time included.
+//!    The handler reads site, read barrier, state. So a call that sees a transition sees a state.
 //! 2. *Target before pending.* The same barrier puts the target before the pending flags that
 //!    [`Core::start`] sets. Who finds a flag set (test-and-clear is a full barrier; the scheduler's
-//!    path has a read barrier) then reads the new target.
-//! 3. *Transition before pending.* When unpatching, a task may move right after its flag is set and
-//!    make its next call at once. The write barrier in [`Core::disable`] puts the sites' change before
-//!    the flags, the task's test-and-clear puts its move before the handler's read of the site.
+//!    path has a read barrier) then reads the new target, even where the patch changes no site because
+//!    its module is not loaded.
+//! 3. *Transition before pending.* A task may move right after its flag is set and make its next call
+//!    at once. [`Site::publish`](crate::dispatch::Site::publish) and
+//!    [`Tracer::register`](crate::dispatch::Tracer::register) put the sites' change before whatever
+//!    follows them, such as the flags; the task's test-and-clear puts its move before the handler's
+//!    read of the site.
 //! 4. *End.* Before the states become idle again, [`Tasks::synchronize`] waits until no CPU is in a
 //!    handler that still saw the transition.
 
