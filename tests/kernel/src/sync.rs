@@ -4,3 +4,5 @@
 
 pub mod atomic;
 pub mod barrier;
+#[cfg(loom)]
+pub mod weaken;

@@ -3,9 +3,25 @@
 //! Atomics over loom's, which explore what the memory model allows.
 
 use super::{AcquireOrRelaxed, Relaxed, ReleaseOrRelaxed};
+use crate::sync::weaken::is_weakened;
 use loom::sync::atomic::{AtomicI32, AtomicUsize};
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::OnceLock;
+
+/// The ordering that an access gets at a place that asked for this one.
+fn given(ordering: Ordering, place: &Location<'_>) -> Ordering {
+    let kind = match ordering {
+        Ordering::Acquire => "acquire",
+        Ordering::Release => "release",
+        _ => return ordering,
+    };
+    if is_weakened(place, kind) {
+        Ordering::Relaxed
+    } else {
+        ordering
+    }
+}
 
 /// What stands for an atomic of type `T`.
 pub trait Cell<T> {
@@ -81,13 +97,16 @@ impl<T: AtomicType> Atomic<T> {
     }
 
     /// Loads the value.
+    #[track_caller]
     pub fn load<O: AcquireOrRelaxed>(&self, _: O) -> T {
-        self.cell().load(O::ORDERING)
+        self.cell().load(given(O::ORDERING, Location::caller()))
     }
 
     /// Stores a value.
+    #[track_caller]
     pub fn store<O: ReleaseOrRelaxed>(&self, value: T, _: O) {
-        self.cell().store(value, O::ORDERING);
+        self.cell()
+            .store(value, given(O::ORDERING, Location::caller()));
     }
 
     /// Stores a value and returns the one before.

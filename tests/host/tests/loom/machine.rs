@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A kernel over loom, just large enough for the core: one function that patches replace, one module
+//! that is not loaded, tasks that run on CPUs of their own.
+//!
+//! What the core takes from the kernel is modelled as weakly as the bridge (`core/linux`) gets it:
+//!
+//! | of the kernel | here |
+//! |---|---|
+//! | a task's state | relaxed loads and stores |
+//! | the pending flag: test, set, clear | relaxed; set and clear are read-modify-write |
+//! | test-and-clear of the flag, exchange of the stack check | full barriers around them |
+//! | preemption off | a mutex of the CPU, that only [`Tasks::synchronize`] takes too |
+//! | `tasklist_lock`, what `task_call_func()` takes | mutexes |
+//! | ftrace calls the handler, or does not | a relaxed flag, then waiting as in `synchronize` |
+//! | the scheduler's static key | always on |
+
+use kernel::prelude::*;
+use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::weaken::is_weakened;
+use livepatch_core::dispatch::{Site, Target, Tracer};
+use livepatch_core::patch::{Descriptors, Function, Object, Patch};
+use livepatch_core::stack::StackCheck;
+use livepatch_core::symbol::{Name, Symbols};
+use livepatch_core::transition::{
+    switch_current, Check, Debug, Shared, State, Task, Tasks, Unreliable,
+};
+use loom::cell::UnsafeCell;
+use loom::sync::atomic::{fence, AtomicBool, Ordering};
+use loom::sync::{Mutex, MutexGuard};
+use std::cell::{Cell, RefCell};
+use std::ops::ControlFlow;
+use std::panic::Location;
+use std::rc::Rc;
+
+/// Where the function is.
+pub const FUNCTION: usize = 0x1000;
+
+/// Number of bytes of each function.
+const SIZE: usize = 0x100;
+
+/// Where the replacement of the `patch`-th patch is.
+pub const fn replacement(patch: usize) -> usize {
+    FUNCTION * (patch + 2)
+}
+
+/// A full barrier on either side of `operation`, unless it is being weakened.
+fn fully_ordered<T>(place: &Location<'_>, operation: impl FnOnce(Ordering) -> T) -> T {
+    if is_weakened(place, "full barrier") {
+        return operation(Ordering::Relaxed);
+    }
+    fence(Ordering::SeqCst);
+    let result = operation(Ordering::AcqRel);
+    fence(Ordering::SeqCst);
+    result
+}
+
+/// The place that calls this, for what is in one place of the bridge wherever the core calls it.
+#[track_caller]
+fn here() -> &'static Location<'static> {
+    Location::caller()
+}
+
+/// A task.
+pub struct LoomTask {
+    state: Atomic<i32>,
+    pending: AtomicBool,
+    /// Taken to change whether it runs, and by who looks at it while it does not.
+    pin: Mutex<()>,
+    /// Under `pin`.
+    running: Cell<bool>,
+    /// The functions that it is in; its own, or under `pin`.
+    stack: RefCell<Vec<usize>>,
+}
+
+impl LoomTask {
+    fn new() -> Self {
+        let task = Self {
+            state: Atomic::new(State::Idle.to_raw()),
+            pending: AtomicBool::new(false),
+            pin: Mutex::new(()),
+            running: Cell::new(false),
+            stack: RefCell::default(),
+        };
+        // Makes loom's atomic.
+        task.set_state(State::Idle);
+        task
+    }
+}
+
+impl Task for LoomTask {
+    fn state(&self) -> State {
+        State::from_raw(self.state.load(Relaxed))
+    }
+
+    fn set_state(&self, state: State) {
+        self.state.store(state.to_raw(), Relaxed);
+    }
+
+    fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    fn set_pending(&self) {
+        self.pending.swap(true, Ordering::Relaxed);
+    }
+
+    fn clear_pending(&self) {
+        self.pending.swap(false, Ordering::Relaxed);
+    }
+
+    fn test_and_clear_pending(&self) -> bool {
+        fully_ordered(here(), |ordering| self.pending.swap(false, ordering))
+    }
+}
+
+/// The machine.
+struct Machine {
+    shared: Shared,
+    tasks: Mutex<Vec<Rc<LoomTask>>>,
+    /// One for each CPU, taken while preemption is off there.
+    sections: Vec<Mutex<()>>,
+    site: RefCell<Option<Rc<Site>>>,
+    /// Whether calls go through the handler of that site.
+    hooked: AtomicBool,
+    /// Whether there is a stack check to be seen.
+    visible: AtomicBool,
+    /// Whether it may be read, or changed.
+    contents: UnsafeCell<()>,
+    check: RefCell<Option<Check<Cpu>>>,
+    retry: Cell<bool>,
+}
+
+/// The machine as seen from one CPU, and who runs there.
+#[derive(Clone)]
+pub struct Cpu {
+    machine: Rc<Machine>,
+    number: usize,
+    current: Rc<LoomTask>,
+}
+
+impl Cpu {
+    /// A machine with so many CPUs, on each of which a task is running. The first is the one of the
+    /// administrator, whose own task is not among those that move.
+    pub fn machine(cpus: usize) -> Vec<Self> {
+        let shared = Shared::new();
+        // Makes loom's atomic.
+        assert_eq!(shared.target(), State::Idle);
+        let tasks: Vec<_> = (0..cpus).map(|_| Rc::new(LoomTask::new())).collect();
+        let machine = Rc::new(Machine {
+            shared,
+            tasks: Mutex::new(tasks.iter().skip(1).cloned().collect()),
+            sections: (0..cpus).map(|_| Mutex::new(())).collect(),
+            site: RefCell::default(),
+            hooked: AtomicBool::new(false),
+            visible: AtomicBool::new(false),
+            contents: UnsafeCell::new(()),
+            check: RefCell::default(),
+            retry: Cell::new(false),
+        });
+        let cpu = |(number, current): (usize, Rc<LoomTask>)| {
+            current.running.set(true);
+            Self {
+                machine: machine.clone(),
+                number,
+                current,
+            }
+        };
+        tasks.into_iter().enumerate().map(cpu).collect()
+    }
+
+    fn preemption_off(&self) -> MutexGuard<'_, ()> {
+        self.machine.sections[self.number].lock().unwrap()
+    }
+
+    /// The state of the current task, as it sees it itself.
+    pub fn state(&self) -> State {
+        self.current.state()
+    }
+
+    /// The current task calls the function. Says where that goes.
+    pub fn call(&self) -> usize {
+        let _off = self.preemption_off();
+        if !self.machine.hooked.load(Ordering::Relaxed) {
+            return FUNCTION;
+        }
+        let site = self.machine.site.borrow().clone();
+        let site = site.expect("no handler runs any more");
+        let target = site.choose(|| {
+            let state = self.current.state();
+            assert_ne!(state, State::Idle, "a transition, and a task without state");
+            state
+        });
+        match target {
+            Target::Original => FUNCTION,
+            Target::Replacement(address) => address,
+        }
+    }
+
+    /// The current task calls the function, and is in it while it does what `inside` does.
+    pub fn call_and(&self, inside: impl FnOnce()) -> usize {
+        let address = self.call();
+        self.current.stack.borrow_mut().push(address + 8);
+        inside();
+        self.current.stack.borrow_mut().pop();
+        address
+    }
+
+    /// The current task passes the place between the kernel and user mode.
+    pub fn leave_kernel(&self) {
+        let _off = self.preemption_off();
+        self.shared().update(&*self.current);
+    }
+
+    /// The current task is about to be scheduled away.
+    pub fn schedule(&self) {
+        let _off = self.preemption_off();
+        switch_current(self, &*self.current);
+    }
+
+    /// The current task goes to sleep, and is woken up.
+    pub fn sleep(&self) {
+        self.schedule();
+        for running in [false, true] {
+            let _pin = self.current.pin.lock().unwrap();
+            self.current.running.set(running);
+        }
+    }
+
+    /// The current task forks a child, which does not run.
+    pub fn fork(&self) {
+        let mut tasks = self.machine.tasks.lock().unwrap();
+        let child = LoomTask::new();
+        // What the copy of the parent's structure left behind.
+        child.set_pending();
+        self.shared().copy(&*self.current, &child);
+        tasks.push(Rc::new(child));
+    }
+
+    /// All tasks.
+    pub fn tasks(&self) -> Vec<Rc<LoomTask>> {
+        self.machine.tasks.lock().unwrap().clone()
+    }
+
+    /// Whether the core asked for a retry since the last call.
+    pub fn take_retry(&self) -> bool {
+        self.machine.retry.take()
+    }
+
+    /// Waits until preemption has been on, once, on all other CPUs.
+    fn wait_for_all(&self) {
+        for (number, section) in self.machine.sections.iter().enumerate() {
+            if number != self.number {
+                drop(section.lock().unwrap());
+            }
+        }
+    }
+}
+
+impl Tasks for Cpu {
+    type Task = LoomTask;
+
+    fn shared(&self) -> &Shared {
+        &self.machine.shared
+    }
+
+    fn for_each_thread(&self, each: &mut dyn FnMut(&LoomTask)) {
+        let tasks = self.machine.tasks.lock().unwrap();
+        tasks.iter().for_each(|task| each(task));
+    }
+
+    fn for_each_idle(&self, _each: &mut dyn FnMut(&LoomTask)) {}
+
+    fn for_each_cpu(&self, _each: &mut dyn FnMut(&LoomTask, u32, bool)) {}
+
+    fn wake_idle(&self, _cpu: u32) {}
+
+    fn has_reliable_stacks(&self) -> bool {
+        true
+    }
+
+    fn pin(&self, task: &LoomTask, job: &mut dyn FnMut()) {
+        if std::ptr::eq(task, &*self.current) {
+            return job();
+        }
+        let _pin = task.pin.lock().unwrap();
+        job();
+    }
+
+    fn runs_elsewhere(&self, task: &LoomTask) -> bool {
+        !std::ptr::eq(task, &*self.current) && task.running.get()
+    }
+
+    fn stack(&self, task: &LoomTask, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable> {
+        let stack = task.stack.borrow().clone();
+        job(&stack);
+        Ok(())
+    }
+
+    fn signal(&self, _task: &LoomTask) {}
+
+    #[track_caller]
+    fn synchronize(&self) {
+        if !is_weakened(Location::caller(), "synchronize") {
+            self.wait_for_all();
+        }
+    }
+
+    fn switch_in_scheduler(&self, _on: bool) {}
+
+    fn retry_later(&self) {
+        self.machine.retry.set(true);
+    }
+
+    /// The bridge's exchange is a full barrier; the core needs the release in it.
+    fn replace_stack_check(&self, check: Option<Check<Self>>) -> Option<Check<Self>> {
+        let visible = check.is_some();
+        if visible {
+            // It was filled by now. loom tells if someone may be reading it.
+            self.machine.contents.with_mut(|_| ());
+        }
+        let old = self.machine.check.replace(check);
+        fully_ordered(here(), |ordering| {
+            self.machine.visible.swap(visible, ordering)
+        });
+        old
+    }
+
+    fn with_stack_check(&self, job: &mut dyn FnMut(&StackCheck<Self::Function>)) {
+        let ordering = match is_weakened(here(), "acquire") {
+            true => Ordering::Relaxed,
+            false => Ordering::Acquire,
+        };
+        if !self.machine.visible.load(ordering) {
+            return;
+        }
+        self.machine.contents.with(|_| ());
+        // Where it was taken away a moment ago it is as it was until all CPUs have been waited for;
+        // that the task is not moved then is the less of what can happen.
+        if let Some(check) = &*self.machine.check.borrow() {
+            job(check);
+        }
+    }
+
+    fn debug(&self, _message: Debug<'_, Self>) {}
+}
+
+/// The hook of the one function.
+pub struct Hook(Rc<Site>);
+
+impl Tracer for Cpu {
+    type Hook = Hook;
+
+    fn location(&self, function: usize) -> Option<usize> {
+        Some(function)
+    }
+
+    fn new_hook(&self, _location: usize, site: Site) -> Result<Hook> {
+        Ok(Hook(Rc::new(site)))
+    }
+
+    fn site<'a>(&self, hook: &'a Hook) -> &'a Site {
+        &hook.0
+    }
+
+    fn set_filter(&self, _hook: &Hook) -> Result {
+        Ok(())
+    }
+
+    fn clear_filter(&self, _hook: &Hook) -> Result {
+        Ok(())
+    }
+
+    fn register(&self, hook: &Hook) -> Result {
+        *self.machine.site.borrow_mut() = Some(hook.0.clone());
+        self.machine.hooked.store(true, Ordering::Relaxed);
+        self.wait_for_all();
+        Ok(())
+    }
+
+    fn unregister(&self, _hook: &Hook) -> Result {
+        self.machine.hooked.store(false, Ordering::Relaxed);
+        self.wait_for_all();
+        *self.machine.site.borrow_mut() = None;
+        Ok(())
+    }
+}
+
+impl Symbols for Cpu {
+    fn each_match(
+        &self,
+        _object: Option<&Name>,
+        _name: &Name,
+        found: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) {
+        let _ = found(FUNCTION);
+    }
+
+    fn size_at(&self, _address: usize) -> Option<usize> {
+        Some(SIZE)
+    }
+}
+
+/// Structures, sysfs, modules and callbacks: all of it under the core's lock, and nothing here.
+impl Descriptors for Cpu {
+    type Patch = usize;
+    type Object = usize;
+    type Function = usize;
+    type Module = usize;
+
+    fn get_module(&self, _patch: usize) -> Result {
+        Ok(())
+    }
+    fn prepare(&self, _patch: &Patch<Self>) {}
+    fn publish_patch(&self, _patch: &Patch<Self>) -> Result {
+        Ok(())
+    }
+    fn publish_object(&self, _patch: usize, _object: usize, _name: Option<&Name>) -> Result {
+        Ok(())
+    }
+    fn publish_function(&self, _: usize, _: usize, _: &Name, _: usize) -> Result {
+        Ok(())
+    }
+    fn new_object(&self, patch: usize, _name: Option<&Name>) -> Result<usize> {
+        Ok(patch)
+    }
+    fn new_nop(&self, _object: usize, _name: &Name, _position: usize) -> Result<usize> {
+        Ok(usize::MAX)
+    }
+    fn release_function(&self, _function: usize) {}
+    fn release_object(&self, _object: usize) {}
+    fn list(&self, _patch: usize, _listed: bool) {}
+    fn free_later(&self, _patch: usize, _forced: bool) {}
+    fn mirror_patch(&self, _patch: usize, _enabled: bool, _forced: bool) {}
+    fn mirror_object(&self, _object: usize, _module: Option<usize>, _patched: bool) {}
+    fn mirror_function(&self, _function: &Function<Self>) {}
+    fn mirror_transition(&self, _patch: Option<usize>) {}
+    fn pre_patch(&self, _object: usize) -> Result {
+        Ok(())
+    }
+    fn post_patch(&self, _object: usize) {}
+    fn pre_unpatch(&self, _object: usize) {}
+    fn post_unpatch(&self, _object: usize) {}
+    fn find_module(&self, _name: &Name) -> Option<usize> {
+        None
+    }
+    fn set_alive(&self, _module: usize, _alive: bool) {}
+    fn relocate(&self, _patch: usize, _object: &Name, _apply: bool) -> Result {
+        Ok(())
+    }
+}
+
+/// What a patch is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The function.
+    Function,
+    /// Nothing, but all patches before it go.
+    Nothing,
+    /// A module that is not there.
+    Module,
+}
+
+/// The patch with this number.
+pub fn patch(number: usize, about: About) -> Result<Patch<Cpu>> {
+    let replace = about == About::Nothing;
+    let mut patch = Patch::new(number, Name::new(b"patch")?, replace, KVec::new());
+    let name = match about {
+        About::Module => Some(Name::new(b"module")?),
+        About::Function | About::Nothing => None,
+    };
+    let mut object = Object::new(number, name);
+    if about != About::Nothing {
+        let function = Function::new(number, Name::new(b"function")?, 0, replacement(number));
+        object.functions.push(function, GFP_KERNEL)?;
+    }
+    patch.objects.push(object, GFP_KERNEL)?;
+    Ok(patch)
+}

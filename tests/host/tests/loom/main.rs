@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What CPUs share without a lock, in every order that the memory model allows.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`site`] | a [`Site`](livepatch_core::dispatch::Site) alone: readers against a publisher |
+//! | [`machine`] | a kernel over loom, just large enough for the core |
+//! | [`transition`] | the core, which enables, disables and reverses, against a task on another CPU |
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
+//!     cargo test --release -p host-tests --test loom -- --nocapture
+//! ```
+//!
+//! `cargo xtask verify weaken` runs them once for each ordering in the core, with that one left out
+//! (see `kernel::sync::weaken`), and expects some test to fail.
+#![cfg(loom)]
+
+mod machine;
+mod site;
+mod transition;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+/// Explores all executions of `run` with so many preemptions, and says how many there were.
+fn explore(name: &str, preemptions: usize, run: impl Fn() + Sync + Send + 'static) {
+    let executions = Arc::new(AtomicUsize::new(0));
+    let count = executions.clone();
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 10_000;
+    builder.check(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        run();
+    });
+    println!(
+        "loom: {name}: {} executions, {preemptions} preemptions",
+        executions.load(Ordering::Relaxed)
+    );
+}

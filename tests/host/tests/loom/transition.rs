@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The core against a task on another CPU.
+//!
+//! The administrator's CPU runs the core's own operations; the task calls the function, passes the
+//! places where it may be moved, and always has to get the version of the universe that it is in.
+
+use crate::explore;
+use crate::machine::{patch, replacement, About, Cpu, FUNCTION};
+use kernel::print;
+use livepatch_core::registry::Core;
+use livepatch_core::transition::{State, Task, Tasks};
+use loom::thread;
+
+/// The administrator, who holds the core's lock.
+struct Admin {
+    cpu: Cpu,
+    others: Vec<Cpu>,
+    core: Core<Cpu>,
+}
+
+impl Admin {
+    fn enable(&mut self, number: usize, about: About) {
+        let patch = patch(number, about).expect("memory");
+        self.core.enable(&self.cpu, patch).expect("enabled");
+    }
+
+    /// Disables a patch, or turns its transition round.
+    fn set_enabled(&mut self, number: usize, enabled: bool) {
+        let result = self.core.set_enabled(&self.cpu, number, enabled);
+        result.expect("as it was not");
+    }
+
+    fn load_module(&mut self) {
+        let result = self.core.module_coming(&self.cpu, 0, b"module");
+        result.expect("it is patched");
+    }
+
+    /// What the core asked to be done in a second, if it did.
+    fn retry(&mut self) {
+        if self.cpu.take_retry() {
+            self.core.retry(&self.cpu);
+        }
+    }
+
+    /// Nobody is between two states, and who has not moved is asked to.
+    fn check(&self) {
+        let target = self.cpu.shared().target();
+        for task in self.cpu.tasks() {
+            let in_transition = target != State::Idle;
+            assert_eq!(task.state() != State::Idle, in_transition, "a state");
+            assert_eq!(task.is_pending(), task.state() != target, "pending");
+        }
+    }
+
+    /// Ends the transition, for which the tasks on the other CPUs move.
+    fn settle(&mut self) {
+        self.others.iter().for_each(Cpu::leave_kernel);
+        self.retry();
+        assert_eq!(self.cpu.shared().target(), State::Idle, "it does not end");
+        self.check();
+    }
+
+    /// Enables a patch, and sees that everyone moves.
+    fn install(&mut self, number: usize, about: About) {
+        self.enable(number, about);
+        self.settle();
+    }
+}
+
+/// A task, and what it may expect.
+struct Follower {
+    cpu: Cpu,
+    universe: State,
+    old: usize,
+    new: usize,
+}
+
+impl Follower {
+    fn expected(&self) -> usize {
+        match self.universe {
+            State::Patched => self.new,
+            _ => self.old,
+        }
+    }
+
+    fn call(&mut self) {
+        assert_eq!(self.cpu.call(), self.expected(), "in {:?}", self.universe);
+    }
+
+    /// Where it may have been moved: sees whether it was.
+    fn look(&mut self) {
+        let state = self.cpu.state();
+        if state != State::Idle {
+            self.universe = state;
+        }
+    }
+
+    fn leave_kernel(&mut self) {
+        self.cpu.leave_kernel();
+        self.look();
+    }
+
+    fn schedule(&mut self) {
+        self.cpu.schedule();
+        self.look();
+    }
+
+    /// Calls the function, and is scheduled away and back in there.
+    fn sleep_inside(&mut self) {
+        let expected = self.expected();
+        let cpu = self.cpu.clone();
+        assert_eq!(cpu.call_and(|| cpu.schedule()), expected);
+        let before = self.universe;
+        self.look();
+        assert_eq!(self.universe, before, "moved inside the function");
+    }
+
+    /// Sleeps, where the core may move it.
+    fn sleep(&mut self) {
+        self.cpu.sleep();
+        self.look();
+    }
+}
+
+/// One scenario. Each execution starts on a machine of its own.
+struct Scenario {
+    name: &'static str,
+    preemptions: usize,
+    /// The administrator's, the task's, and others on which nothing happens.
+    cpus: usize,
+    /// What the administrator did before.
+    given: fn(&mut Admin),
+    /// What the administrator does.
+    does: fn(&mut Admin),
+    /// Where the task starts, and what its calls get in either universe.
+    universe: State,
+    old: usize,
+    new: usize,
+    /// What it does meanwhile.
+    task: fn(&mut Follower),
+    /// What calls get in the end.
+    end: usize,
+}
+
+impl Scenario {
+    fn explore(self) {
+        explore(self.name, self.preemptions, move || self.run());
+    }
+
+    fn run(&self) {
+        print::take();
+        let mut others = Cpu::machine(self.cpus);
+        let mut admin = Admin {
+            cpu: others.remove(0),
+            others,
+            core: Core::new(),
+        };
+        (self.given)(&mut admin);
+        let mut follower = Follower {
+            cpu: admin.others[0].clone(),
+            universe: self.universe,
+            old: self.old,
+            new: self.new,
+        };
+        let task = self.task;
+        let thread = thread::spawn(move || task(&mut follower));
+        (self.does)(&mut admin);
+        thread.join().unwrap();
+        admin.check();
+        admin.settle();
+        assert_eq!(admin.others[0].call(), self.end, "in the end");
+        assert_eq!(print::take_warnings(), 0, "the core warned");
+    }
+}
+
+const OLD: usize = replacement(0);
+const NEW: usize = replacement(1);
+
+/// A patch is enabled on top of another one.
+const ENABLE: Scenario = Scenario {
+    name: "enable",
+    preemptions: 2,
+    cpus: 2,
+    given: |admin| admin.install(0, About::Function),
+    does: |admin| admin.enable(1, About::Function),
+    universe: State::Unpatched,
+    old: OLD,
+    new: NEW,
+    task: |task| {
+        task.call();
+        task.leave_kernel();
+        task.call();
+    },
+    end: NEW,
+};
+
+/// And disabled.
+const DISABLE: Scenario = Scenario {
+    name: "disable",
+    given: |admin| {
+        admin.install(0, About::Function);
+        admin.install(1, About::Function);
+    },
+    does: |admin| admin.set_enabled(1, false),
+    universe: State::Patched,
+    end: OLD,
+    ..ENABLE
+};
+
+/// And turned round while it is being enabled.
+const REVERSE: Scenario = Scenario {
+    name: "reverse",
+    given: |admin| {
+        admin.install(0, About::Function);
+        admin.enable(1, About::Function);
+    },
+    does: |admin| admin.set_enabled(1, false),
+    end: OLD,
+    ..ENABLE
+};
+
+macro_rules! scenarios {
+    ($($test:ident: $name:literal, $base:ident { $($field:ident: $value:expr),* $(,)? })*) => {$(
+        #[test]
+        fn $test() {
+            #[allow(clippy::needless_update)]
+            let scenario = Scenario { name: $name, $($field: $value,)* ..$base };
+            scenario.explore();
+        }
+    )*};
+}
+
+scenarios! {
+    enable: "enable, task leaves the kernel", ENABLE {}
+    enable_first: "enable the first patch", ENABLE {
+        given: |_| (),
+        old: FUNCTION,
+    }
+    enable_in_scheduler: "enable, task is scheduled away", ENABLE {
+        task: |task| {
+            task.schedule();
+            task.call();
+        },
+    }
+    enable_inside: "enable, task is scheduled away inside the function", ENABLE {
+        task: |task| task.sleep_inside(),
+    }
+    // The last CPU keeps the transition from its end: without a state, a task can't say which end.
+    enable_asleep: "enable, task sleeps", ENABLE {
+        cpus: 3,
+        task: |task| {
+            task.sleep();
+            task.call();
+        },
+    }
+    enable_to_the_end: "end of enabling", ENABLE {
+        given: |admin| {
+            admin.install(0, About::Function);
+            admin.enable(1, About::Function);
+        },
+        does: Admin::retry,
+        task: |task| {
+            task.leave_kernel();
+            task.call();
+        },
+    }
+    disable: "disable, task leaves the kernel", DISABLE {}
+    disable_last: "disable the last patch", DISABLE {
+        given: |admin| admin.install(1, About::Function),
+        old: FUNCTION,
+        end: FUNCTION,
+    }
+    disable_in_scheduler: "disable, task is scheduled away", DISABLE {
+        task: |task| {
+            task.schedule();
+            task.call();
+        },
+    }
+    disable_to_the_end: "end of disabling", DISABLE {
+        given: |admin| {
+            admin.install(0, About::Function);
+            admin.install(1, About::Function);
+            admin.set_enabled(1, false);
+        },
+        does: Admin::retry,
+        task: |task| {
+            task.leave_kernel();
+            task.call();
+        },
+    }
+    reverse: "reverse, task leaves the kernel", REVERSE {
+        task: |task| {
+            task.leave_kernel();
+            task.call();
+        },
+    }
+    reverse_in_scheduler: "reverse, task is scheduled away", REVERSE {
+        task: |task| {
+            task.schedule();
+            task.call();
+        },
+    }
+    reverse_twice: "reverse twice, task leaves the kernel", REVERSE {
+        does: |admin| {
+            admin.set_enabled(1, false);
+            admin.set_enabled(1, true);
+        },
+        task: Follower::leave_kernel,
+        end: NEW,
+    }
+    force: "force, task leaves the kernel", REVERSE {
+        does: |admin| admin.core.force_transition(&admin.cpu, 1).expect("in transition"),
+        task: Follower::leave_kernel,
+        end: NEW,
+    }
+    replace: "replace, task leaves the kernel", ENABLE {
+        does: |admin| {
+            admin.enable(1, About::Nothing);
+            admin.retry();
+        },
+        new: FUNCTION,
+        end: FUNCTION,
+    }
+    nothing_there: "enable a patch of a module that is not loaded", ENABLE {
+        does: |admin| admin.enable(1, About::Module),
+        task: Follower::leave_kernel,
+        end: OLD,
+    }
+    nothing_there_any_more: "disable a patch of a module that is not loaded", DISABLE {
+        given: |admin| admin.install(1, About::Module),
+        task: Follower::leave_kernel,
+        end: FUNCTION,
+    }
+    module_comes: "a module comes, task is scheduled away", ENABLE {
+        given: |admin| admin.enable(1, About::Module),
+        does: Admin::load_module,
+        task: Follower::schedule,
+    }
+    fork_while_enabling: "enable, task forks", ENABLE {
+        task: |task| {
+            task.leave_kernel();
+            task.cpu.fork();
+        },
+    }
+    fork_while_reversing: "reverse, task forks", REVERSE {
+        task: |task| {
+            task.leave_kernel();
+            task.cpu.fork();
+        },
+    }
+}
