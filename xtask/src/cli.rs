@@ -3,6 +3,7 @@
 
 use crate::build::Core;
 use crate::target::{self, Target};
+use crate::verify::Part;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -48,6 +49,8 @@ pub enum Command {
     Test(Test),
     /// Run the same scenarios on the C core and on the Rust core, and compare line by line
     Parity(Parity),
+    /// Prove the consistency model: model checker, loom, mutants, properties, sanitizers
+    Verify(Verify),
     /// Build the kernel, without booting it
     Build(Build),
     /// Put the crates and patches onto the kernel source, and say where that is
@@ -127,6 +130,17 @@ pub struct Parity {
     /// Leave out upstream's selftests
     #[arg(long)]
     pub no_kselftest: bool,
+}
+
+/// Flags of `verify`.
+#[derive(Args)]
+pub struct Verify {
+    /// Only these parts, in this order [default: all]
+    #[arg(value_enum, value_name = "PART")]
+    pub parts: Vec<Part>,
+    /// How many random inputs each property gets
+    #[arg(long, default_value_t = 1_000_000, value_name = "N")]
+    pub cases: u64,
 }
 
 /// Flags of `graft`.

@@ -4,6 +4,7 @@
 use crate::cli;
 use crate::context::Context;
 use crate::source::{self, Source};
+use crate::tool::{Tool, BINDGEN, MUTANTS};
 use crate::toolchain::{self, Toolchain};
 use crate::{apt, provision};
 use anyhow::{bail, Result};
@@ -84,7 +85,7 @@ fn fetched(cx: &Context) -> Result<Vec<Line>> {
     let rustc = toolchain::rustc(cx)?;
     let later = |found: Option<String>, how| found.map_or(State::Later(how), State::There);
     let library = toolchain::find_library(cx, &rustc).map(|path| path.display().to_string());
-    let bindgen = toolchain::find_bindgen(cx).map(|path| path.display().to_string());
+    let tool = |tool: &Tool| tool.find(cx).map(|path| path.display().to_string());
     let source = match &cx.tree {
         Some(tree) => Some(tree.display().to_string()),
         None => source::cached_package(cx),
@@ -100,8 +101,18 @@ fn fetched(cx: &Context) -> Result<Vec<Line>> {
             later(library, "taken from Debian or rustup when needed"),
         ),
         line(
-            format!("bindgen {}", toolchain::BINDGEN),
-            later(bindgen, "built with `cargo install` when needed, 2 minutes"),
+            BINDGEN.to_string(),
+            later(
+                tool(&BINDGEN),
+                "built with `cargo install` when needed, 2 minutes",
+            ),
+        ),
+        line(
+            MUTANTS.to_string(),
+            later(
+                tool(&MUTANTS),
+                "built with `cargo install` for `verify`, 4 minutes",
+            ),
         ),
         line(
             "kernel source".into(),

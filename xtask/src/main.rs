@@ -7,7 +7,8 @@
 //! | [`context`] | where things are: checkout, cache, logs, locks |
 //! | [`step`] | running one external program: progress, log, deadline |
 //! | [`target`] | the table of architectures |
-//! | [`provision`], [`apt`], [`toolchain`], [`doctor`] | what the machine needs, and getting it |
+//! | [`cargo`] | running cargo on the workspace |
+//! | [`provision`], [`apt`], [`toolchain`], [`tool`], [`doctor`] | what the machine needs, and getting it |
 //! | [`place`] | filling the cache, whole entries only |
 //! | [`source`] | the kernel source |
 //! | [`graft`], [`series`] | our crates and patches in a scratch copy of it |
@@ -17,10 +18,12 @@
 //! | [`qemu`] | booting it, and how that ended |
 //! | [`ktap`], [`suite`] | running a script in it, and reading what it reports |
 //! | [`demo`], [`boot`], [`test`], [`parity`] | the commands that boot |
+//! | [`verify`] | model checking, loom, mutants, properties, sanitizers |
 
 mod apt;
 mod boot;
 mod build;
+mod cargo;
 mod clean;
 mod cli;
 mod config;
@@ -40,7 +43,9 @@ mod step;
 mod suite;
 mod target;
 mod test;
+mod tool;
 mod toolchain;
+mod verify;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -66,6 +71,7 @@ fn run(cli: &cli::Cli) -> anyhow::Result<()> {
         cli::Command::Boot(args) => boot::run(&cx, args),
         cli::Command::Test(args) => test::run(&cx, args),
         cli::Command::Parity(args) => parity::run(&cx, args),
+        cli::Command::Verify(args) => verify::run(&cx, args),
         cli::Command::Clean(args) => clean::run(&cx, args),
     }
 }

@@ -36,6 +36,7 @@ pub struct Step<'a> {
     deadline: Duration,
     counts: Option<fn(&str) -> bool>,
     hint: Option<&'a str>,
+    expected: bool,
 }
 
 impl<'a> Step<'a> {
@@ -48,6 +49,7 @@ impl<'a> Step<'a> {
             deadline: DEADLINE,
             counts: None,
             hint: None,
+            expected: true,
         }
     }
 
@@ -69,9 +71,20 @@ impl<'a> Step<'a> {
         self
     }
 
+    /// The program is to fail.
+    pub fn expecting_failure(mut self) -> Self {
+        self.expected = false;
+        self
+    }
+
+    /// Where its log will be.
+    pub fn log(&self) -> PathBuf {
+        self.cx.logs().join(format!("{}.log", slug(self.title)))
+    }
+
     /// Runs the program; gives the path of its log.
     pub fn run(mut self) -> Result<PathBuf> {
-        let path = self.cx.logs().join(format!("{}.log", slug(self.title)));
+        let path = self.log();
         let log = File::create(&path)
             .with_context(|| format!("cannot write the log {}", path.display()))?;
         let start = Instant::now();
@@ -92,10 +105,13 @@ impl<'a> Step<'a> {
         let outcome = watch(child, self.deadline, &mut progress)?;
         progress.finish(
             start.elapsed(),
-            outcome.as_ref().is_some_and(ExitStatus::success),
+            outcome.is_some_and(|status| status.success() == self.expected),
         );
         match outcome {
-            Some(status) if status.success() => Ok(path),
+            Some(status) if status.success() == self.expected => Ok(path),
+            Some(status) if status.success() => {
+                self.fail(&format!("`{program}` did not fail"), &path)
+            }
             Some(status) => self.fail(&format!("`{program}` failed ({status})"), &path),
             None => {
                 let cause = format!("`{program}` still ran after {} s", self.deadline.as_secs());

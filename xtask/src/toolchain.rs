@@ -5,17 +5,13 @@
 
 use crate::context::Context;
 use crate::step::{self, Step};
-use crate::{apt, place, provision};
+use crate::{apt, place, tool};
 use anyhow::{bail, Context as _, Result};
-use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use xshell::cmd;
-
-/// The bindgen that kernels are built with.
-pub const BINDGEN: &str = "0.72.1";
 
 /// The oldest libclang that the kernel and bindgen take.
 const LIBCLANG_MIN: u32 = 17;
@@ -72,10 +68,7 @@ impl Toolchain {
             Some(library) => library,
             None => get_library(cx, &rustc)?,
         };
-        let bindgen = match find_bindgen(cx) {
-            Some(bindgen) => bindgen,
-            None => get_bindgen(cx)?,
-        };
+        let bindgen = tool::BINDGEN.get(cx)?;
         Ok(Self {
             rustc,
             library,
@@ -214,41 +207,6 @@ fn library_from_rustup(cx: &Context) -> Result<()> {
         .deadline(RUSTUP_DEADLINE)
         .run()
         .map(drop)
-}
-
-/// The bindgen program, if it is on the machine or in the cache.
-pub fn find_bindgen(cx: &Context) -> Option<PathBuf> {
-    let cached = cached_bindgen(cx).join("bin/bindgen");
-    if cached.exists() {
-        return Some(cached);
-    }
-    let found = provision::on_path("bindgen")?;
-    let sh = cx.shell().ok()?;
-    let version = cmd!(sh, "{found} --version").ignore_stderr().read().ok()?;
-    (version.trim() == format!("bindgen {BINDGEN}")).then_some(found)
-}
-
-fn cached_bindgen(cx: &Context) -> PathBuf {
-    cx.cache.join("tools").join(format!("bindgen-{BINDGEN}"))
-}
-
-fn get_bindgen(cx: &Context) -> Result<PathBuf> {
-    let dest = cached_bindgen(cx);
-    place::whole(&dest, |partial| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-        let (sh, target) = (cx.shell()?, partial.join("target"));
-        let crate_version = format!("bindgen-cli@{BINDGEN}");
-        let install = cmd!(
-            sh,
-            "{cargo} install --locked {crate_version} --root {partial} --target-dir {target}"
-        );
-        Step::new(cx, &format!("Install bindgen {BINDGEN}"), install)
-            .counting(|line| line.trim_start().starts_with("Compiling "))
-            .hint("see that the crates' registry is in reach, then run this again")
-            .run()?;
-        place::remove(&target)
-    })?;
-    Ok(dest.join("bin/bindgen"))
 }
 
 /// The newest libclang that will do; a directory that the user names with `LIBCLANG_PATH` comes first.

@@ -3,11 +3,12 @@
 
 use super::Tally;
 use crate::build::Kernel;
+use crate::cargo;
 use crate::context::Context;
 use crate::step::Step;
+use crate::verify;
 use anyhow::Result;
 use console::style;
-use std::process::Command;
 use xshell::cmd;
 
 /// Runs them all.
@@ -30,7 +31,12 @@ pub fn run(cx: &Context) -> Tally {
         "warnings",
     ];
     total += lint(cx, "Check with clippy", &clippy, "mend what it points to");
-    total += tests(cx);
+    for part in [tests, quick_proofs] {
+        total += part(cx).unwrap_or_else(|error| {
+            eprintln!("error: {error:#}");
+            Tally::one(false)
+        });
+    }
     total
 }
 
@@ -64,24 +70,23 @@ pub fn abi(cx: &Context, kernel: &Kernel) -> Tally {
         "--test",
         "layout",
     ];
-    let run = || -> Result<Tally> {
-        let mut command = cargo(cx, &arguments)?;
-        command
-            .env("LIBCLANG_PATH", &kernel.tools.libclang.dir)
-            .env("LIVEPATCH_KERNEL_OUT", &kernel.out)
-            .env("LIVEPATCH_KERNEL_ARCH", kernel.target.name);
-        let log = Step::new(cx, &title, command).counting(is_result).run()?;
-        Ok(count(&std::fs::read_to_string(log)?))
+    let mut command = match cargo::command(cx, &arguments) {
+        Ok(command) => command,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return Tally::one(false);
+        }
     };
-    run().unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        Tally::one(false)
-    })
+    command
+        .env("LIBCLANG_PATH", &kernel.tools.libclang.dir)
+        .env("LIVEPATCH_KERNEL_OUT", &kernel.out)
+        .env("LIVEPATCH_KERNEL_ARCH", kernel.target.name);
+    cargo::tests(cx, &title, command).tally
 }
 
 fn lint(cx: &Context, title: &str, arguments: &[&str], hint: &str) -> Tally {
-    let result =
-        cargo(cx, arguments).and_then(|command| Step::new(cx, title, command).hint(hint).run());
+    let result = cargo::command(cx, arguments)
+        .and_then(|command| Step::new(cx, title, command).hint(hint).run());
     if let Err(error) = &result {
         eprintln!("error: {error:#}");
     }
@@ -89,101 +94,28 @@ fn lint(cx: &Context, title: &str, arguments: &[&str], hint: &str) -> Tally {
 }
 
 /// The crates' tests, each counted.
-fn tests(cx: &Context) -> Tally {
-    let title = "Run the crates' tests";
+fn tests(cx: &Context) -> Result<Tally> {
     let arguments = ["test", "--workspace", "--no-fail-fast"];
-    let result = cargo(cx, &arguments)
-        .and_then(|command| Step::new(cx, title, command).counting(is_result).run());
-    let log = cx.logs().join("run-the-crates-tests.log");
-    let text = std::fs::read_to_string(&log).unwrap_or_default();
-    let mut tally = count(&text);
-    match result {
-        Ok(_) => {}
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            for name in failures(&text) {
-                println!("  {} {name}", style("✗").red());
-            }
-            // A crate that does not compile has no results.
-            tally.failed = tally.failed.max(1);
-        }
-    }
+    let command = cargo::command(cx, &arguments)?;
+    let tested = cargo::tests(cx, "Run the crates' tests", command);
     println!(
         "  {} tests passed, {} failed; log: {}",
-        tally.passed,
-        tally.failed,
-        log.display()
+        tested.tally.passed,
+        tested.tally.failed,
+        tested.log.display()
     );
-    tally
+    Ok(tested.tally)
 }
 
-fn is_result(line: &str) -> bool {
-    line.starts_with("test ") && line.contains(" ... ")
-}
-
-/// The names of the tests that failed.
-fn failures(log: &str) -> impl Iterator<Item = &str> {
-    log.lines()
-        .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
-}
-
-/// Adds up the lines that close each test program.
-fn count(log: &str) -> Tally {
-    let mut total = Tally::default();
-    for line in log.lines().filter(|line| line.starts_with("test result: ")) {
-        let number = |what: &str| -> usize {
-            let end = line.find(what).unwrap_or(0);
-            line[..end]
-                .split_whitespace()
-                .next_back()
-                .and_then(|n| n.parse().ok())
-                .unwrap_or(0)
-        };
-        let (passed, failed) = (number(" passed;"), number(" failed;"));
-        total += Tally {
-            passed,
-            failed,
-            skipped: number(" ignored;"),
-        };
-    }
-    total
-}
-
-fn cargo(cx: &Context, arguments: &[&str]) -> Result<Command> {
-    let sh = cx.shell()?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = cmd!(sh, "{cargo} {arguments...}");
-    // `cargo xtask` tells us about its own package, which is no business of these.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CARGO_PKG_") {
-            command = command.env_remove(name);
-        }
-    }
-    Ok(command.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failed_tests_are_named() {
-        let log = "test a::b ... ok\ntest a::c ... FAILED\ntest result: FAILED. 1 passed\n";
-        assert_eq!(failures(log).collect::<Vec<_>>(), ["a::c"]);
-    }
-
-    #[test]
-    fn the_counts_of_all_programs_are_added_up() {
-        let log = "running 2 tests\n\
-                   test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n\
-                   test result: FAILED. 3 passed; 4 failed; 0 ignored; 0 measured; 5 filtered out\n";
-        assert_eq!(
-            count(log),
-            Tally {
-                passed: 5,
-                failed: 4,
-                skipped: 1
-            }
-        );
-    }
+/// Of `cargo xtask verify`, what takes less than a minute each.
+fn quick_proofs(cx: &Context) -> Result<Tally> {
+    let (mut tally, executions) = verify::loom::tests(cx)?;
+    println!("  {} loom tests, {executions} executions", tally.passed);
+    let searched = verify::model::run(cx, true)?;
+    searched
+        .figures
+        .iter()
+        .for_each(|line| println!("  {line}"));
+    tally += Tally::one(searched.passed);
+    Ok(tally)
 }

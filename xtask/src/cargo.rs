@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Running cargo on the workspace, and reading what its tests report.
+
+use crate::context::Context;
+use crate::step::Step;
+use crate::test::Tally;
+use anyhow::Result;
+use console::style;
+use std::path::PathBuf;
+use std::process::Command;
+use xshell::cmd;
+
+/// Cargo with these arguments, without what the cargo that runs us has set for our own package.
+pub fn command(cx: &Context, arguments: &[&str]) -> Result<Command> {
+    let sh = cx.shell()?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    Ok(clean(cmd!(sh, "{cargo} {arguments...}").into()))
+}
+
+/// The same of the nightly toolchain, which only rustup has.
+pub fn nightly(cx: &Context, program: &str, arguments: &[&str]) -> Result<Command> {
+    let sh = cx.shell()?;
+    let mut command = clean(cmd!(sh, "rustup run nightly {program} {arguments...}").into());
+    for name in ["CARGO", "RUSTC", "RUSTDOC"] {
+        command.env_remove(name);
+    }
+    Ok(command)
+}
+
+fn clean(mut command: Command) -> Command {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CARGO_PKG_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs tests as a step. Prints why it failed, and the names of the tests that did.
+pub fn tests(cx: &Context, title: &str, command: Command) -> Tested {
+    let step = Step::new(cx, title, command).counting(is_result);
+    let log = step.log();
+    let result = step.run();
+    let text = std::fs::read_to_string(&log).unwrap_or_default();
+    let mut tally = count(&text);
+    if let Err(error) = result {
+        eprintln!("error: {error:#}");
+        for name in failures(&text) {
+            println!("  {} {name}", style("✗").red());
+        }
+        // A crate that does not compile has no results.
+        tally.failed = tally.failed.max(1);
+    }
+    Tested { tally, text, log }
+}
+
+/// How tests went.
+pub struct Tested {
+    /// How many ended how.
+    pub tally: Tally,
+    /// What they printed.
+    pub text: String,
+    /// Where that is.
+    pub log: PathBuf,
+}
+
+/// Whether a line tells how a test ended.
+pub fn is_result(line: &str) -> bool {
+    line.starts_with("test ") && line.contains(" ... ")
+}
+
+/// The names of the tests that failed.
+pub fn failures(log: &str) -> impl Iterator<Item = &str> {
+    log.lines()
+        .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
+}
+
+/// Adds up the lines that close each test program.
+pub fn count(log: &str) -> Tally {
+    let mut total = Tally::default();
+    for line in log.lines().filter(|line| line.starts_with("test result: ")) {
+        total += Tally {
+            passed: number_before(line, " passed;"),
+            failed: number_before(line, " failed;"),
+            skipped: number_before(line, " ignored;"),
+        };
+    }
+    total
+}
+
+/// The number that stands before `what` in a line, 0 where there is none.
+pub fn number_before(line: &str, what: &str) -> usize {
+    let end = line.find(what).unwrap_or(0);
+    line[..end]
+        .split_whitespace()
+        .next_back()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_tests_are_named() {
+        let log = "test a::b ... ok\ntest a::c ... FAILED\ntest result: FAILED. 1 passed\n";
+        assert_eq!(failures(log).collect::<Vec<_>>(), ["a::c"]);
+    }
+
+    #[test]
+    fn the_counts_of_all_programs_are_added_up() {
+        let log = "running 2 tests\n\
+                   test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n\
+                   test result: FAILED. 3 passed; 4 failed; 0 ignored; 0 measured; 5 filtered out\n";
+        assert_eq!(
+            count(log),
+            Tally {
+                passed: 5,
+                failed: 4,
+                skipped: 1
+            }
+        );
+    }
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Property tests, with many more random inputs than `cargo xtask test` takes time for.
+
+use super::{thousands, Findings};
+use crate::cargo;
+use crate::context::Context;
+use anyhow::Result;
+
+/// What is tested: programs of the host tests, and by how much fewer inputs where one takes longer.
+///
+/// Names, symbols and booleans come in as bytes that others chose; there it is fuzzing.
+const PROGRAMS: &[(&str, &[&str], u64)] = &[
+    (
+        "names, symbols, relocations, stacks, states, shadow variables",
+        &["names", "logic", "properties"],
+        1,
+    ),
+    ("sequences of what can happen", &["random"], 100),
+];
+
+/// Runs them with so many inputs for each property.
+pub fn run(cx: &Context, cases: u64) -> Result<Findings> {
+    let mut findings = Findings {
+        passed: true,
+        figures: Vec::new(),
+    };
+    for (what, programs, fewer) in PROGRAMS {
+        let cases = (cases / fewer).max(1);
+        let mut arguments = vec!["test", "--release", "--package", "host-tests"];
+        for program in *programs {
+            arguments.extend(["--test", program]);
+        }
+        let mut command = cargo::command(cx, &arguments)?;
+        command.env("PROPTEST_CASES", cases.to_string());
+        let tested = cargo::tests(cx, &format!("Try random {what}"), command);
+        findings.passed &= tested.tally.failed == 0;
+        findings.figures.push(format!(
+            "{}: {} tests held, {} failed; {} inputs each",
+            what,
+            tested.tally.passed,
+            tested.tally.failed,
+            thousands(cases)
+        ));
+    }
+    Ok(findings)
+}
