@@ -10,6 +10,9 @@ use host_tests::recipe::Recipe;
 use host_tests::tasks::TaskId;
 use host_tests::world::World;
 use kernel::prelude::*;
+use livepatch_core::dispatch::Redirections;
+use livepatch_core::patch::{Descriptors, Which};
+use livepatch_core::sysfs::Writable;
 use livepatch_core::transition::Task;
 
 #[test]
@@ -76,6 +79,41 @@ fn attributes_refuse_what_makes_no_sense() {
     assert_eq!(world.write_enabled(patch, "1"), Err(EINVAL));
     assert_eq!(world.write_enabled(patch, "0"), Err(EINVAL));
     world.check_pristine();
+}
+
+#[test]
+fn force_takes_a_zero_and_forces_nothing() {
+    let mut world = World::new();
+    world.thread(1).reliable.set(false);
+    let patch = world
+        .insmod(&Recipe::of_kernel("one", &["cmdline"]))
+        .unwrap();
+    world.wait_stuck();
+    let World { core, kernel, .. } = &mut world;
+    core.store(kernel, patch, Writable::Force, false).unwrap();
+    world.wait_stuck();
+    assert!(!world.kernel.structures.patch(patch).forced);
+}
+
+#[test]
+fn a_function_is_patched_where_it_is_and_once() {
+    let mut world = World::new();
+    let recipe = Recipe::of_kernel("one", &["cmdline"]);
+    let id = world.kernel.structures.new_patch(&recipe.name);
+    let mut patch = world.read(id, &recipe).unwrap();
+    world.kernel.prepare(&patch);
+    let mut sites = Redirections::new();
+    let object = &mut patch.objects[0];
+    assert_eq!(object.patch(&world.kernel, &mut sites), Err(EINVAL));
+    assert_eq!(kernel::warnings(), 1, "nobody knows where it is");
+    object.functions[0].old.start = world.function("cmdline");
+    object.patch(&world.kernel, &mut sites).unwrap();
+    object.patched = false;
+    assert_eq!(object.patch(&world.kernel, &mut sites), Err(EINVAL));
+    assert_eq!(kernel::warnings(), 1, "it is patched already");
+    object.unpatch(&world.kernel, &mut sites, Which::All);
+    assert!(sites.is_empty());
+    let _ = world.dmesg();
 }
 
 #[test]

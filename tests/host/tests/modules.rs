@@ -369,6 +369,47 @@ fn module_refused_in_mid_transition_is_forgotten_by_stack_checks() {
 }
 
 #[test]
+fn code_of_a_module_that_is_gone_is_forgotten() {
+    let mut world = World::new();
+    world.load(&demo());
+    let starts = |world: &World| {
+        let function = &world.core.patches()[0].objects[1].functions[0];
+        (function.old.start, function.new.start)
+    };
+    let (old, new) = starts(&world);
+    assert!(old == 0 && new != 0);
+    world.load_module("target").unwrap();
+    assert_eq!(starts(&world), (world.function("show"), new));
+    world.unload_module("target");
+    assert_eq!(starts(&world), (0, new), "no code starts at 0");
+}
+
+#[test]
+fn a_module_that_is_not_there_is_not_looked_for_on_stacks() {
+    let mut world = World::new();
+    world.thread(1).reliable.set(false);
+    let patch = world.insmod(&demo()).unwrap();
+    world.wait_stuck();
+    let new = world.core.patches()[0].objects[1].functions[0].new;
+    world.thread(2).stack.borrow_mut().push(new.start + 8);
+    world.write_enabled(patch, "0").unwrap();
+    world.wait();
+}
+
+#[test]
+fn a_module_that_comes_in_mid_transition_waits_once() {
+    let mut world = World::new();
+    world.thread(1).reliable.set(false);
+    world.insmod(&demo()).unwrap();
+    world.wait_stuck();
+    world.kernel.machine.synchronizations.set(0);
+    world.load_module("target").unwrap();
+    assert_eq!(world.kernel.machine.synchronizations.get(), 1);
+    world.unload_module("target");
+    assert_eq!(world.kernel.machine.synchronizations.get(), 2);
+}
+
+#[test]
 fn module_going_while_its_patch_is_disabled() {
     let mut world = World::new();
     world.load_module("target").unwrap();

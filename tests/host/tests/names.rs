@@ -248,6 +248,18 @@ fn malformed_symbols_are_refused() {
     );
 }
 
+/// The widths of the fields are what a tool may count on, whatever constants say.
+#[test]
+fn fields_are_as_wide_as_in_c() {
+    for length in [54, 55, 56, 57] {
+        compare(format!(".klp.rela.{}.text", "o".repeat(length)).as_bytes());
+        compare(format!(".klp.sym.{}.name,0", "o".repeat(length)).as_bytes());
+    }
+    for length in [510, 511, 512, 513] {
+        compare(format!(".klp.sym.vmlinux.{},0", "n".repeat(length)).as_bytes());
+    }
+}
+
 #[test]
 fn malformed_sections_are_refused() {
     for name in [
