@@ -539,22 +539,17 @@ impl<K: Kernel> Core<K> {
             self.unpatch_replaced(kernel, handle);
             self.unpatch_nops(kernel, handle);
         }
-        // In use until the synchronization that follows on either way.
+        // In use until the synchronization below.
         let check = kernel.replace_stack_check(None);
         if target == State::Unpatched {
             let Self { patches, sites, .. } = self;
             if let Some(patch) = patches.iter_mut().find(|patch| patch.handle == handle) {
                 patch.unpatch(kernel, sites, Which::All);
             }
-            // Every handler sees that the functions are gone before they leave transition, lest one
-            // takes them for settled.
-            kernel.synchronize();
         }
         self.set_transition(kernel, handle, false);
-        if target == State::Patched {
-            // Every handler sees the end of the transition before the states become idle.
-            kernel.synchronize();
-        }
+        // Every handler sees the end of the transition before the states become idle.
+        kernel.synchronize();
         if let Some(patch) = self.find_mut(handle) {
             patch.check = check;
         }

@@ -531,7 +531,7 @@ fn waits_for_all_cpus_as_often_as_needed() {
     let patch = enable(&mut world);
     assert_eq!(count(&world), 1, "before the states become idle");
     world.unload(patch);
-    assert_eq!(count(&world), 1, "before the functions leave transition");
+    assert_eq!(count(&world), 1, "that way too");
 
     world.thread(1).reliable.set(false);
     let patch = enable(&mut world);
