@@ -109,7 +109,7 @@ fn tests(cx: &Context) -> Result<Tally> {
 
 /// Of `cargo xtask verify`, what takes less than a minute each.
 fn quick_proofs(cx: &Context) -> Result<Tally> {
-    let (mut tally, executions) = verify::loom::tests(cx)?;
+    let (mut tally, executions) = verify::loom::tests(cx, 0)?;
     println!("  {} loom tests, {executions} executions", tally.passed);
     let searched = verify::model::run(cx, true)?;
     searched
