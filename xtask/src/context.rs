@@ -7,7 +7,7 @@
 //! | below the cache | holds |
 //! |---|---|
 //! | `apt/` | a private apt state, one per suite |
-//! | `tools/` | bindgen, the Rust library source |
+//! | `tools/` | bindgen, cargo-mutants, the Rust library source |
 //! | `tree/` | scratch kernel trees that the crates are grafted onto |
 //! | `build/` | kernel object directories |
 //! | `logs/` | full output of every long step |
