@@ -234,6 +234,15 @@ unsafe extern "C" fn pinned(_task: *mut bindings::task_struct, job: *mut c_void)
 /// Called by the workqueue.
 unsafe extern "C" fn nothing(_work: *mut bindings::work_struct) {}
 
+/// Likewise.
+///
+/// # Safety
+///
+/// Called by the workqueue.
+unsafe extern "C" fn nothing_either(_argument: *mut c_void) -> c_long {
+    0
+}
+
 /// The idle task of `cpu`, if that CPU is possible.
 fn idle_task(cpu: u32) -> Option<TaskRef> {
     // SAFETY: Takes any number below `nr_cpu_ids()`.
@@ -343,8 +352,10 @@ impl Tasks for Linux {
     fn synchronize(&self) {
         // SAFETY: We may sleep here.
         if unsafe { bindings::schedule_on_each_cpu(Some(nothing)) } != 0 {
-            // No memory for the work items. RCU waits for all but what runs where it is not watching.
-            kernel::sync::rcu::synchronize_rcu();
+            // No memory for a work item per CPU: one on the stack will do for all.
+            //
+            // SAFETY: As above.
+            unsafe { bindings::work_on_each_cpu(Some(nothing_either)) };
         }
     }
 
