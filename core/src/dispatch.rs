@@ -70,7 +70,7 @@ pub struct View {
 
 impl View {
     /// The version for a task in `state`, which is only asked for during a transition.
-    fn choose(self, state: impl FnOnce() -> State) -> Target {
+    pub fn choose(self, state: impl FnOnce() -> State) -> Target {
         if !self.in_transition {
             return self.newest;
         }
