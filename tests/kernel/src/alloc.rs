@@ -2,11 +2,39 @@
 
 //! Fallible containers, with failures on demand.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 
 thread_local! {
     static UNTIL_FAILURE: Cell<Option<usize>> = const { Cell::new(None) };
+    static CONTENTS: RefCell<(usize, BTreeSet<usize>)> = const { RefCell::new((0, BTreeSet::new())) };
+}
+
+/// What a box holds, by number, until it is freed or may be written to: so a test sees what somebody
+/// who still reads it would be reading.
+#[derive(Debug)]
+struct Content(usize);
+
+impl Content {
+    fn new() -> Self {
+        CONTENTS.with_borrow_mut(|(last, alive)| {
+            *last += 1;
+            alive.insert(*last);
+            Self(*last)
+        })
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        CONTENTS.with_borrow_mut(|(_, alive)| alive.remove(&self.0));
+    }
+}
+
+/// What the calling thread's boxes hold now, as [`KBox::content`] numbers it.
+pub fn contents() -> BTreeSet<usize> {
+    CONTENTS.with_borrow(|(_, alive)| alive.clone())
 }
 
 /// Lets the calling thread's allocations fail after `allocations` more of them; `None`: never.
@@ -41,13 +69,18 @@ pub mod flags {
 
 /// A value in memory of its own.
 #[derive(Debug)]
-pub struct KBox<T>(Box<T>);
+pub struct KBox<T>(Box<T>, Content);
 
 impl<T> KBox<T> {
     /// Moves `value` into memory of its own.
     pub fn new(value: T, _: Flags) -> Result<Self, AllocError> {
         allocate()?;
-        Ok(Self(Box::new(value)))
+        Ok(Self(Box::new(value), Content::new()))
+    }
+
+    /// Numbers what the box holds now, for [`contents`].
+    pub fn content(&self) -> usize {
+        self.1 .0
     }
 
     /// Takes it out again.
@@ -65,6 +98,7 @@ impl<T> Deref for KBox<T> {
 
 impl<T> DerefMut for KBox<T> {
     fn deref_mut(&mut self) -> &mut T {
+        self.1 = Content::new();
         &mut self.0
     }
 }

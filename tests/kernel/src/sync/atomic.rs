@@ -5,7 +5,7 @@
 #[cfg(not(loom))]
 mod native;
 #[cfg(not(loom))]
-pub use native::{Atomic, AtomicType};
+pub use native::{observe, Atomic, AtomicType, Observer};
 
 #[cfg(loom)]
 mod model;

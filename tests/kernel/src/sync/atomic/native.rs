@@ -3,7 +3,8 @@
 //! Atomics over the standard library's.
 
 use super::{AcquireOrRelaxed, Relaxed, ReleaseOrRelaxed};
-use std::cell::UnsafeCell;
+use std::cell::{RefCell, UnsafeCell};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 /// A type with atomic accesses.
@@ -30,10 +31,39 @@ pub unsafe trait AtomicType: Copy {
     ///
     /// As for [`Self::load`].
     unsafe fn swap(at: *mut Self, value: Self, ordering: Ordering) -> Self;
+
+    /// The value that a load which found `value` is to yield.
+    fn loaded(value: Self) -> Self {
+        value
+    }
+
+    /// `value` is about to be stored.
+    fn storing(_value: Self) {}
+}
+
+/// Sees the calling thread's accesses to an `Atomic<i32>`, so that a test can come between them.
+pub trait Observer {
+    /// A load found `value`; it yields what this returns.
+    fn load(&self, value: i32) -> i32;
+    /// `value` is about to be stored.
+    fn store(&self, value: i32);
+}
+
+thread_local! {
+    static OBSERVER: RefCell<Option<Rc<dyn Observer>>> = const { RefCell::new(None) };
+}
+
+/// Sets the calling thread's observer.
+pub fn observe(observer: Option<Rc<dyn Observer>>) {
+    OBSERVER.set(observer);
+}
+
+fn observer() -> Option<Rc<dyn Observer>> {
+    OBSERVER.with_borrow(Option::clone)
 }
 
 macro_rules! atomic_types {
-    ($($type:ty => $atomic:ty),* $(,)?) => {$(
+    ($($type:ty => $atomic:ty { $($observed:item)* })*) => {$(
         // SAFETY: The methods use the standard library's atomics.
         unsafe impl AtomicType for $type {
             unsafe fn load(at: *mut Self, ordering: Ordering) -> Self {
@@ -50,14 +80,26 @@ macro_rules! atomic_types {
                 // SAFETY: As the caller promises.
                 unsafe { <$atomic>::from_ptr(at) }.swap(value, ordering)
             }
+
+            $($observed)*
         }
     )*};
 }
 
 atomic_types! {
-    bool => AtomicBool,
-    i32 => AtomicI32,
-    usize => AtomicUsize,
+    bool => AtomicBool {}
+    i32 => AtomicI32 {
+        fn loaded(value: i32) -> i32 {
+            observer().map_or(value, |observer| observer.load(value))
+        }
+
+        fn storing(value: i32) {
+            if let Some(observer) = observer() {
+                observer.store(value);
+            }
+        }
+    }
+    usize => AtomicUsize {}
 }
 
 /// An atomic value.
@@ -76,11 +118,12 @@ impl<T: AtomicType> Atomic<T> {
     /// Loads the value.
     pub fn load<O: AcquireOrRelaxed>(&self, _: O) -> T {
         // SAFETY: The cell is valid and aligned, and only accessed here.
-        unsafe { T::load(self.0.get(), O::ORDERING) }
+        T::loaded(unsafe { T::load(self.0.get(), O::ORDERING) })
     }
 
     /// Stores a value.
     pub fn store<O: ReleaseOrRelaxed>(&self, value: T, _: O) {
+        T::storing(value);
         // SAFETY: As for `load`.
         unsafe { T::store(self.0.get(), value, O::ORDERING) }
     }
