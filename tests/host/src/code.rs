@@ -29,14 +29,33 @@ pub struct Function {
 pub struct Code {
     functions: RefCell<Vec<Function>>,
     placed: Cell<usize>,
+    reserved: RefCell<Vec<(Option<String>, String, usize)>>,
 }
 
 impl Code {
-    /// Adds a function and returns its address. Addresses are never used again.
+    /// Adds a function and returns its address. Addresses are
+    /// never used again, other than [reserved](Self::reserve) ones.
     pub fn add(&self, object: Option<&str>, name: &str) -> usize {
+        let reserved = self.reserved.borrow();
+        let place = reserved
+            .iter()
+            .find(|(owner, own, _)| owner.as_deref() == object && own == name);
+        let start = place.map_or_else(|| self.place(), |&(_, _, start)| start);
+        self.add_at(object, name, Range { start, size: SIZE });
+        start
+    }
+
+    fn place(&self) -> usize {
         let start = 0x1000 + self.placed.get() * SIZE;
         self.placed.set(self.placed.get() + 1);
-        self.add_at(object, name, Range { start, size: SIZE });
+        start
+    }
+
+    /// Says where a function will be each time that it is added. Returns its address.
+    pub fn reserve(&self, object: Option<&str>, name: &str) -> usize {
+        let start = self.place();
+        let place = (object.map(str::to_owned), name.to_owned(), start);
+        self.reserved.borrow_mut().push(place);
         start
     }
 

@@ -12,6 +12,7 @@
 //! | tasks, CPUs, stacks, the scheduler | [`tasks`] |
 //! | what tasks do, one step at a time | [`step`] |
 //! | steps in the middle of the core's operations | [`interruption`] |
+//! | somebody else's answers for the tasks | [`script`] |
 //! | functions, their code and names | [`code`] |
 //! | ftrace | [`tracer`] |
 //! | `struct klp_patch` and what hangs off it, sysfs, modules, callbacks | [`structures`] |
@@ -33,6 +34,7 @@ pub mod faults;
 pub mod interruption;
 pub mod recipe;
 pub mod routine;
+pub mod script;
 pub mod simulation;
 pub mod snapshot;
 pub mod step;

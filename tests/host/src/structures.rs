@@ -3,6 +3,7 @@
 //! The structures that describe patches, and the world around them: sysfs, modules, callbacks.
 
 use crate::faults::Operation;
+use crate::script::{access, Access};
 use crate::simulation::{allocate, Simulation};
 use kernel::prelude::*;
 use kernel::print::{print, Level};
@@ -112,6 +113,8 @@ pub struct Structures {
     pub(crate) listed: RefCell<Vec<PatchId>>,
     pub(crate) deferred: RefCell<Vec<PatchId>>,
     pub(crate) transition: Cell<Option<PatchId>>,
+    /// How many functions were given up.
+    pub released: Cell<usize>,
     pub(crate) relocated: RefCell<BTreeSet<(PatchId, String)>>,
 }
 
@@ -206,6 +209,11 @@ impl Structures {
     /// A copy of the patch's structure.
     pub fn patch(&self, patch: PatchId) -> PatchStructure {
         self.patches.borrow()[patch.0].clone()
+    }
+
+    /// Whether the patch is on the list that debuggers read.
+    pub fn is_listed(&self, patch: PatchId) -> bool {
+        self.listed.borrow().contains(&patch)
     }
 
     /// Adds a module that can be patched, not loaded.
@@ -353,6 +361,9 @@ impl Descriptors for Simulation {
     }
 
     fn release_function(&self, function: FunctionId) {
+        self.structures
+            .released
+            .set(self.structures.released.get() + 1);
         let mut structure = self.structures.function(function);
         structure.alive = false;
         let directory = structure.directory.take();
@@ -413,6 +424,7 @@ impl Descriptors for Simulation {
     fn pre_patch(&self, object: ObjectId) -> Result {
         self.may_sleep();
         self.point();
+        access(Access::Callback("pre_patch", object));
         self.structures.callback("pre_patch", object);
         if self.structures.object(object).callbacks {
             self.faults.check(Operation::PrePatch)?;
@@ -423,18 +435,21 @@ impl Descriptors for Simulation {
     fn post_patch(&self, object: ObjectId) {
         self.may_sleep();
         self.point();
+        access(Access::Callback("post_patch", object));
         self.structures.callback("post_patch", object);
     }
 
     fn pre_unpatch(&self, object: ObjectId) {
         self.may_sleep();
         self.point();
+        access(Access::Callback("pre_unpatch", object));
         self.structures.callback("pre_unpatch", object);
     }
 
     fn post_unpatch(&self, object: ObjectId) {
         self.may_sleep();
         self.point();
+        access(Access::Callback("post_unpatch", object));
         self.structures.callback("post_unpatch", object);
     }
 

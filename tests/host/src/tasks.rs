@@ -2,6 +2,7 @@
 
 //! Tasks and CPUs: who is where, and what the core may ask about it.
 
+use crate::script::{self, access, Access, Answer};
 use crate::simulation::Simulation;
 use kernel::print::{print, Level};
 use livepatch_core::stack::StackCheck;
@@ -65,27 +66,39 @@ impl SimulatedTask {
 
 impl Task for SimulatedTask {
     fn state(&self) -> State {
-        self.state.get()
+        match access(Access::State(self.id)) {
+            Answer::State(state) => state,
+            _ => self.state.get(),
+        }
     }
 
     fn set_state(&self, state: State) {
+        access(Access::SetState(self.id, state));
         self.state.set(state);
     }
 
     fn is_pending(&self) -> bool {
-        self.pending.get()
+        match access(Access::IsPending(self.id)) {
+            Answer::Flag(pending) => pending,
+            _ => self.pending.get(),
+        }
     }
 
     fn set_pending(&self) {
+        access(Access::SetPending(self.id));
         self.pending.set(true);
     }
 
     fn clear_pending(&self) {
+        access(Access::ClearPending(self.id));
         self.pending.set(false);
     }
 
     fn test_and_clear_pending(&self) -> bool {
-        self.pending.replace(false)
+        match access(Access::TestAndClearPending(self.id)) {
+            Answer::Flag(pending) => pending,
+            _ => self.pending.replace(false),
+        }
     }
 }
 
@@ -114,8 +127,16 @@ pub struct Machine {
     /// Whether stacks can be trusted at all.
     pub reliable: Cell<bool>,
     check: RefCell<Option<Rc<Check<Simulation>>>>,
-    pub(crate) locked: Cell<bool>,
-    pinned: Cell<Option<TaskId>>,
+    /// Whether the list of threads is locked.
+    pub locked: Cell<bool>,
+    /// Whether CPUs are kept from coming and going.
+    pub cpus_locked: Cell<bool>,
+    /// The task that is kept as it is.
+    pub pinned: Cell<Option<TaskId>>,
+    /// What the stack checks that were replaced held, by number, oldest first.
+    pub replaced: RefCell<Vec<usize>>,
+    /// What a script says of the pinned task: whether it runs elsewhere, and its stack.
+    scripted: RefCell<Option<(bool, Vec<usize>)>>,
     /// How often the core waited for all CPUs.
     pub synchronizations: Cell<usize>,
     /// The calls that were made.
@@ -143,7 +164,10 @@ impl Default for Machine {
             reliable: Cell::new(true),
             check: RefCell::new(None),
             locked: Cell::new(false),
+            cpus_locked: Cell::new(false),
             pinned: Cell::new(None),
+            replaced: RefCell::default(),
+            scripted: RefCell::new(None),
             synchronizations: Cell::new(0),
             calls: RefCell::default(),
         }
@@ -220,9 +244,9 @@ impl Machine {
         self.shared.target()
     }
 
-    /// Whether there is a stack check.
-    pub fn has_check(&self) -> bool {
-        self.check.borrow().is_some()
+    /// The stack check.
+    pub fn check(&self) -> Option<Rc<Check<Simulation>>> {
+        self.check.borrow().clone()
     }
 }
 
@@ -238,6 +262,14 @@ impl Simulation {
     }
 }
 
+/// Which threads or CPUs there are, all where no script says otherwise.
+fn present(question: Access) -> u32 {
+    match access(question) {
+        Answer::Present(present) => present,
+        _ => u32::MAX,
+    }
+}
+
 impl Tasks for Simulation {
     type Task = SimulatedTask;
 
@@ -247,13 +279,16 @@ impl Tasks for Simulation {
 
     fn for_each_thread(&self, each: &mut dyn FnMut(&SimulatedTask)) {
         self.point();
+        let present = present(Access::Threads);
         assert!(
             !self.machine.locked.replace(true),
             "tasklist_lock is held already"
         );
-        for task in self.machine.threads() {
-            self.point();
-            each(&task);
+        for (number, task) in self.machine.threads().iter().enumerate() {
+            if present & 1 << number != 0 {
+                self.point();
+                each(task);
+            }
         }
         self.machine.locked.set(false);
     }
@@ -266,10 +301,14 @@ impl Tasks for Simulation {
     }
 
     fn for_each_cpu(&self, each: &mut dyn FnMut(&SimulatedTask, u32, bool)) {
+        let present = present(Access::Cpus);
+        self.machine.cpus_locked.set(true);
         for (number, cpu) in (0..).zip(self.machine.cpus()) {
             // No interruption from here on: a CPU could go.
-            each(&cpu.idle, number, cpu.online.get());
+            let online = cpu.online.get() && present & 1 << number != 0;
+            each(&cpu.idle, number, online);
         }
+        self.machine.cpus_locked.set(false);
     }
 
     fn wake_idle(&self, cpu: u32) {
@@ -284,13 +323,20 @@ impl Tasks for Simulation {
     }
 
     fn pin(&self, task: &SimulatedTask, job: &mut dyn FnMut()) {
+        if let Answer::Pinned(elsewhere, stack) = access(Access::Pin(task.id)) {
+            self.machine.scripted.replace(Some((elsewhere, stack)));
+        }
         let before = self.machine.pinned.replace(Some(task.id));
         assert!(before.is_none(), "two tasks pinned");
         job();
+        self.machine.scripted.replace(None);
         self.machine.pinned.set(None);
     }
 
     fn runs_elsewhere(&self, task: &SimulatedTask) -> bool {
+        if let Some((elsewhere, _)) = &*self.machine.scripted.borrow() {
+            return *elsewhere;
+        }
         self.machine.is_running(task) && self.machine.current.get() != Some(task.id)
     }
 
@@ -304,7 +350,10 @@ impl Tasks for Simulation {
         if !task.reliable.get() {
             return Err(Unreliable);
         }
-        job(&task.stack.borrow());
+        match &*self.machine.scripted.borrow() {
+            Some((_, stack)) => job(stack),
+            None => job(&task.stack.borrow()),
+        }
         Ok(())
     }
 
@@ -316,6 +365,7 @@ impl Tasks for Simulation {
     fn synchronize(&self) {
         self.may_sleep();
         self.point();
+        access(Access::Synchronize);
         let count = &self.machine.synchronizations;
         count.set(count.get() + 1);
     }
@@ -323,6 +373,7 @@ impl Tasks for Simulation {
     fn switch_in_scheduler(&self, on: bool) {
         self.may_sleep();
         self.point();
+        access(Access::Scheduler(on));
         self.machine.scheduler.set(on);
     }
 
@@ -332,18 +383,31 @@ impl Tasks for Simulation {
 
     fn replace_stack_check(&self, check: Option<Check<Self>>) -> Option<Check<Self>> {
         self.point();
+        access(Access::ReplaceCheck);
         let old = self.machine.check.replace(check.map(Rc::new))?;
+        self.machine.replaced.borrow_mut().push(old.content());
         Some(Rc::into_inner(old).expect("a stack check in use was replaced"))
     }
 
     fn with_stack_check(&self, job: &mut dyn FnMut(&StackCheck<Self::Function>)) {
-        let check = self.machine.check.borrow();
-        if let Some(check) = &*check {
-            job(check);
+        let check = match access(Access::Check) {
+            Answer::Check(check) => check,
+            _ => self.machine.check(),
+        };
+        if let Some(check) = check {
+            access(Access::UseCheck);
+            job(&check);
         }
     }
 
     fn debug(&self, message: Debug<'_, Self>) {
+        if script::is_installed() {
+            // Its tasks and functions have no names here, but must be there to be named.
+            if let Debug::Stuck(_, Stuck::Inside(_)) = message {
+                access(Access::Name);
+            }
+            return;
+        }
         let Debug::Stuck(task, reason) = message else {
             return print(Level::Debug, format_args!("{message}\n"));
         };

@@ -3,6 +3,7 @@
 //! ftrace: which functions are hooked, and where a call goes.
 
 use crate::faults::Operation;
+use crate::script::{access, Access};
 use crate::simulation::{allocate, Simulation};
 use crate::tasks::SimulatedTask;
 use kernel::prelude::*;
@@ -20,6 +21,12 @@ pub struct Operations {
     site: Site,
     filtered: Cell<bool>,
     registered: Cell<bool>,
+}
+
+impl Operations {
+    fn function(&self) -> usize {
+        self.location - OFFSET
+    }
 }
 
 /// The core's end of a hook.
@@ -57,7 +64,7 @@ impl Ftrace {
             .hooks()
             .iter()
             .filter(|hook| hook.registered.get())
-            .map(|hook| (hook.location - OFFSET, hook.site.view()))
+            .map(|hook| (hook.function(), hook.site.view()))
             .collect();
         hooked.sort_by_key(|&(function, _)| function);
         hooked
@@ -115,6 +122,7 @@ impl Tracer for Simulation {
 
     fn site<'a>(&self, hook: &'a Hook) -> &'a Site {
         self.point();
+        access(Access::Site(hook.0.function()));
         &hook.0.site
     }
 
@@ -139,6 +147,7 @@ impl Tracer for Simulation {
 
     fn register(&self, hook: &Hook) -> Result {
         self.point();
+        access(Access::Register(hook.0.function()));
         self.faults.check(Operation::Register)?;
         assert!(
             hook.0.filtered.get(),
@@ -153,6 +162,7 @@ impl Tracer for Simulation {
 
     fn unregister(&self, hook: &Hook) -> Result {
         self.point();
+        access(Access::Unregister(hook.0.function()));
         self.faults.check(Operation::Unregister)?;
         self.may_sleep();
         assert!(
@@ -160,6 +170,7 @@ impl Tracer for Simulation {
             "the hook was not registered"
         );
         self.point();
+        access(Access::Drain(hook.0.function()));
         Ok(())
     }
 }

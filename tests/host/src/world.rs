@@ -136,7 +136,8 @@ impl World {
         result.map(|()| id)
     }
 
-    fn enable(&mut self, id: PatchId, recipe: &Recipe) -> Result {
+    /// Enables the patch of a livepatch module that is loading.
+    pub fn enable(&mut self, id: PatchId, recipe: &Recipe) -> Result {
         let patch = self.read(id, recipe)?;
         match self.core.enable(&self.kernel, patch) {
             Ok(()) => Ok(()),
