@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Choices: everything that can happen next.
+
+use crate::machine::{Machine, Phase, WAITING};
+use crate::model::Model;
+use crate::replay::{Seen, DEPTH};
+use crate::scenario::{Do, Op, FUNCTIONS, THREADS};
+use host_tests::tasks::TaskId;
+
+/// Something that can happen next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The core goes on with its operation.
+    Core,
+    /// The core begins one: the actor, or its own retry.
+    Begin(Option<u8>, Op),
+    /// A task goes on with what it is in the middle of.
+    GoOn(u8),
+    /// A thread gets its CPU.
+    Run(u8),
+    /// A thread does what its script says at this place.
+    Do(u8, u8),
+    /// An idle task goes through its loop.
+    Loop(u8),
+    /// A CPU goes on or off.
+    Online(u8, bool),
+}
+impl Model {
+    /// All that can happen next.
+    pub fn choices(&self, machine: &Machine, choices: &mut Vec<Choice>) {
+        choices.clear();
+        let seen = self.seen(machine);
+        if self.core.place(machine.core).next.is_some() {
+            if machine.waits == 0 || machine.waits == WAITING {
+                choices.push(Choice::Core);
+            }
+        } else {
+            self.operations(machine, seen, choices);
+        }
+        for (index, thread) in machine.threads.iter().enumerate() {
+            if thread.present {
+                self.of_thread(machine, seen, index, choices);
+            }
+        }
+        for (cpu, idle) in (0..).zip(&machine.idles) {
+            let quiet = !machine.is_busy(&self.scenario, cpu) && machine.is_online(cpu);
+            if idle.phase != Phase::Free {
+                choices.push(Choice::GoOn(THREADS as u8 + cpu));
+            } else if quiet && idle.pending {
+                choices.push(Choice::Loop(cpu));
+            }
+            let others = machine.online & !(1 << cpu) != 0;
+            let off = quiet && others && machine.offline < self.scenario.offline;
+            if !seen.locked.1 && idle.phase == Phase::Free {
+                if off {
+                    choices.push(Choice::Online(cpu, false));
+                } else if !machine.is_online(cpu) {
+                    choices.push(Choice::Online(cpu, true));
+                }
+            }
+        }
+    }
+
+    fn operations(&self, machine: &Machine, seen: &Seen, choices: &mut Vec<Choice>) {
+        let books = self.core.books(machine.core);
+        let moving = books.transition.is_some();
+        for (actor, (ops, &at)) in (0..).zip(self.scenario.actors.iter().zip(&machine.actors)) {
+            let Some(&op) = ops.get(usize::from(at)) else {
+                continue;
+            };
+            let possible = match op {
+                Op::Insmod(patch) => !moving && !books.stack.contains(&patch),
+                Op::Disable(patch) => !moving && books.stack.contains(&patch),
+                Op::Reverse | Op::Force => moving,
+                Op::Load => !books.module,
+                Op::Unload => books.module && !self.is_module_used(machine),
+                Op::Tick => false,
+            };
+            if possible {
+                choices.push(Choice::Begin(Some(actor), op));
+            }
+        }
+        if moving && seen.retry {
+            choices.push(Choice::Begin(None, Op::Tick));
+        }
+    }
+
+    fn is_module_used(&self, machine: &Machine) -> bool {
+        let of_module = |function: u8| FUNCTIONS[usize::from(function)].0.is_some();
+        machine.threads.iter().any(|thread| {
+            let mut codes = thread.stack.codes().iter();
+            codes.any(|&code| of_module(self.function(code)))
+                || matches!(thread.part.phase, Phase::Handler(view) if of_module(self.view(view).0))
+        })
+    }
+
+    fn of_thread(&self, machine: &Machine, seen: &Seen, index: usize, choices: &mut Vec<Choice>) {
+        let thread = &machine.threads[index];
+        let number = index as u8;
+        let own = &self.scenario.threads[index];
+        if thread.part.phase != Phase::Free {
+            choices.push(Choice::GoOn(number));
+            return;
+        }
+        if !thread.running {
+            let idle = &machine.idles[usize::from(own.cpu)];
+            let idle_pinned = seen.pinned == Some(TaskId::Idle(u32::from(own.cpu)));
+            let free = machine.is_online(own.cpu)
+                && !machine.is_busy(&self.scenario, own.cpu)
+                && idle.phase == Phase::Free
+                && !idle_pinned
+                && seen.pinned != Some(TaskId::Thread(index + 1));
+            if free && usize::from(thread.at) < own.script.len() {
+                choices.push(Choice::Run(number));
+            }
+            return;
+        }
+        let mut at = thread.at;
+        loop {
+            let item = own.script.get(usize::from(at)).copied();
+            let maybe = item == Some(Do::Maybe);
+            if maybe {
+                at += 1;
+            }
+            if self.can(machine, seen, index, at) {
+                choices.push(Choice::Do(number, at));
+            }
+            if !maybe {
+                break;
+            }
+            at = self.past(index, at);
+        }
+    }
+
+    /// The place in a thread's script behind the whole of what it begins at `at`.
+    fn past(&self, index: usize, mut at: u8) -> u8 {
+        let mut depth = 0;
+        loop {
+            match self.item(index, at) {
+                Do::Call(_) => depth += 1,
+                Do::Return => depth -= 1,
+                _ => {}
+            }
+            at = self.after(index, at);
+            if depth == 0 {
+                return at;
+            }
+        }
+    }
+
+    /// The place in a thread's script after `at`.
+    pub(crate) fn after(&self, index: usize, at: u8) -> u8 {
+        let script = &self.scenario.threads[index].script;
+        match script.get(usize::from(at) + 1) {
+            Some(Do::Again) => 0,
+            _ => (at + 1).min(script.len() as u8),
+        }
+    }
+
+    /// What a thread does at a place in its script.
+    pub fn item(&self, index: usize, at: u8) -> Do {
+        // Behind its end a thread sleeps.
+        let script = &self.scenario.threads[index].script;
+        script.get(usize::from(at)).copied().unwrap_or(Do::Sleep)
+    }
+
+    fn can(&self, machine: &Machine, seen: &Seen, index: usize, at: u8) -> bool {
+        let thread = &machine.threads[index];
+        let depth = thread.stack.codes().len();
+        match self.item(index, at) {
+            Do::Call(function) => {
+                let there = FUNCTIONS[usize::from(function)].0.is_none() || seen.live;
+                there && depth < DEPTH
+            }
+            Do::Return => depth > 0,
+            Do::Sleep => seen.pinned != Some(TaskId::Thread(index + 1)),
+            Do::Leave => depth == 0 && !self.scenario.threads[index].kthread,
+            Do::Fork => !seen.locked.0 && !machine.threads[THREADS - 1].present,
+            Do::Exit => !seen.locked.0 && depth == 0,
+            Do::Again | Do::Maybe => false,
+        }
+    }
+}

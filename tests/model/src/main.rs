@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `cargo run --release -p model [-- --quick] [SCENARIO...]`
+
+use model::{scenarios, search};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments: Vec<_> = std::env::args().skip(1).collect();
+    let mut flag = |name: &str| {
+        let before = arguments.len();
+        arguments.retain(|argument| argument != name);
+        before != arguments.len()
+    };
+    let (quick, exact) = (flag("--quick"), flag("--exact"));
+    for scenario in scenarios::all(quick) {
+        if !arguments.is_empty() && !arguments.iter().any(|name| name == scenario.name) {
+            continue;
+        }
+        match search::search(&scenario, exact, true) {
+            Ok(summary) => println!(
+                "  {} places in the core, {} of them at rest, {} runs of it; longest way home {}; \
+                 {:.1} s, {} MB\nmodel: {}: {} states, {} transitions, depth {}, 5 properties hold",
+                summary.places.0,
+                summary.places.1,
+                summary.replays,
+                summary.home,
+                summary.seconds,
+                summary.bytes >> 20,
+                scenario.name,
+                summary.states,
+                summary.transitions,
+                summary.depth,
+            ),
+            Err(violation) => {
+                for line in &violation.trace {
+                    println!("  {line}");
+                }
+                println!(
+                    "model: {}: violation after {} steps: {}",
+                    scenario.name, violation.steps, violation.what
+                );
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the core does on a task's own behalf, access by access: as it leaves for user mode or in the
+//! idle loop, and as the scheduler switches away from it.
+//!
+//! As with the core's operations, the code is the core's, and a place in it is a list of answers.
+
+use crate::replay::{Replayer, Reply};
+use host_tests::script::Access;
+use host_tests::simulation::Simulation;
+use host_tests::tasks::{SimulatedTask, TaskId};
+use livepatch_core::transition::{switch_current, Tasks};
+use std::collections::HashMap;
+
+/// Which part of the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// `Shared::update`: on the way to user mode, or in the idle loop.
+    Leave,
+    /// `switch_current`: from the scheduler.
+    Switch,
+}
+
+/// A place in it.
+pub struct Place {
+    /// Which part.
+    pub kind: Kind,
+    tape: Vec<Reply>,
+    /// What it does next.
+    pub next: Access,
+    after: HashMap<Reply, Option<u16>>,
+}
+
+impl Place {
+    /// The stack check that it has got hold of, and will use.
+    pub fn holds(&self) -> Option<u16> {
+        match (self.next, self.tape.last()) {
+            (Access::UseCheck, Some(&Reply::Check(check))) => check,
+            _ => None,
+        }
+    }
+
+    /// Whether it has found a function with a stack check, and will name it.
+    pub fn names(&self) -> bool {
+        self.next == Access::Name
+    }
+}
+
+/// All places.
+#[derive(Default)]
+pub struct Programs {
+    places: Vec<Place>,
+    numbers: HashMap<(Kind, Vec<Reply>), Option<u16>>,
+}
+
+/// The task that stands for all.
+const ANY: TaskId = TaskId::Thread(1);
+
+impl Programs {
+    /// A place.
+    pub fn place(&self, number: u16) -> &Place {
+        &self.places[usize::from(number)]
+    }
+
+    /// The first place.
+    ///
+    /// Errors: what the core had to say against it.
+    pub fn begin(&mut self, replayer: &mut Replayer, kind: Kind) -> Result<Option<u16>, String> {
+        self.number(replayer, kind, Vec::new())
+    }
+
+    /// The place after `number`, where its access yielded `reply`; `None` where it has ended.
+    ///
+    /// Errors: what the core had to say against it.
+    pub fn after(
+        &mut self,
+        replayer: &mut Replayer,
+        number: u16,
+        reply: Reply,
+    ) -> Result<Option<u16>, String> {
+        let place = self.place(number);
+        if let Some(&after) = place.after.get(&reply) {
+            return Ok(after);
+        }
+        let mut tape = place.tape.clone();
+        tape.push(reply);
+        let after = self.number(replayer, place.kind, tape)?;
+        self.places[usize::from(number)].after.insert(reply, after);
+        Ok(after)
+    }
+
+    fn number(
+        &mut self,
+        replayer: &mut Replayer,
+        kind: Kind,
+        tape: Vec<Reply>,
+    ) -> Result<Option<u16>, String> {
+        let key = (kind, tape);
+        if let Some(&number) = self.numbers.get(&key) {
+            return Ok(number);
+        }
+        let simulation = Simulation::default();
+        simulation.machine.current.set(Some(ANY));
+        let task = SimulatedTask::new(ANY, false, false);
+        let job = || match kind {
+            Kind::Leave => simulation.shared().update(&task),
+            Kind::Switch => switch_current(&simulation, &task),
+        };
+        let number = replayer.run_task(job, &key.1)?.map(|next| {
+            self.places.push(Place {
+                kind,
+                tape: key.1.clone(),
+                next,
+                after: HashMap::new(),
+            });
+            u16::try_from(self.places.len() - 1).expect("few places")
+        });
+        self.numbers.insert(key, number);
+        Ok(number)
+    }
+}

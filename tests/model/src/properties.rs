@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Properties: what holds in every state, and the way home.
+//!
+//! The books of the core, which change only with its own steps, are for [`crate::books`].
+
+use crate::choices::Choice;
+use crate::machine::{Machine, Phase, Thread};
+use crate::model::Model;
+use crate::replay::{address, code, Code, Seen, Site};
+use crate::scenario::{Op, FUNCTIONS, THREADS};
+use crate::words::task;
+use host_tests::script::Access;
+use livepatch_core::dispatch::Target;
+use livepatch_core::transition::State;
+
+impl Model {
+    /// The properties that every state has.
+    pub(crate) fn check(&self, machine: &Machine) -> Result<(), String> {
+        let seen = self.seen(machine);
+        let forced =
+            self.core.books(machine.core).forced || self.core.op(machine.core) == Some(Op::Force);
+        for site in seen.sites.iter().flatten() {
+            for target in [site.0.newest, site.0.below] {
+                if let Target::Replacement(address) = target {
+                    if seen.gone & 1 << code(address) != 0 {
+                        return Err(format!(
+                            "calls are still sent to {}, which was given up",
+                            self.name(code(address))
+                        ));
+                    }
+                }
+            }
+        }
+        if self.core.place(machine.core).next.is_none() {
+            self.check_flags(machine, seen)?;
+        }
+        for (index, thread) in machine.threads.iter().enumerate() {
+            if !thread.present {
+                continue;
+            }
+            for &code in thread.stack.codes() {
+                if seen.gone & 1 << code != 0 {
+                    return Err(format!(
+                        "task{} is in {}, which was given up",
+                        index + 1,
+                        self.name(code)
+                    ));
+                }
+                if !forced {
+                    self.check_universe(seen, index, thread, code)?;
+                }
+            }
+            self.check_phase(machine, seen, index, thread)?;
+        }
+        Ok(())
+    }
+
+    /// Between the core's operations, those who have not moved are pending, and no others: each of them
+    /// will move as it leaves the kernel.
+    fn check_flags(&self, machine: &Machine, seen: &Seen) -> Result<(), String> {
+        let threads = machine.threads.iter().enumerate();
+        let threads = threads.filter(|(_, thread)| thread.present);
+        let idles = (THREADS..).zip(&machine.idles);
+        let parts = threads
+            .map(|(who, thread)| (who, thread.part))
+            .chain(idles.map(|(who, idle)| (who, *idle)));
+        for (who, part) in parts {
+            let stray = (part.state == State::Idle) != (seen.target == State::Idle);
+            let flag = part.pending == (part.state != seen.target);
+            // Who is in the middle of moving has one of the two already.
+            if part.phase == Phase::Free && (stray || !flag) {
+                return Err(format!(
+                    "{} is {:?} and {}pending while the tasks are to be {:?}",
+                    task(who),
+                    part.state,
+                    if part.pending { "" } else { "not " },
+                    seen.target
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A task is only in those versions that its state lets it call.
+    fn check_universe(
+        &self,
+        seen: &Seen,
+        index: usize,
+        thread: &Thread,
+        code: Code,
+    ) -> Result<(), String> {
+        let function = self.function(code);
+        let allowed = match (seen.sites[usize::from(function)], thread.part.state) {
+            (None, _) => Target::Original,
+            (Some(Site(view)), _) if !view.in_transition => view.newest,
+            (Some(Site(view)), State::Patched) => view.newest,
+            (Some(Site(view)), State::Unpatched) => view.below,
+            (Some(_), State::Idle) => {
+                return Err(format!(
+                    "task{} is in {} during a transition and has no state",
+                    index + 1,
+                    self.name(code)
+                ))
+            }
+        };
+        let own = if usize::from(code) < FUNCTIONS.len() {
+            Target::Original
+        } else {
+            Target::Replacement(address(code))
+        };
+        if own != allowed {
+            return Err(format!(
+                "task{} ({:?}) is in {}: a version of the other universe",
+                index + 1,
+                thread.part.state,
+                self.name(code)
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_phase(
+        &self,
+        machine: &Machine,
+        seen: &Seen,
+        index: usize,
+        thread: &Thread,
+    ) -> Result<(), String> {
+        match thread.part.phase {
+            Phase::Free => Ok(()),
+            Phase::Handler(view) => {
+                let (function, _) = self.view(view);
+                let waits =
+                    self.core.place(machine.core).next == Some(Access::Drain(address(function)));
+                if seen.sites[usize::from(function)].is_none() && !waits {
+                    return Err(format!(
+                        "the site that task{}'s handler uses is gone",
+                        index + 1
+                    ));
+                }
+                Ok(())
+            }
+            Phase::Program(number) if self.programs.place(number).names() => {
+                if !seen.released {
+                    return Ok(());
+                }
+                Err(format!(
+                    "the function that task{} was found in is gone before it is named",
+                    index + 1
+                ))
+            }
+            Phase::Program(number) => match self.programs.place(number).holds() {
+                Some(check) if seen.check != Some(check) && !seen.old_checks => Err(format!(
+                    "the stack check that task{} uses is gone",
+                    index + 1
+                )),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Whether there is a transition.
+    pub fn is_moving(&self, machine: &Machine) -> bool {
+        self.core.op(machine.core).is_some() || self.core.books(machine.core).transition.is_some()
+    }
+
+    /// The step among `choices` on the way home: where everyone leaves the functions and the kernel,
+    /// and nobody asks for anything more.
+    pub fn home(&self, machine: &Machine, choices: &[Choice]) -> Option<usize> {
+        let target = self.seen(machine).target;
+        let behind = |index: u8| machine.threads[usize::from(index)].part.state != target;
+        // The core moves who is asleep outside of all functions.
+        let needs_cpu = |index: u8| {
+            let thread = &machine.threads[usize::from(index)];
+            thread.present && !thread.running && behind(index) && !thread.stack.codes().is_empty()
+        };
+        let wanted = |cpu: u8| {
+            let threads = (0..).zip(&self.scenario.threads);
+            threads
+                .into_iter()
+                .any(|(index, own)| own.cpu == cpu && needs_cpu(index))
+        };
+        let rank = |choice: &Choice| match *choice {
+            Choice::Core => Some(0),
+            Choice::GoOn(_) => Some(1),
+            Choice::Loop(_) => Some(2),
+            Choice::Do(index, _) if behind(index) => Some(3),
+            Choice::Run(index) if needs_cpu(index) => Some(4),
+            Choice::Do(index, _) if wanted(self.scenario.threads[usize::from(index)].cpu) => {
+                Some(5)
+            }
+            Choice::Online(cpu, true) if wanted(cpu) => Some(6),
+            Choice::Begin(None, _) => Some(7),
+            _ => None,
+        };
+        let ranked = choices
+            .iter()
+            .enumerate()
+            .filter_map(|(index, choice)| Some((rank(choice)?, index)));
+        ranked.min().map(|(_, index)| index)
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reduction: what the core does without anybody noticing, it does at once.
+
+use crate::machine::{who, Machine, Phase};
+use crate::model::Model;
+use crate::replay::{Seen, Site};
+use crate::scenario::{Do, THREADS};
+use host_tests::script::Access;
+
+impl Model {
+    /// Whether the core's next access is independent of all that others do before the core's next but
+    /// one, and changes nothing that a property is about. Then whatever they do, they can as well do
+    /// after it: it is enough to look at the core.
+    ///
+    /// So is access to the part of a task that only the core can change now, since the task is not
+    /// pending, nor in the middle of moving, and which does not matter to the task's calls, since
+    /// nothing it meets is in transition. The core does such things only finitely often in a row, so
+    /// that nobody is put off for ever.
+    ///
+    /// Errors: what is wrong with where that access leads.
+    pub fn is_alone(&mut self, machine: &Machine) -> Result<bool, String> {
+        if self.exact {
+            return Ok(false);
+        }
+        let Some(access) = self.core.place(machine.core).next else {
+            return Ok(false);
+        };
+        let (task, reads) = match access {
+            Access::State(task) | Access::IsPending(task) => (who(task), true),
+            Access::SetState(task, _) => (who(task), false),
+            _ => return Ok(false),
+        };
+        let mut after = *machine;
+        let part = *after.part(task);
+        let in_transition = |site: &Option<Site>| site.is_some_and(|site| site.0.in_transition);
+        let still = match part.phase {
+            Phase::Free => true,
+            Phase::Handler(view) => reads || !self.view(view).1.in_transition,
+            Phase::Program(_) => false,
+        };
+        let seen = self.seen(machine);
+        // A fork would read it.
+        let locked = seen.locked.0 || task >= THREADS;
+        let unseen = reads || (locked && !seen.sites.iter().any(in_transition));
+        if part.pending || !still || !unseen {
+            return Ok(false);
+        }
+        self.core_step(&mut after)?;
+        let next = self.seen(&after);
+        let seen = self.seen(machine);
+        // The lock is of interest to forks and exits, which may be behind it.
+        let lock = seen.locked == next.locked || !self.may_come_or_go(machine);
+        Ok(lock
+            && Seen {
+                locked: next.locked,
+                ..seen.clone()
+            } == *next)
+    }
+
+    /// Whether threads or CPUs can still come or go.
+    fn may_come_or_go(&self, machine: &Machine) -> bool {
+        let threads = machine.threads.iter().zip(&self.scenario.threads);
+        let mut scripts = threads
+            .filter(|(thread, _)| thread.present)
+            .map(|(_, own)| &own.script);
+        self.scenario.offline > 0
+            || scripts.any(|script| {
+                script
+                    .iter()
+                    .any(|item| matches!(item, Do::Fork | Do::Exit))
+            })
+    }
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The scenarios.
+
+use crate::scenario::Do::{Again, Call, Exit, Fork, Leave, Maybe, Return, Sleep};
+use crate::scenario::Op::{Disable, Force, Insmod, Load, Reverse, Unload};
+use crate::scenario::{Do, Scenario, Thread, COPY, MODULE, READ, SHOW};
+use host_tests::recipe::Recipe;
+
+fn user(cpu: u8, script: &[Do]) -> Thread {
+    Thread {
+        kthread: false,
+        cpu,
+        script: script.to_vec(),
+    }
+}
+
+fn kthread(cpu: u8, script: &[Do]) -> Thread {
+    Thread {
+        kthread: true,
+        ..user(cpu, script)
+    }
+}
+
+/// One patch, enabled, turned round and disabled at any time, with tasks that go on for ever.
+fn one_patch() -> Scenario {
+    Scenario {
+        name: "one patch",
+        patches: vec![Recipe::of_kernel("one", &["read", "copy"])],
+        threads: vec![
+            user(0, &[Call(READ), Call(COPY), Return, Return, Leave, Again]),
+            kthread(1, &[Call(COPY), Return, Sleep, Again]),
+        ],
+        actors: vec![vec![Insmod(0), Disable(0)], vec![Reverse]],
+        offline: 0,
+        waits: true,
+    }
+}
+
+/// Atomic replace, with a nop, on top of a patch, turned round and disabled.
+fn replace() -> Scenario {
+    Scenario {
+        name: "replace",
+        patches: vec![
+            Recipe::of_kernel("one", &["read", "copy"]).callbacks(),
+            Recipe::of_kernel("all", &["read"]).callbacks().replacing(),
+        ],
+        threads: vec![
+            user(0, &[Call(READ), Call(COPY), Sleep, Return, Return, Leave]),
+            kthread(1, &[Call(COPY), Return, Sleep, Again]),
+        ],
+        actors: vec![vec![Insmod(0), Insmod(1), Disable(1)], vec![Reverse]],
+        offline: 0,
+        waits: true,
+    }
+}
+
+/// A module that comes and goes at any time.
+fn module() -> Scenario {
+    Scenario {
+        name: "module",
+        patches: vec![
+            Recipe::of_kernel("one", &["copy"])
+                .module(MODULE)
+                .callbacks()
+                .function("show"),
+            Recipe::of_kernel("all", &["copy"]).replacing(),
+        ],
+        threads: vec![
+            user(
+                0,
+                &[Maybe, Call(SHOW), Sleep, Call(COPY), Return, Return, Leave],
+            ),
+            kthread(1, &[Call(COPY), Return, Sleep]),
+        ],
+        actors: vec![
+            vec![Insmod(0), Insmod(1)],
+            vec![Reverse],
+            vec![Load, Unload],
+        ],
+        offline: 0,
+        waits: true,
+    }
+}
+
+/// Threads and CPUs that come and go.
+fn fork_exit_hotplug() -> Scenario {
+    Scenario {
+        name: "fork, exit, hotplug",
+        patches: vec![Recipe::of_kernel("one", &["read", "copy"])],
+        threads: vec![
+            user(0, &[Call(READ), Fork, Return, Leave]),
+            user(1, &[Call(COPY), Return, Exit]),
+            kthread(0, &[]),
+            user(0, &[Call(COPY), Return]),
+        ],
+        actors: vec![vec![Insmod(0)], vec![Reverse]],
+        offline: 1,
+        waits: true,
+    }
+}
+
+/// A transition that is forced: code stays, and the books are right.
+fn force() -> Scenario {
+    Scenario {
+        name: "force",
+        patches: vec![
+            Recipe::of_kernel("one", &["read", "copy"]),
+            Recipe::of_kernel("all", &["copy"]).replacing(),
+        ],
+        threads: vec![
+            user(0, &[Call(READ), Call(COPY), Sleep, Return, Return, Leave]),
+            user(1, &[Call(COPY), Return, Leave]),
+        ],
+        actors: vec![
+            vec![Insmod(0), Insmod(1), Disable(1)],
+            vec![Force],
+            vec![Reverse],
+        ],
+        offline: 0,
+        waits: true,
+    }
+}
+
+/// Three patches on top of one another and a fourth that replaces them, each of which may be turned
+/// round, twice.
+fn stack() -> Scenario {
+    Scenario {
+        name: "stack",
+        patches: vec![
+            Recipe::of_kernel("one", &["read", "copy"]).callbacks(),
+            Recipe::of_kernel("two", &["copy"]).callbacks(),
+            Recipe::of_kernel("three", &["read", "copy"]).callbacks(),
+            Recipe::of_kernel("all", &["read"]).replacing(),
+        ],
+        threads: vec![
+            user(0, &[Call(READ), Call(COPY), Sleep, Return, Return, Leave]),
+            kthread(1, &[Call(COPY), Return, Sleep]),
+        ],
+        actors: vec![
+            vec![Insmod(0), Insmod(1), Insmod(2), Insmod(3)],
+            vec![Reverse, Reverse],
+            vec![Disable(0), Disable(1)],
+        ],
+        offline: 0,
+        waits: true,
+    }
+}
+
+/// Tasks that go on for ever, and share their CPUs.
+fn for_ever() -> Scenario {
+    Scenario {
+        name: "for ever",
+        threads: vec![
+            user(
+                0,
+                &[
+                    Call(READ),
+                    Call(COPY),
+                    Maybe,
+                    Sleep,
+                    Return,
+                    Return,
+                    Leave,
+                    Again,
+                ],
+            ),
+            kthread(1, &[Call(COPY), Return, Sleep, Again]),
+            user(0, &[Maybe, Call(COPY), Return, Leave, Sleep, Again]),
+        ],
+        actors: vec![vec![Insmod(0), Disable(0)], vec![Reverse, Reverse]],
+        offline: 1,
+        ..one_patch()
+    }
+}
+
+/// Threads and CPUs that come and go while a patch is replaced.
+fn hotplug() -> Scenario {
+    Scenario {
+        name: "hotplug",
+        patches: vec![
+            Recipe::of_kernel("one", &["read", "copy"]),
+            Recipe::of_kernel("all", &["copy"]).replacing(),
+        ],
+        actors: vec![vec![Insmod(0), Insmod(1)], vec![Reverse]],
+        ..fork_exit_hotplug()
+    }
+}
+
+/// Everything at once: three threads and a forked one, two CPUs, three functions of which one calls
+/// another, three patches of which the last replaces the others, a module, a reversal, an exit.
+fn all_at_once() -> Scenario {
+    Scenario {
+        name: "all at once",
+        patches: vec![
+            Recipe::of_kernel("one", &["read", "copy"]),
+            Recipe::of_kernel("two", &["copy"])
+                .module(MODULE)
+                .function("show"),
+            Recipe::of_kernel("all", &["copy"]).replacing(),
+        ],
+        threads: vec![
+            user(0, &[Call(READ), Call(COPY), Sleep, Return, Return, Leave]),
+            user(1, &[Fork, Call(COPY), Return, Exit]),
+            kthread(0, &[Maybe, Call(SHOW), Maybe, Sleep, Return, Sleep]),
+            user(1, &[Call(READ), Return]),
+        ],
+        actors: vec![
+            vec![Insmod(0), Insmod(1), Insmod(2)],
+            vec![Reverse],
+            vec![Load],
+        ],
+        offline: 0,
+        waits: true,
+    }
+}
+
+/// All scenarios of the quick search, or of the full one.
+pub fn all(quick: bool) -> Vec<Scenario> {
+    let mut scenarios = vec![
+        one_patch(),
+        replace(),
+        module(),
+        fork_exit_hotplug(),
+        force(),
+    ];
+    if !quick {
+        scenarios.extend([stack(), for_ever(), hotplug(), all_at_once()]);
+    }
+    scenarios
+}

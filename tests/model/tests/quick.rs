@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The quick search, scenario by scenario, and the proof that it can fail.
+
+use model::scenario::Scenario;
+use model::scenarios;
+use model::search::{self, Summary};
+
+fn scenario(name: &str) -> Scenario {
+    let mut all = scenarios::all(true).into_iter();
+    all.find(|scenario| scenario.name == name)
+        .expect("a scenario")
+}
+
+/// Searches: nothing is wrong, or how it goes wrong.
+fn search(scenario: &Scenario, exact: bool) -> Result<Summary, String> {
+    let result = search::search(scenario, exact, false);
+    result.map_err(|violation| violation.trace.join("\n"))
+}
+
+fn holds(name: &str) {
+    match search(&scenario(name), false) {
+        Ok(summary) => assert!(summary.states > 100_000, "{} states", summary.states),
+        Err(trace) => panic!("{name}: {trace}"),
+    }
+}
+
+#[test]
+fn one_patch() {
+    holds("one patch");
+}
+
+#[test]
+fn replace() {
+    holds("replace");
+}
+
+#[test]
+fn module() {
+    holds("module");
+}
+
+#[test]
+fn fork_exit_hotplug() {
+    holds("fork, exit, hotplug");
+}
+
+#[test]
+fn force() {
+    holds("force");
+}
+
+/// The reductions leave out states, but nothing that matters.
+#[test]
+fn without_reductions() {
+    let scenario = scenario("one patch");
+    let (reduced, exact) = (search(&scenario, false), search(&scenario, true));
+    let (reduced, exact) = (reduced.unwrap().states, exact.unwrap().states);
+    assert!(reduced < exact, "{reduced} of {exact} states");
+}
+
+/// If to wait for all CPUs did not wait, a task would be left in the middle of moving, and the trace
+/// says how.
+#[test]
+fn without_waiting() {
+    for exact in [false, true] {
+        let scenario = Scenario {
+            waits: false,
+            ..scenario("one patch")
+        };
+        let trace = search(&scenario, exact).expect_err("a violation");
+        for line in [
+            "administrator: begins to load the livepatch 'one'",
+            "core: waits for all CPUs to schedule",
+            "before the last step: task1 ",
+        ] {
+            assert!(trace.contains(line), "{line} is not in\n{trace}");
+        }
+    }
+}
+
+/// Somebody who never gives up its CPU inside a function holds up the transition for ever.
+#[test]
+fn without_progress() {
+    let mut scenario = scenario("one patch");
+    scenario.threads[1]
+        .script
+        .retain(|item| *item != model::scenario::Do::Sleep);
+    let trace = search(&scenario, false).expect_err("a violation");
+    assert!(trace.contains("the transition does not end"), "{trace}");
+}
