@@ -6,12 +6,16 @@
 //! nothing of patches, and contains no unsafe code: the bridge casts what ftrace hands it to
 //! [`Backend::Registers`], whose layout the host tests hold against the kernel tree's own headers.
 //!
-//! To add one: a folder, a line below, and a row in xtask's table of targets.
+//! To add one: a folder, a line for it wherever this file names the others, and a row in xtask's table
+//! of targets.
 
 #![cfg_attr(not(CONFIG_LIVEPATCH), no_std)]
 #![forbid(unsafe_code)]
 
+mod capability;
 pub mod x86_64;
+
+pub use capability::Capability;
 
 /// The registers that ftrace saves for a handler (`struct ftrace_regs`), as far as the core reads
 /// or writes them.
@@ -45,10 +49,78 @@ pub trait Backend {
     /// The layout of the registers that ftrace saves.
     type Registers: SavedRegisters;
 
-    /// Settled gear: once all tasks have moved, calls go straight to the new function.
-    const SETTLED: Support;
+    /// What it doesn't support, each with the reason. All else it claims.
+    const UNSUPPORTED: &'static [(Capability, &'static str)];
+
+    /// Whether it supports this.
+    fn support(capability: Capability) -> Support {
+        support(Self::UNSUPPORTED, capability)
+    }
+}
+
+fn support(unsupported: &[(Capability, &'static str)], capability: Capability) -> Support {
+    match unsupported.iter().find(|(other, _)| *other == capability) {
+        Some((_, reason)) => Support::No(reason),
+        None => Support::Yes,
+    }
 }
 
 /// The backend of the kernel that is being built.
 #[cfg(CONFIG_X86_64)]
 pub type Native = x86_64::X86_64;
+
+/// A backend as those see it that run on the host and work with any.
+#[cfg(not(CONFIG_LIVEPATCH))]
+#[derive(Debug)]
+pub struct Claims {
+    /// The backend's name.
+    pub name: &'static str,
+    unsupported: &'static [(Capability, &'static str)],
+}
+
+#[cfg(not(CONFIG_LIVEPATCH))]
+impl Claims {
+    const fn of<B: Backend>() -> Self {
+        Self {
+            name: B::NAME,
+            unsupported: B::UNSUPPORTED,
+        }
+    }
+
+    /// Whether it supports this.
+    pub fn support(&self, capability: Capability) -> Support {
+        support(self.unsupported, capability)
+    }
+}
+
+/// Every backend.
+#[cfg(not(CONFIG_LIVEPATCH))]
+pub static BACKENDS: &[Claims] = &[Claims::of::<x86_64::X86_64>()];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_stable_words_of_their_own() {
+        for (index, capability) in Capability::ALL.iter().enumerate() {
+            let name = capability.name();
+            assert!(name.chars().all(|c| c == '-' || c.is_ascii_lowercase()));
+            assert!(Capability::ALL[..index]
+                .iter()
+                .all(|other| other.name() != name));
+        }
+    }
+
+    #[test]
+    fn what_is_not_claimed_has_one_reason() {
+        for backend in BACKENDS {
+            for (index, (capability, reason)) in backend.unsupported.iter().enumerate() {
+                assert!(!reason.is_empty());
+                assert_eq!(backend.support(*capability), Support::No(reason));
+                let before = &backend.unsupported[..index];
+                assert!(before.iter().all(|(other, _)| other != capability));
+            }
+        }
+    }
+}

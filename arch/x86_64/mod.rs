@@ -7,8 +7,8 @@
 
 use crate::{
     Backend,
-    SavedRegisters,
-    Support, //
+    Capability,
+    SavedRegisters, //
 };
 
 /// The backend.
@@ -40,5 +40,6 @@ impl Backend for X86_64 {
 
     type Registers = Registers;
 
-    const SETTLED: Support = Support::No("not implemented yet");
+    const UNSUPPORTED: &'static [(Capability, &'static str)] =
+        &[(Capability::SettledGear, "not implemented yet")];
 }
