@@ -15,6 +15,7 @@
 //! | [`config`], [`build`] | configuring and building it |
 //! | [`clean`] | giving disk space back |
 //! | [`guest`] | what a guest is made of |
+//! | [`klp`] | marking relocations as a live patch's |
 //! | [`qemu`] | booting it, and how that ended |
 //! | [`ktap`], [`suite`] | running a script in it, and reading what it reports |
 //! | [`demo`], [`boot`], [`test`], [`parity`] | the commands that boot |
@@ -32,6 +33,7 @@ mod demo;
 mod doctor;
 mod graft;
 mod guest;
+mod klp;
 mod ktap;
 mod parity;
 mod place;

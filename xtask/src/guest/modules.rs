@@ -61,10 +61,10 @@ pub fn make_modules(cx: &Context, kernel: &Kernel, work: &Path, title: &str) -> 
 }
 
 /// A program for the guest, static: it depends on nothing there.
-fn compile(cx: &Context, kernel: &Kernel, source: &Path) -> Result<()> {
+pub fn compile(cx: &Context, kernel: &Kernel, source: &Path) -> Result<PathBuf> {
     let program = source.with_extension("");
     if modified(&program) > modified(source) {
-        return Ok(());
+        return Ok(program);
     }
     let triple = format!("{}-unknown-linux-gnu", kernel.target.rust_arch);
     let host = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
@@ -79,7 +79,8 @@ fn compile(cx: &Context, kernel: &Kernel, source: &Path) -> Result<()> {
         .context("cannot work out how to compile for the guest")?;
     let mut command = compiler.to_command();
     command.args(["-static", "-o"]).arg(&program).arg(source);
-    step::run(cx, &format!("Compile {}", name(&program)), command)
+    step::run(cx, &format!("Compile {}", name(&program)), command)?;
+    Ok(program)
 }
 
 fn modified(path: &Path) -> Option<std::time::SystemTime> {
@@ -114,7 +115,8 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn objects(dir: &Path) -> Result<Vec<PathBuf>> {
+/// The modules in a directory, sorted.
+pub fn objects(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = files(dir)?;
     paths.retain(|path| path.extension() == Some("ko".as_ref()));
     Ok(paths)

@@ -66,11 +66,8 @@ fn add_modules(
     let work = dir.join("parity");
     guest::mirror(&sources.join("modules"), &work)?;
     guest::make_modules(cx, kernel, &work, "Build the parity scenarios' modules")?;
-    for path in guest::files(&work)? {
-        if path.extension() == Some("ko".as_ref()) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            archive.copy(&format!("{PLACE}/{name}"), &path)?;
-        }
+    for path in guest::objects(&work)? {
+        archive.copy(&format!("{PLACE}/{}", guest::name(&path)), &path)?;
     }
     let read = |name: &str| -> Result<Vec<u8>> {
         let path = work.join(name);
