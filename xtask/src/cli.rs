@@ -51,6 +51,8 @@ pub enum Command {
     Parity(Parity),
     /// Prove the consistency model: model checker, loom, mutants, properties, sanitizers
     Verify(Verify),
+    /// Exercise every capability that an architecture's backend claims
+    Conformance(Conformance),
     /// Build the kernel, without booting it
     Build(Build),
     /// Put the crates and patches onto the kernel source, and say where that is
@@ -141,6 +143,14 @@ pub struct Verify {
     /// How many random inputs each property gets
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     pub cases: u64,
+}
+
+/// Flags of `conformance`.
+#[derive(Args)]
+pub struct Conformance {
+    /// The kernel to exercise.
+    #[command(flatten)]
+    pub kernel: Build,
 }
 
 /// Flags of `graft`.

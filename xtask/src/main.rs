@@ -18,7 +18,7 @@
 //! | [`klp`] | marking relocations as a live patch's |
 //! | [`qemu`] | booting it, and how that ended |
 //! | [`ktap`], [`suite`] | running a script in it, and reading what it reports |
-//! | [`demo`], [`boot`], [`test`], [`parity`] | the commands that boot |
+//! | [`demo`], [`boot`], [`test`], [`parity`], [`conformance`] | the commands that boot |
 //! | [`verify`] | model checking, loom, mutants, properties, sanitizers |
 
 mod apt;
@@ -28,6 +28,7 @@ mod cargo;
 mod clean;
 mod cli;
 mod config;
+mod conformance;
 mod context;
 mod demo;
 mod doctor;
@@ -74,6 +75,7 @@ fn run(cli: &cli::Cli) -> anyhow::Result<()> {
         cli::Command::Test(args) => test::run(&cx, args),
         cli::Command::Parity(args) => parity::run(&cx, args),
         cli::Command::Verify(args) => verify::run(&cx, args),
+        cli::Command::Conformance(args) => conformance::run(&cx, args),
         cli::Command::Clean(args) => clean::run(&cx, args),
     }
 }

@@ -112,14 +112,25 @@ impl Suite {
     pub fn run(&self, cx: &Context, kernel: &Kernel, view: View) -> Result<Outcome> {
         provision::ensure(cx, &provision::for_guest(kernel.target))?;
         let initramfs = guest::initramfs(cx, kernel, self.userspace)?;
-        let mut reader = Reader::default();
         let mut screen = Screen {
             view,
             pending: Vec::new(),
         };
+        self.run_on(cx, kernel, &initramfs, &mut |event| screen.show(event))
+    }
+
+    /// As [`Self::run`], in a guest that was made for it, with somebody else to show what happens.
+    pub fn run_on(
+        &self,
+        cx: &Context,
+        kernel: &Kernel,
+        initramfs: &Path,
+        show: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Outcome> {
+        let mut reader = Reader::default();
         let end = self
-            .boot(kernel, &initramfs)
-            .run(cx, &mut |line| screen.show(reader.line(line)));
+            .boot(kernel, initramfs)
+            .run(cx, &mut |line| show(reader.line(line)));
         let mut report = reader.finish(end.is_ok());
         match &end {
             Ok(Finished { status: 0, .. }) => {}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The live patch: the new version of each function of conformance_target, and of one of the kernel.
+ *
+ * A symbol that is named klp_symbol__<object>__<symbol> here is that symbol of that object, which the
+ * core finds when it applies the patch: xtask makes livepatch relocations of what refers to it. It is
+ * weak because modpost knows of no such symbol.
+ */
+#include <linux/atomic.h>
+#include <linux/bitops.h>
+#include <linux/hex.h>
+#include <linux/jump_label.h>
+#include <linux/kernel.h>
+#include <linux/livepatch.h>
+#include <linux/module.h>
+#include <linux/sched.h>
+#include <linux/seq_file.h>
+#include <linux/spinlock.h>
+#include <linux/static_call.h>
+#include <linux/uaccess.h>
+
+#include "conformance.h"
+
+#define KLP_SYMBOL(object, symbol) klp_symbol__##object##__##symbol
+
+#define VERSION PATCHED
+#define LINKAGE static
+#define FUNCTION(name) new_##name
+#include "versions.h"
+
+/* Into the function's own name, where the call is redirected again. */
+u64 KLP_SYMBOL(conformance_target, conformance_recurse)(unsigned int depth) __weak;
+
+static u64 new_recurse(unsigned int depth)
+{
+	if (!depth)
+		return PATCHED;
+	return step_of(PATCHED, KLP_SYMBOL(conformance_target, conformance_recurse)(depth - 1), depth);
+}
+
+/* --- relocations --------------------------------------------------------------------------------- */
+
+extern int KLP_SYMBOL(conformance_target, conformance_secret) __weak;
+int KLP_SYMBOL(conformance_target, conformance_secret_add)(int a) __weak;
+extern int KLP_SYMBOL(conformance_target, conformance_shared) __weak;
+int KLP_SYMBOL(conformance_target, conformance_shared_add)(int a) __weak;
+int KLP_SYMBOL(vmlinux, cmdline_proc_show)(struct seq_file *m, void *v) __weak;
+
+/* In data, the address itself is relocated. */
+static int *volatile secret = &KLP_SYMBOL(conformance_target, conformance_secret);
+
+static int new_local(void)
+{
+	if (READ_ONCE(KLP_SYMBOL(conformance_target, conformance_secret)) != 42)
+		return -EFAULT;
+	if (KLP_SYMBOL(conformance_target, conformance_secret_add)(8) != 50)
+		return -ENOEXEC;
+	if (secret != &KLP_SYMBOL(conformance_target, conformance_secret) || *secret != 42)
+		return -EXDEV;
+	return PATCHED;
+}
+
+static int new_exported(void)
+{
+	int number;
+
+	if (READ_ONCE(KLP_SYMBOL(conformance_target, conformance_shared)) != 4711)
+		return -EFAULT;
+	if (KLP_SYMBOL(conformance_target, conformance_shared_add)(1) != 4712)
+		return -ENOEXEC;
+	/* What the kernel exports takes no livepatch relocation. */
+	if (READ_ONCE(hex_asc[15]) != 'f' || kstrtoint("-12345", 10, &number) || number != -12345)
+		return -EXDEV;
+	return PATCHED;
+}
+
+/* Patches a static function of the kernel, and calls another one. */
+static int new_version(struct seq_file *m, void *v)
+{
+	seq_puts(m, "conformance: ");
+	return KLP_SYMBOL(vmlinux, cmdline_proc_show)(m, v);
+}
+
+/* --- code that the kernel rewrites --------------------------------------------------------------- */
+
+static noinline int twice(int a)
+{
+	return 2 * a;
+}
+
+static noinline int thrice(int a)
+{
+	return 3 * a;
+}
+
+DEFINE_STATIC_CALL(conformance_times, twice);
+/* The key and the call are one for all tasks. */
+static DEFINE_MUTEX(lock);
+
+static int new_static_call(void)
+{
+	int before, between, after;
+
+	mutex_lock(&lock);
+	before = static_call(conformance_times)(7);
+	static_call_update(conformance_times, thrice);
+	between = static_call(conformance_times)(7);
+	static_call_update(conformance_times, twice);
+	after = static_call(conformance_times)(7);
+	mutex_unlock(&lock);
+	return before == 14 && between == 21 && after == 14 ? PATCHED : -ENOEXEC;
+}
+
+static DEFINE_STATIC_KEY_FALSE(unlikely_key);
+static DEFINE_STATIC_KEY_TRUE(likely_key);
+
+static __always_inline int keys(void)
+{
+	int is = 0;
+
+	if (static_branch_unlikely(&unlikely_key))
+		is |= 1;
+	if (static_branch_likely(&likely_key))
+		is |= 2;
+	return is;
+}
+
+static int new_jump_label(void)
+{
+	int before, between, after;
+
+	mutex_lock(&lock);
+	before = keys();
+	static_branch_enable(&unlikely_key);
+	static_branch_disable(&likely_key);
+	between = keys();
+	static_branch_disable(&unlikely_key);
+	static_branch_enable(&likely_key);
+	after = keys();
+	mutex_unlock(&lock);
+	return before == 2 && between == 1 && after == 2 ? PATCHED : -ENOEXEC;
+}
+
+static __always_inline int user_memory(char __user *buffer, const char text[8])
+{
+	int __user *number = (int __user *)buffer;
+	char back[8];
+	int got;
+
+	if (!access_ok(buffer, 8) || __copy_to_user(buffer, text, 8) ||
+	    __copy_from_user(back, buffer, 8) || memcmp(text, back, 8))
+		return -EFAULT;
+	if (!user_access_begin(number, sizeof(*number)))
+		return -EFAULT;
+	unsafe_put_user(0x1234567, number, fault);
+	unsafe_get_user(got, number, fault);
+	user_access_end();
+	if (got != 0x1234567 || put_user(7, number) || get_user(got, number) || got != 7)
+		return -EFAULT;
+	return PATCHED;
+fault:
+	user_access_end();
+	return -EFAULT;
+}
+
+/*
+ * Ordinary code that architectures write as alternatives, which are chosen when a module loads:
+ *
+ *   access to the user's memory   x86_64 (SMAP, the way to copy), arm64 (PAN), powerpc (KUAP, the barrier)
+ *   atomics                       arm64 (LSE)
+ *   the weight of a word          x86_64 (POPCNT)
+ *   current, locks                s390 (where lowcore is, the hint for a spinlock)
+ */
+static int new_alternatives(char __user *buffer)
+{
+	static DEFINE_SPINLOCK(spin);
+	static atomic_t count;
+	static volatile u64 word = 0xf0f0000100000007;
+	const char text[8] = "abcdefg";
+	int ret = PATCHED;
+
+	spin_lock(&spin);
+	atomic_set(&count, 40);
+	if (atomic_add_return(3, &count) != 43 || atomic_cmpxchg(&count, 43, 1) != 43 ||
+	    atomic_fetch_or(6, &count) != 1 || atomic_xchg(&count, 0) != 7)
+		ret = -ERANGE;
+	spin_unlock(&spin);
+	if (hweight64(word) != 12)
+		ret = -EDOM;
+	if (current->pid <= 0)
+		ret = -ESRCH;
+	return buffer && ret == PATCHED ? user_memory(buffer, text) : ret;
+}
+
+static int new_spin(const bool *on)
+{
+	/* None of those that spin in the original comes here before it has ended there. */
+	return READ_ONCE(*on) ? -EBUSY : PATCHED;
+}
+
+static int new_hold(void (*body)(void *), void *data)
+{
+	body(data);
+	barrier();
+	return PATCHED;
+}
+
+/* --- the patch ----------------------------------------------------------------------------------- */
+
+#define CHANGE(name) { .old_name = "conformance_" #name, .new_func = new_##name }
+
+static struct klp_func target_funcs[] = {
+	CHANGE(sum0),
+	CHANGE(sum1),
+	CHANGE(sum2),
+	CHANGE(sum3),
+	CHANGE(sum4),
+	CHANGE(sum5),
+	CHANGE(sum6),
+	CHANGE(sum7),
+	CHANGE(sum8),
+	CHANGE(pair),
+	CHANGE(make_pair),
+	CHANGE(large),
+	CHANGE(make_large),
+	CHANGE(variadic),
+	CHANGE(sibling),
+	CHANGE(recurse),
+	CHANGE(local),
+	CHANGE(exported),
+	CHANGE(static_call),
+	CHANGE(jump_label),
+	CHANGE(alternatives),
+	CHANGE(hold),
+	CHANGE(spin),
+	{ }
+};
+
+static struct klp_func vmlinux_funcs[] = {
+	{ .old_name = "version_proc_show", .new_func = new_version },
+	{ }
+};
+
+static struct klp_object objs[] = {
+	{ .name = "conformance_target", .funcs = target_funcs },
+	{ .funcs = vmlinux_funcs },
+	{ }
+};
+
+static struct klp_patch patch = {
+	.mod = THIS_MODULE,
+	.objs = objs,
+};
+
+static int __init conformance_patch_init(void)
+{
+	return klp_enable_patch(&patch);
+}
+module_init(conformance_patch_init);
+
+static void __exit conformance_patch_exit(void)
+{
+}
+module_exit(conformance_patch_exit);
+
+MODULE_DESCRIPTION("Live patch for the conformance suite");
+MODULE_LICENSE("GPL");
+MODULE_INFO(livepatch, "Y");

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The module that is patched: the original version of each function, and what the new ones reach
+ * into by relocations.
+ */
+#include <linux/module.h>
+#include <linux/sched.h>
+
+#include "conformance.h"
+
+#define VERSION ORIGINAL
+#define LINKAGE
+#define FUNCTION(name) conformance_##name
+#include "versions.h"
+
+EXPORT_SYMBOL_GPL(conformance_sum0);
+EXPORT_SYMBOL_GPL(conformance_sum1);
+EXPORT_SYMBOL_GPL(conformance_sum2);
+EXPORT_SYMBOL_GPL(conformance_sum3);
+EXPORT_SYMBOL_GPL(conformance_sum4);
+EXPORT_SYMBOL_GPL(conformance_sum5);
+EXPORT_SYMBOL_GPL(conformance_sum6);
+EXPORT_SYMBOL_GPL(conformance_sum7);
+EXPORT_SYMBOL_GPL(conformance_sum8);
+EXPORT_SYMBOL_GPL(conformance_pair);
+EXPORT_SYMBOL_GPL(conformance_make_pair);
+EXPORT_SYMBOL_GPL(conformance_large);
+EXPORT_SYMBOL_GPL(conformance_make_large);
+EXPORT_SYMBOL_GPL(conformance_variadic);
+EXPORT_SYMBOL_GPL(conformance_sibling);
+
+/* Through a pointer that the compiler knows nothing of, lest it makes a loop of the recursion. */
+static u64 (*volatile recurse)(unsigned int depth) = conformance_recurse;
+
+noinline u64 conformance_recurse(unsigned int depth)
+{
+	return depth ? step_of(ORIGINAL, recurse(depth - 1), depth) : ORIGINAL;
+}
+EXPORT_SYMBOL_GPL(conformance_recurse);
+
+/* The new versions of these show that they are whole; the old ones are only there. */
+#define PLACEHOLDER(name, ...)				\
+noinline int conformance_##name(__VA_ARGS__)		\
+{							\
+	barrier();					\
+	return ORIGINAL;				\
+}							\
+EXPORT_SYMBOL_GPL(conformance_##name)
+
+PLACEHOLDER(local, void);
+PLACEHOLDER(exported, void);
+PLACEHOLDER(static_call, void);
+PLACEHOLDER(jump_label, void);
+PLACEHOLDER(alternatives, char __user *buffer);
+
+noinline int conformance_hold(void (*body)(void *), void *data)
+{
+	body(data);
+	/* So that the call above is none that the function ends in. */
+	barrier();
+	return ORIGINAL;
+}
+EXPORT_SYMBOL_GPL(conformance_hold);
+
+noinline int conformance_spin(const bool *on)
+{
+	while (READ_ONCE(*on)) {
+		cpu_relax();
+		/* A kernel that preempts nobody would never get this CPU back. */
+		cond_resched();
+	}
+	return ORIGINAL;
+}
+EXPORT_SYMBOL_GPL(conformance_spin);
+
+noinline u64 conformance_inner_sum8(const u64 *v)
+{
+	return ~conformance_sum8(v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]);
+}
+EXPORT_SYMBOL_GPL(conformance_inner_sum8);
+
+noinline u64 conformance_inner_sum2(u64 a, u64 b)
+{
+	return conformance_sum2(b, a);
+}
+EXPORT_SYMBOL_GPL(conformance_inner_sum2);
+
+/* Only a live patch's relocations find these two. */
+static int conformance_secret __used = 42;
+module_param_named(secret, conformance_secret, int, 0444);
+
+static noinline __used int conformance_secret_add(int a)
+{
+	return READ_ONCE(conformance_secret) + a;
+}
+
+int conformance_shared = 4711;
+EXPORT_SYMBOL_GPL(conformance_shared);
+
+noinline int conformance_shared_add(int a)
+{
+	return READ_ONCE(conformance_shared) + a;
+}
+EXPORT_SYMBOL_GPL(conformance_shared_add);
+
+static int __init target_init(void)
+{
+	return 0;
+}
+module_init(target_init);
+
+static void __exit target_exit(void)
+{
+}
+module_exit(target_exit);
+
+MODULE_DESCRIPTION("Module to be patched, for the conformance suite");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `cargo xtask conformance`: what an architecture's backend claims, held against what a kernel shows.
+//!
+//! The guest exercises every capability there is, whether it is claimed or not: a claim that is not
+//! shown fails, and what is not claimed is reported with the backend's reason.
+
+mod kit;
+mod relocations;
+
+use crate::build::{self, Core, Kernel};
+use crate::cli;
+use crate::context::Context;
+use crate::guest::Userspace;
+use crate::ktap::{Event, Report, Verdict};
+use crate::provision;
+use crate::suite::{self, Outcome, Suite};
+use crate::test::Tally;
+use anyhow::{Context as _, Result};
+use console::style;
+use livepatch_arch::{Capability, Claims, Support, BACKENDS};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+static SUITE: Suite = Suite {
+    name: "conformance",
+    about: "every capability that a backend can claim",
+    userspace: Userspace::Small,
+    deadline: Duration::from_secs(20 * 60),
+    may_skip: false,
+};
+
+/// Runs the command.
+pub fn run(cx: &Context, args: &cli::Conformance) -> Result<()> {
+    let kernel = build::kernel(cx, args.kernel.arch, args.kernel.core)?;
+    let Tally {
+        passed,
+        failed,
+        skipped,
+    } = of(cx, &kernel)?;
+    println!("{passed} passed, {failed} failed, {skipped} not claimed");
+    if failed > 0 {
+        // Not an error to be explained: everything has been, and the counts are to be the last line.
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+/// The table of one kernel, and what it comes to: what is not claimed counts as skipped.
+pub fn of(cx: &Context, kernel: &Kernel) -> Result<Tally> {
+    let target = kernel.target.name;
+    let claims = BACKENDS
+        .iter()
+        .find(|claims| claims.name == target)
+        .with_context(|| format!("no backend is called {target}: see arch/livepatch_arch.rs"))?;
+    provision::ensure(cx, &provision::for_guest(kernel.target))?;
+    let initramfs = kit::initramfs(cx, kernel)?;
+    let core = suite::core_name(kernel.core);
+    println!(
+        "\n{}",
+        style(format!("Conformance of {target} with the {core}")).bold()
+    );
+    let mut told = Told::default();
+    let outcome = SUITE.run_on(cx, kernel, &initramfs, &mut |event| told.take(event))?;
+    let rows = rows(claims, kernel.core, &outcome.report, &told);
+    print!("{}", table(&rows));
+    Ok(judge(&rows, &outcome, &told))
+}
+
+/// What the guest said to explain its failures, by test.
+#[derive(Default)]
+struct Told {
+    pending: Vec<String>,
+    of: BTreeMap<String, Vec<String>>,
+}
+
+impl Told {
+    fn take(&mut self, event: Event<'_>) {
+        match event {
+            Event::Heading(text) => println!("  {}", style(text).dim()),
+            Event::Text(text) => self.pending.push(text.to_owned()),
+            Event::Case(case) => {
+                let text = std::mem::take(&mut self.pending);
+                self.of.insert(case.name, text);
+            }
+            Event::Subtest(_) | Event::Other => {}
+        }
+    }
+
+    fn about(&self, name: &str) -> &[String] {
+        self.of.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// What became of one capability.
+struct Row<'a> {
+    capability: Capability,
+    claim: Support,
+    /// Whether the guest showed it; `None` if it was not even exercised.
+    shown: Option<bool>,
+    told: &'a [String],
+}
+
+impl Row<'_> {
+    fn failed(&self) -> bool {
+        self.claim == Support::Yes && self.shown != Some(true)
+    }
+}
+
+fn rows<'a>(claims: &Claims, core: Core, report: &Report, told: &'a Told) -> Vec<Row<'a>> {
+    let row = |&capability: &Capability| Row {
+        capability,
+        claim: claim(claims, core, capability),
+        shown: report
+            .cases
+            .iter()
+            .find(|case| case.name == capability.name())
+            .map(|case| case.verdict == Verdict::Pass),
+        told: told.about(capability.name()),
+    };
+    Capability::ALL.iter().map(row).collect()
+}
+
+/// What a backend claims of a core. Where that is the C core, the suite is what is tested: the
+/// architecture is the same, but for the gear that only the Rust core has.
+fn claim(claims: &Claims, core: Core, capability: Capability) -> Support {
+    match (core, capability) {
+        (Core::C, Capability::SettledGear) => Support::No("the C core has none"),
+        _ => claims.support(capability),
+    }
+}
+
+fn table(rows: &[Row<'_>]) -> String {
+    let names = rows.iter().map(|row| row.capability.name().len());
+    let width = names.max().unwrap_or_default();
+    let mut text = format!("{:width$}  claimed  shown\n", "capability");
+    for row in rows {
+        let (claimed, reason) = match row.claim {
+            Support::Yes => ("yes", String::new()),
+            Support::No(reason) => ("no", format!(" (not claimed: {reason})")),
+        };
+        let shown = match row.shown {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "never",
+        };
+        let (name, about) = (row.capability.name(), row.capability.about());
+        let line = format!("{name:width$}  {claimed:7}  {shown:5}  {about}{reason}");
+        let line = if row.failed() {
+            style(line).red()
+        } else {
+            style(line)
+        };
+        let _ = writeln!(text, "{line}");
+        for line in row.told.iter().filter(|_| row.failed()) {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
+    text
+}
+
+/// Counts the rows, and all that is amiss besides.
+fn judge(rows: &[Row<'_>], outcome: &Outcome, told: &Told) -> Tally {
+    let mut tally = Tally::default();
+    for row in rows {
+        tally += match row.claim {
+            Support::Yes => Tally::one(!row.failed()),
+            Support::No(_) => Tally {
+                skipped: 1,
+                ..Tally::default()
+            },
+        };
+    }
+    let others = outcome.report.cases.iter().filter(|case| {
+        Capability::ALL
+            .iter()
+            .all(|capability| capability.name() != case.name)
+    });
+    for case in others {
+        let passed = case.verdict == Verdict::Pass;
+        tally += Tally::one(passed);
+        if !passed {
+            println!("  {} {}", style("✗").red(), case.name);
+            for line in told.about(&case.name) {
+                println!("    {line}");
+            }
+        }
+    }
+    tally.failed += outcome.report.problems.len();
+    match &outcome.end {
+        Ok(end) => println!(
+            "{:.0} s; log: {}",
+            end.took.as_secs_f32(),
+            end.log.display()
+        ),
+        Err(error) => eprintln!("error: {error:#}"),
+    }
+    tally
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ktap::Reader;
+
+    fn judged(lines: &[String], core: Core) -> (Tally, String) {
+        let (mut reader, mut told) = (Reader::default(), Told::default());
+        for line in lines {
+            told.take(reader.line(line));
+        }
+        let report = reader.finish(true);
+        let rows = rows(&BACKENDS[0], core, &report, &told);
+        let text = table(&rows);
+        let outcome = Outcome {
+            report,
+            end: Err(anyhow::anyhow!("none")),
+        };
+        (judge(&rows, &outcome, &told), text)
+    }
+
+    fn lines(result: impl Fn(Capability) -> Option<&'static str>) -> Vec<String> {
+        let mut lines = vec![String::new()];
+        for &capability in Capability::ALL {
+            if let Some(result) = result(capability) {
+                let number = lines.len();
+                lines.push(format!("{result} {number} - {}", capability.name()));
+            }
+        }
+        lines[0] = format!("1..{}", lines.len() - 1);
+        lines
+    }
+
+    fn claimed() -> usize {
+        let all = Capability::ALL.iter();
+        all.filter(|capability| BACKENDS[0].support(**capability) == Support::Yes)
+            .count()
+    }
+
+    #[test]
+    fn what_is_claimed_and_shown_passes() {
+        let (tally, text) = judged(&lines(|_| Some("ok")), Core::Rust);
+        assert_eq!((tally.passed, tally.failed), (claimed(), 0), "{text}");
+        assert_eq!(tally.skipped, Capability::ALL.len() - claimed());
+    }
+
+    #[test]
+    fn what_is_claimed_and_not_shown_fails() {
+        let (tally, text) = judged(&lines(|_| Some("not ok")), Core::Rust);
+        assert_eq!((tally.passed, tally.failed), (0, claimed()), "{text}");
+    }
+
+    #[test]
+    fn what_was_not_exercised_fails() {
+        let result = |capability| (capability != Capability::Variadic).then_some("ok");
+        let (tally, text) = judged(&lines(result), Core::Rust);
+        assert_eq!((tally.passed, tally.failed), (claimed() - 1, 1), "{text}");
+        assert!(text.contains("never"), "{text}");
+    }
+
+    #[test]
+    fn the_settled_gear_is_not_expected_of_the_c_core() {
+        let result = |capability| match capability {
+            Capability::SettledGear => Some("not ok"),
+            _ => Some("ok"),
+        };
+        let (tally, text) = judged(&lines(result), Core::C);
+        assert_eq!(tally.failed, 0, "{text}");
+        assert!(text.contains("the C core has none"), "{text}");
+    }
+
+    #[test]
+    fn the_guest_knows_every_capability() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = Context::for_test(dir.path());
+        let script = std::fs::read_to_string(cx.root.join("tests/guest/conformance/run")).unwrap();
+        for capability in Capability::ALL {
+            let mut words = script.split([' ', '\t', '\n', '"']);
+            assert!(
+                words.any(|word| word == capability.name()),
+                "{}",
+                capability.name()
+            );
+        }
+    }
+}
