@@ -13,7 +13,7 @@ use std::path::PathBuf;
 const PLACE: &str = "conformance";
 
 /// The module that gets livepatch relocations.
-const PATCH: &str = "conformance_patch.ko";
+const RELOCATIONS: &str = "conformance_relocations.ko";
 
 /// An initramfs on top of the ordinary one.
 pub fn initramfs(cx: &Context, kernel: &Kernel) -> Result<PathBuf> {
@@ -37,7 +37,7 @@ pub fn initramfs(cx: &Context, kernel: &Kernel) -> Result<PathBuf> {
         let name = guest::name(&path);
         let mut module =
             fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        if name == PATCH {
+        if name == RELOCATIONS {
             module = relocations::convert(&module)
                 .with_context(|| format!("cannot make livepatch relocations in {name}"))?;
         }

@@ -116,7 +116,7 @@ static u64 recursed(int version, unsigned int depth)
 
 static void recursion(struct told *told, char __user *buffer)
 {
-	see(told, "30 levels", conformance_recurse(30), recursed(ORIGINAL, 30), recursed(PATCHED, 30));
+	see(told, "30 levels", conformance_recurse(30, conformance_recurse), recursed(ORIGINAL, 30), recursed(PATCHED, 30));
 }
 
 static void local(struct told *told, char __user *buffer)

@@ -63,6 +63,9 @@ static __always_inline u64 step_of(int version, u64 inner, unsigned int depth)
 	return rol64(inner ^ depth, version ? 11 : 3);
 }
 
+/* Calls itself by the pointer, which the compiler cannot make a loop of. */
+typedef u64 (*recurse_t)(unsigned int depth, void *self);
+
 /* The functions of conformance_target. Each is patched. */
 u64 conformance_sum0(void);
 u64 conformance_sum1(u64 a);
@@ -79,7 +82,7 @@ u64 conformance_large(struct large l, u64 a);
 struct large conformance_make_large(u64 a, u64 b);
 u64 conformance_variadic(int count, ...);
 u64 conformance_sibling(u64 a, u64 b);
-u64 conformance_recurse(unsigned int depth);
+u64 conformance_recurse(unsigned int depth, void *self);
 
 /* Errors are negative, else the version. The user's buffer is NULL in a kthread. */
 int conformance_local(void);

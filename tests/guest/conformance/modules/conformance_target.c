@@ -29,12 +29,11 @@ EXPORT_SYMBOL_GPL(conformance_make_large);
 EXPORT_SYMBOL_GPL(conformance_variadic);
 EXPORT_SYMBOL_GPL(conformance_sibling);
 
-/* Through a pointer that the compiler knows nothing of, lest it makes a loop of the recursion. */
-static u64 (*volatile recurse)(unsigned int depth) = conformance_recurse;
-
-noinline u64 conformance_recurse(unsigned int depth)
+noinline u64 conformance_recurse(unsigned int depth, void *self)
 {
-	return depth ? step_of(ORIGINAL, recurse(depth - 1), depth) : ORIGINAL;
+	recurse_t inner = self;
+
+	return depth ? step_of(ORIGINAL, inner(depth - 1, self), depth) : ORIGINAL;
 }
 EXPORT_SYMBOL_GPL(conformance_recurse);
 
