@@ -6,13 +6,16 @@
 //! nothing of patches, and contains no unsafe code: the bridge casts what ftrace hands it to
 //! [`Backend::Registers`], whose layout the host tests hold against the kernel tree's own headers.
 //!
-//! To add one: a folder, a line for it wherever this file names the others, and a row in xtask's table
-//! of targets.
+//! Every backend has the same parts in the same order: what ftrace saves, the patch site of a function,
+//! reliable stacks, relocations, the settled gear. To add one: `Documentation/livepatch/rust/porting.rst`.
 
 #![cfg_attr(not(CONFIG_LIVEPATCH), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod arm64;
 mod capability;
+pub mod powerpc;
+pub mod s390;
 pub mod x86_64;
 
 pub use capability::Capability;
@@ -49,6 +52,10 @@ pub trait Backend {
     /// The layout of the registers that ftrace saves.
     type Registers: SavedRegisters;
 
+    /// Stack traces that say of themselves whether they are complete. Without, tasks move only on their
+    /// way to user mode and in the idle loop.
+    const RELIABLE_STACK: Support;
+
     /// What it doesn't support, each with the reason. All else it claims.
     const UNSUPPORTED: &'static [(Capability, &'static str)];
 
@@ -65,6 +72,15 @@ fn support(unsupported: &[(Capability, &'static str)], capability: Capability) -
     }
 }
 
+/// The backend of the kernel that is being built.
+#[cfg(CONFIG_ARM64)]
+pub type Native = arm64::Arm64;
+/// The backend of the kernel that is being built.
+#[cfg(CONFIG_PPC64)]
+pub type Native = powerpc::Powerpc;
+/// The backend of the kernel that is being built.
+#[cfg(CONFIG_S390)]
+pub type Native = s390::S390;
 /// The backend of the kernel that is being built.
 #[cfg(CONFIG_X86_64)]
 pub type Native = x86_64::X86_64;
@@ -95,7 +111,12 @@ impl Claims {
 
 /// Every backend.
 #[cfg(not(CONFIG_LIVEPATCH))]
-pub static BACKENDS: &[Claims] = &[Claims::of::<x86_64::X86_64>()];
+pub static BACKENDS: &[Claims] = &[
+    Claims::of::<arm64::Arm64>(),
+    Claims::of::<powerpc::Powerpc>(),
+    Claims::of::<s390::S390>(),
+    Claims::of::<x86_64::X86_64>(),
+];
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,13 @@
 
 //! x86_64, the reference.
 //!
+//! | | |
+//! |---|---|
+//! | saved registers | A `struct pt_regs` |
+//! | patch site | A 5-byte nop, first in the function or behind its `endbr64` |
+//! | reliable stacks | The ORC unwinder; an exception on the stack makes a trace unreliable |
+//! | relocations | Written only where there are zeroes: they have to be taken back before the object's next load |
+//!
 //! Headers: [`arch/x86/include/asm/ftrace.h`](srctree/arch/x86/include/asm/ftrace.h),
 //! [`arch/x86/include/asm/ptrace.h`](srctree/arch/x86/include/asm/ptrace.h).
 
@@ -39,6 +46,11 @@ impl Backend for X86_64 {
     const NAME: &'static str = "x86_64";
 
     type Registers = Registers;
+
+    #[cfg(CONFIG_HAVE_RELIABLE_STACKTRACE)]
+    const RELIABLE_STACK: Support = Support::Yes;
+    #[cfg(not(CONFIG_HAVE_RELIABLE_STACKTRACE))]
+    const RELIABLE_STACK: Support = Support::No("needs the ORC unwinder");
 
     const UNSUPPORTED: &'static [(Capability, &'static str)] =
         &[(Capability::SettledGear, "not implemented yet")];

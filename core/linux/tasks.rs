@@ -38,6 +38,11 @@ use kernel::{
         SetOnce, //
     }, //
 };
+use livepatch_arch::{
+    Backend,
+    Native,
+    Support, //
+};
 use livepatch_core::{
     stack::{
         StackCheck,
@@ -292,7 +297,7 @@ impl Tasks for Linux {
     }
 
     fn has_reliable_stacks(&self) -> bool {
-        cfg!(CONFIG_STACKTRACE) && cfg!(CONFIG_HAVE_RELIABLE_STACKTRACE)
+        cfg!(CONFIG_STACKTRACE) && Native::RELIABLE_STACK == Support::Yes
     }
 
     fn pin(&self, task: &TaskRef, job: &mut dyn FnMut()) {

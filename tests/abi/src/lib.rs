@@ -7,7 +7,7 @@
 //! that ftrace saved. The test `layout` reads the same from the headers of the kernel that is being
 //! built, with that kernel's own compiler flags.
 
-use livepatch_arch::SavedRegisters;
+use livepatch_arch::{Backend, SavedRegisters};
 
 /// Where a field is expected: structure, field, offset in bytes.
 pub type Field = (&'static str, &'static str, usize);
@@ -41,15 +41,24 @@ pub const DESCRIPTORS: &[Field] = &[
 pub struct Registers {
     /// The backend's name.
     pub arch: &'static str,
-    /// The fields that lead to the instruction pointer, from `struct __arch_ftrace_regs` on.
-    pub path: &'static [(&'static str, &'static str)],
+    /// The instruction pointer in C, below `struct __arch_ftrace_regs`.
+    pub field: &'static str,
     /// Where the backend has it.
     pub offset: usize,
 }
 
+const fn registers<B: Backend>(field: &'static str) -> Registers {
+    Registers {
+        arch: B::NAME,
+        field,
+        offset: <B::Registers as SavedRegisters>::INSTRUCTION_POINTER,
+    }
+}
+
 /// The backends.
-pub const REGISTERS: &[Registers] = &[Registers {
-    arch: "x86_64",
-    path: &[("__arch_ftrace_regs", "regs"), ("pt_regs", "ip")],
-    offset: <livepatch_arch::x86_64::Registers as SavedRegisters>::INSTRUCTION_POINTER,
-}];
+pub const REGISTERS: &[Registers] = &[
+    registers::<livepatch_arch::arm64::Arm64>("pc"),
+    registers::<livepatch_arch::powerpc::Powerpc>("regs.nip"),
+    registers::<livepatch_arch::s390::S390>("regs.psw.addr"),
+    registers::<livepatch_arch::x86_64::X86_64>("regs.ip"),
+];

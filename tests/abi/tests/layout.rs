@@ -40,13 +40,17 @@ fn clang_arguments(out: &Path) -> Vec<String> {
     result
 }
 
+/// What bindgen makes of the kernel's headers.
+fn bindings(out: &Path, header: &str) -> bindgen::Builder {
+    bindgen::Builder::default()
+        .header_contents("abi.h", header)
+        .clang_args(clang_arguments(out))
+}
+
 /// The offset of each field, by structure and field.
 fn offsets(out: &Path) -> HashMap<(String, String), usize> {
-    let bindings = bindgen::Builder::default()
-        .header_contents("abi.h", HEADER)
-        .clang_args(clang_arguments(out))
+    let bindings = bindings(out, HEADER)
         .allowlist_type("klp_.*")
-        .allowlist_type("__arch_ftrace_regs")
         .opaque_type("kobject|list_head|module|work_struct|completion")
         .layout_tests(true)
         .generate()
@@ -94,16 +98,23 @@ fn descriptors_are_where_modules_have_them() {
 
 #[test]
 fn the_instruction_pointer_is_where_the_backend_has_it() {
-    let offsets = offsets(&PathBuf::from(environment("LIVEPATCH_KERNEL_OUT")));
     let arch = environment("LIVEPATCH_KERNEL_ARCH");
     let registers = REGISTERS
         .iter()
         .find(|registers| registers.arch == arch)
         .unwrap_or_else(|| panic!("no backend for {arch}"));
-    let found: usize = registers
-        .path
-        .iter()
-        .map(|(structure, field)| offset(&offsets, structure, field))
-        .sum();
-    assert_eq!(found, registers.offset);
+    let header = format!(
+        "{HEADER}
+        enum {{ INSTRUCTION_POINTER = __builtin_offsetof(struct __arch_ftrace_regs, {}) }};",
+        registers.field
+    );
+    let bindings = bindings(&PathBuf::from(environment("LIVEPATCH_KERNEL_OUT")), &header)
+        .allowlist_var("INSTRUCTION_POINTER")
+        .generate()
+        .expect("cannot read the kernel's headers")
+        .to_string();
+    // pub const INSTRUCTION_POINTER: _bindgen_ty_1 = 104;
+    let (_, value) = bindings.split_once(" = ").expect(&bindings);
+    let found = value.split([';', ' ']).next().unwrap().parse();
+    assert_eq!(found, Ok(registers.offset), "{bindings}");
 }

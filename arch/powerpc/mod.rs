@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! powerpc, 64 bit, little endian (ELF ABI version 2).
+//!
+//! | | |
+//! |---|---|
+//! | saved registers | A `struct pt_regs` |
+//! | patch site | A nop at the local entry point, behind what sets up the TOC pointer |
+//! | reliable stacks | The back chain; an exception on the stack makes a trace unreliable |
+//! | relocations | A call out of the patch gets a stub, and behind the call the TOC pointer is restored |
+//!
+//! The address of a function is its global entry point, which works out the TOC pointer from `r12`. A
+//! changed instruction pointer is such an address: ftrace's trampoline goes to it with `r12` set, and on
+//! a stack of its own keeps the caller's TOC pointer and return address until the new function is done.
+//! Where that trampoline is reached through a stub out of line, `nip` still points into the function.
+//!
+//! Headers: [`arch/powerpc/include/asm/ftrace.h`](srctree/arch/powerpc/include/asm/ftrace.h),
+//! [`arch/powerpc/include/asm/ptrace.h`](srctree/arch/powerpc/include/asm/ptrace.h).
+
+use crate::{
+    Backend,
+    Capability,
+    SavedRegisters,
+    Support, //
+};
+
+/// The backend.
+pub struct Powerpc;
+
+/// `struct pt_regs` up to the instruction pointer.
+///
+/// C code that sets it also marks what an interrupt would return with as stale. ftrace's trampoline
+/// returns by a branch, which does not use that.
+#[repr(C)]
+pub struct Registers {
+    /// `gpr`.
+    general: [usize; 32],
+    /// `nip`.
+    nip: usize,
+}
+
+impl SavedRegisters for Registers {
+    const INSTRUCTION_POINTER: usize = core::mem::offset_of!(Self, nip);
+
+    fn instruction_pointer(&self) -> usize {
+        self.nip
+    }
+
+    fn set_instruction_pointer(&mut self, address: usize) {
+        self.nip = address;
+    }
+}
+
+impl Backend for Powerpc {
+    const NAME: &'static str = "powerpc";
+
+    type Registers = Registers;
+
+    const RELIABLE_STACK: Support = Support::Yes;
+
+    const UNSUPPORTED: &'static [(Capability, &'static str)] =
+        &[(Capability::SettledGear, "not implemented yet")];
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! s390, 64 bit.
+//!
+//! | | |
+//! |---|---|
+//! | saved registers | A `struct pt_regs` |
+//! | patch site | A 6-byte `brcl 0,0`, first in the function |
+//! | reliable stacks | The back chain, which rustc keeps too; an exception on the stack makes a trace unreliable |
+//! | relocations | Can be written over: nothing has to be taken back |
+//!
+//! Headers: [`arch/s390/include/asm/ftrace.h`](srctree/arch/s390/include/asm/ftrace.h),
+//! [`arch/s390/include/asm/ptrace.h`](srctree/arch/s390/include/asm/ptrace.h).
+
+use crate::{
+    Backend,
+    Capability,
+    SavedRegisters,
+    Support, //
+};
+
+/// The backend.
+pub struct S390;
+
+/// `struct pt_regs` up to the program status word, which has the instruction pointer.
+#[repr(C)]
+pub struct Registers {
+    /// `args`.
+    args: [usize; 1],
+    /// `psw.mask`.
+    mask: usize,
+    /// `psw.addr`.
+    addr: usize,
+}
+
+impl SavedRegisters for Registers {
+    const INSTRUCTION_POINTER: usize = core::mem::offset_of!(Self, addr);
+
+    fn instruction_pointer(&self) -> usize {
+        self.addr
+    }
+
+    fn set_instruction_pointer(&mut self, address: usize) {
+        self.addr = address;
+    }
+}
+
+impl Backend for S390 {
+    const NAME: &'static str = "s390";
+
+    type Registers = Registers;
+
+    const RELIABLE_STACK: Support = Support::Yes;
+
+    const UNSUPPORTED: &'static [(Capability, &'static str)] =
+        &[(Capability::SettledGear, "not implemented yet")];
+}
