@@ -215,7 +215,7 @@ fn archive(print_uris: &str, codename: Option<&str>) -> Option<String> {
 }
 
 /// A package that was downloaded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Download {
     /// The file.
     pub deb: PathBuf,

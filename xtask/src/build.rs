@@ -4,6 +4,7 @@
 use crate::cli;
 use crate::config::Configuration;
 use crate::context::Context;
+use crate::provision::{Llvm, LLVM_19};
 use crate::source::Source;
 use crate::step::Step;
 use crate::target::Target;
@@ -46,13 +47,13 @@ pub enum Flavour {
 }
 
 impl Flavour {
-    /// `LLVM=`, the suffix of the LLVM tools to build with: Kconfig allows KASAN beside Rust only where
-    /// the C compiler is clang. `None`: gcc, which compiles about twice as fast.
-    fn llvm(self) -> Option<&'static str> {
-        match self {
+    /// The LLVM to build it with: that of the target, if it wants one. Kconfig allows KASAN beside Rust
+    /// only where the C compiler is clang.
+    pub fn llvm(self, target: &Target) -> Option<&'static Llvm> {
+        target.llvm.or(match self {
             Self::Plain | Self::Fault => None,
-            Self::Debug => Some(provision::LLVM_SUFFIX),
-        }
+            Self::Debug => Some(&LLVM_19),
+        })
     }
 
     /// What a kernel of this flavour is called in names of files, after architecture and core.
@@ -124,8 +125,8 @@ pub fn kernel_of(
     flavour: Flavour,
 ) -> Result<Kernel> {
     let mut needs = provision::for_build(target);
-    if flavour.llvm().is_some() {
-        needs.extend(provision::LLVM);
+    if let Some(llvm) = flavour.llvm(target) {
+        needs.extend(llvm.needs);
     }
     provision::ensure(cx, &needs)?;
     let tools = Toolchain::ready(cx)?;
@@ -133,6 +134,7 @@ pub fn kernel_of(
     let _lock = cx.lock(&graft::lock_name(&source))?;
     graft::graft(cx, &source)?;
     let src = source.linux();
+    let tools = tools.suit(cx, &src, target, flavour.llvm(target))?;
     let out = cx.cache.join("build").join(format!(
         "{}-{}-{core}{}",
         source.key,
@@ -202,8 +204,8 @@ fn make(
         "make -j{jobs} -C {src} O={out} ARCH={arch} CROSS_COMPILE={cross}"
     );
     let mut command = Command::from(make);
-    if let Some(suffix) = flavour.llvm() {
-        command.arg(format!("LLVM={suffix}"));
+    if let Some(llvm) = flavour.llvm(target) {
+        command.arg(format!("LLVM={}", llvm.suffix()));
     }
     tools.equip(&mut command)?;
     command

@@ -122,7 +122,10 @@ impl Configuration<'_> {
             })?;
             stamp.push_str(&text);
         }
-        let compiler = format!("{}gcc", self.target.cross_compile());
+        let compiler = match self.flavour.llvm(self.target) {
+            Some(llvm) => format!("clang{}", llvm.suffix()),
+            None => format!("{}gcc", self.target.cross_compile()),
+        };
         let sh = cx.shell()?;
         let version = cmd!(sh, "{compiler} --version").read();
         stamp.push_str(&version.with_context(|| format!("cannot run {compiler}"))?);

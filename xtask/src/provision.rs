@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use xshell::{cmd, Shell};
 
 /// Something that must be on the machine.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
     /// What it is called.
     pub name: &'static str,
@@ -21,14 +21,18 @@ pub struct Need {
 }
 
 /// How to tell that something is there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// A program on the path.
     Program(&'static str),
+    /// A shared library that the host's loader finds.
+    Library(&'static str),
     /// A header that the host's compiler finds.
     Header(&'static str),
     /// A C compiler for the target.
     Compiler(&'static Target),
+    /// A static C library for that compiler.
+    Libc(&'static Target),
     /// A libclang that bindgen can use.
     Libclang,
 }
@@ -87,15 +91,41 @@ const GUEST: &[Need] = &[
     program("setpriv", &["util-linux"]),
 ];
 
-/// The suffix of LLVM's programs, for flavours that are built with them.
-pub const LLVM_SUFFIX: &str = "-19";
+/// A version of LLVM that kernels are built with.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Llvm {
+    /// Its major version.
+    pub version: u32,
+    /// What has to be there.
+    pub needs: [Need; 3],
+}
 
-/// What building with LLVM needs besides.
-pub const LLVM: [Need; 3] = [
-    program("clang-19", &["clang-19"]),
-    program("ld.lld-19", &["lld-19"]),
-    program("llvm-ar-19", &["llvm-19"]),
-];
+impl Llvm {
+    /// What its programs' names end in: `LLVM=`.
+    pub fn suffix(&self) -> String {
+        format!("-{}", self.version)
+    }
+}
+
+/// The one that flavours want which gcc cannot build.
+pub static LLVM_19: Llvm = Llvm {
+    version: 19,
+    needs: [
+        program("clang-19", &["clang-19"]),
+        program("ld.lld-19", &["lld-19"]),
+        program("llvm-ar-19", &["llvm-19"]),
+    ],
+};
+
+/// The one that targets want which older ones cannot build.
+pub static LLVM_22: Llvm = Llvm {
+    version: 22,
+    needs: [
+        program("clang-22", &["clang-22"]),
+        program("ld.lld-22", &["lld-22"]),
+        program("llvm-ar-22", &["llvm-22"]),
+    ],
+};
 
 /// What building a kernel for that target needs.
 pub fn for_build(target: &'static Target) -> Vec<Need> {
@@ -107,7 +137,14 @@ pub fn for_build(target: &'static Target) -> Vec<Need> {
             probe,
             packages: target.cross_packages,
         });
+        let probe = Probe::Libc(target);
+        needs.push(Need {
+            name: "C library for it",
+            probe,
+            packages: target.libc_packages,
+        });
     }
+    needs.extend(target.llvm.iter().flat_map(|llvm| llvm.needs));
     needs
 }
 
@@ -123,11 +160,13 @@ impl Need {
     pub fn find(&self) -> Option<String> {
         match self.probe {
             Probe::Program(name) => on_path(name).map(|path| path.display().to_string()),
+            Probe::Library(name) => library(name),
             Probe::Header(name) => finds_header(name).then(|| "found by the compiler".into()),
             Probe::Compiler(target) => {
                 let name = format!("{}gcc", target.cross_compile());
                 on_path(&name).map(|path| path.display().to_string())
             }
+            Probe::Libc(target) => static_libc(target),
             Probe::Libclang => toolchain::libclang().map(|found| found.to_string()),
         }
     }
@@ -182,6 +221,24 @@ fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     file.metadata()
         .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// A compiler that does not find the file prints its name as it is.
+fn static_libc(target: &Target) -> Option<String> {
+    let sh = Shell::new().ok()?;
+    let compiler = format!("{}gcc", target.cross_compile());
+    let libc = cmd!(sh, "{compiler} -print-file-name=libc.a").ignore_stderr();
+    libc.read().ok().filter(|path| path.starts_with('/'))
+}
+
+/// The cache of the host's loader lists a library as `libx.so.1 (libc6,x86-64) => /path`.
+fn library(name: &str) -> Option<String> {
+    let sh = Shell::new().ok()?;
+    let ldconfig = on_path("ldconfig")?;
+    let list = cmd!(sh, "{ldconfig} -p").ignore_stderr().read().ok()?;
+    let mut lines = list.lines().map(str::trim);
+    let line = lines.find(|line| line.split(' ').next() == Some(name))?;
+    Some(line.rsplit("=> ").next().unwrap_or_default().to_owned())
 }
 
 fn finds_header(name: &str) -> bool {

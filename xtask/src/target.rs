@@ -3,6 +3,7 @@
 //!
 //! A port adds one row here and `xtask/kconfig/<name>.config`.
 
+use crate::provision::{Llvm, LLVM_22};
 use anyhow::{bail, Result};
 use std::str::FromStr;
 
@@ -28,6 +29,10 @@ pub struct Target {
     pub cross: &'static str,
     /// Packages of the cross compiler, best first.
     pub cross_packages: &'static [&'static str],
+    /// Packages of the C library for the cross compiler, best first.
+    pub libc_packages: &'static [&'static str],
+    /// The LLVM that its kernels take; `None`: gcc will do, and compiles about twice as fast.
+    pub llvm: Option<&'static Llvm>,
     /// The emulator.
     pub qemu: &'static str,
     /// Packages of the emulator, best first.
@@ -36,23 +41,84 @@ pub struct Target {
     pub qemu_args: &'static [&'static str],
     /// The console's device, for `console=`.
     pub console: &'static str,
+    /// Tests that cannot run on it whatever the core, and why.
+    pub skips: &'static [(&'static str, &'static str)],
 }
 
 /// Every target.
-pub static TARGETS: &[Target] = &[Target {
-    name: "x86_64",
-    kernel_arch: "x86",
-    rust_arch: "x86_64",
-    debian_arch: "amd64",
-    image_target: "bzImage",
-    image: "arch/x86/boot/bzImage",
-    cross: "x86_64-linux-gnu-",
-    cross_packages: &["gcc-x86-64-linux-gnu"],
-    qemu: "qemu-system-x86_64",
-    qemu_packages: &["qemu-system-x86"],
-    qemu_args: &[],
-    console: "ttyS0",
-}];
+pub static TARGETS: &[Target] = &[
+    Target {
+        name: "x86_64",
+        kernel_arch: "x86",
+        rust_arch: "x86_64",
+        debian_arch: "amd64",
+        image_target: "bzImage",
+        image: "arch/x86/boot/bzImage",
+        cross: "x86_64-linux-gnu-",
+        cross_packages: &["gcc-x86-64-linux-gnu"],
+        libc_packages: &["libc6-dev-amd64-cross"],
+        llvm: None,
+        qemu: "qemu-system-x86_64",
+        qemu_packages: &["qemu-system-x86"],
+        qemu_args: &[],
+        console: "ttyS0",
+        skips: &[],
+    },
+    Target {
+        name: "arm64",
+        kernel_arch: "arm64",
+        rust_arch: "aarch64",
+        debian_arch: "arm64",
+        image_target: "Image",
+        image: "arch/arm64/boot/Image",
+        cross: "aarch64-linux-gnu-",
+        cross_packages: &["gcc-aarch64-linux-gnu"],
+        libc_packages: &["libc6-dev-arm64-cross"],
+        llvm: None,
+        qemu: "qemu-system-aarch64",
+        qemu_packages: &["qemu-system-arm"],
+        // Emulating the architecture's own way to sign pointers would take most of the time.
+        qemu_args: &["-M", "virt", "-cpu", "max,pauth-impdef=on"],
+        console: "ttyAMA0",
+        skips: &[("test-kprobe.sh", "arm64 has no kprobes on ftrace")],
+    },
+    Target {
+        name: "s390",
+        kernel_arch: "s390",
+        rust_arch: "s390x",
+        debian_arch: "s390x",
+        image_target: "bzImage",
+        image: "arch/s390/boot/bzImage",
+        cross: "s390x-linux-gnu-",
+        cross_packages: &["gcc-s390x-linux-gnu"],
+        libc_packages: &["libc6-dev-s390x-cross"],
+        llvm: None,
+        qemu: "qemu-system-s390x",
+        qemu_packages: &["qemu-system-s390x", "qemu-system-misc"],
+        qemu_args: &["-M", "s390-ccw-virtio"],
+        console: "ttysclp0",
+        skips: &[],
+    },
+    Target {
+        name: "powerpc",
+        kernel_arch: "powerpc",
+        rust_arch: "powerpc64",
+        debian_arch: "ppc64el",
+        image_target: "vmlinux",
+        image: "vmlinux",
+        cross: "powerpc64le-linux-gnu-",
+        cross_packages: &["gcc-powerpc64le-linux-gnu"],
+        libc_packages: &["libc6-dev-ppc64el-cross"],
+        // bindgen takes no flags of gcc's `-mprofile-kernel`; older clangs know no other way to ftrace.
+        llvm: Some(&LLVM_22),
+        qemu: "qemu-system-ppc64",
+        qemu_packages: &["qemu-system-ppc"],
+        // The usual firmware takes far longer than all the rest.
+        qemu_args: &["-M", "pseries,x-vof=on", "-cpu", "power9"],
+        console: "hvc0",
+        skips: &[],
+    },
+];
 
 impl Target {
     /// Whether the host is of this kind, so that its own compiler will do.

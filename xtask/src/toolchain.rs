@@ -3,8 +3,12 @@
 //!
 //! `rust-toolchain.toml` chooses the rustc. The rest follows from it, and goes into the cache.
 
+mod newer;
+
 use crate::context::Context;
+use crate::provision::Llvm;
 use crate::step::{self, Step};
+use crate::target::Target;
 use crate::{apt, place, tool};
 use anyhow::{bail, Context as _, Result};
 use std::fmt;
@@ -75,6 +79,37 @@ impl Toolchain {
             bindgen,
             libclang,
         })
+    }
+
+    /// The same for a kernel that is built with that LLVM: with its own libclang, and with a newer rustc
+    /// if the tree wants one for that target.
+    pub fn suit(
+        mut self,
+        cx: &Context,
+        tree: &Path,
+        target: &Target,
+        llvm: Option<&Llvm>,
+    ) -> Result<Self> {
+        if let (Some(llvm), None) = (llvm, std::env::var_os("LIBCLANG_PATH")) {
+            let own = libclangs().find(|found| found.version == llvm.version);
+            self.libclang = own.unwrap_or(self.libclang);
+        }
+        let least = newer::least(tree, target)?;
+        if newer::reaches(&self.rustc.release, &least) {
+            return Ok(self);
+        }
+        let _lock = cx.lock("tools")?;
+        self.rustc = newer::rustc(cx, &least).with_context(|| {
+            format!(
+                "for {}, this tree wants rustc {least} or later; here is {}",
+                target.name, self.rustc.release
+            )
+        })?;
+        if find_library(cx, &self.rustc).is_none() {
+            library_from_debian(cx, &self.rustc)?;
+        }
+        self.library = find_library(cx, &self.rustc).context("its library has no source")?;
+        Ok(self)
     }
 
     /// Sets up the environment of a kernel build: these tools, and nothing that cargo or the user's shell
@@ -209,12 +244,18 @@ fn library_from_rustup(cx: &Context) -> Result<()> {
         .map(drop)
 }
 
-/// The newest libclang that will do; a directory that the user names with `LIBCLANG_PATH` comes first.
+/// The oldest libclang that will do, so that one more on the machine changes nothing. A directory that the
+/// user names with `LIBCLANG_PATH` comes first.
 pub fn libclang() -> Option<Libclang> {
     let named = std::env::var_os("LIBCLANG_PATH").map(PathBuf::from);
     if let Some(found) = named.as_deref().and_then(libclang_in) {
         return Some(found);
     }
+    libclangs().min()
+}
+
+/// The libclangs on the machine, the newest of each directory.
+fn libclangs() -> impl Iterator<Item = Libclang> {
     let mut dirs = vec![
         PathBuf::from("/usr/lib"),
         "/usr/lib64".into(),
@@ -229,7 +270,7 @@ pub fn libclang() -> Option<Libclang> {
             dirs.push(entry.path().join("lib"));
         }
     }
-    dirs.iter().filter_map(|dir| libclang_in(dir)).max()
+    dirs.into_iter().filter_map(|dir| libclang_in(&dir))
 }
 
 /// The newest libclang in a directory, if it will do.

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A rustc that is newer than ours, for targets that want one: Debian's, in the cache.
+//!
+//! It comes from a suite that the machine does not run, built for a newer C library. So it brings that
+//! library along, and is started by that library's own loader.
+
+use super::Rustc;
+use crate::apt;
+use crate::context::Context;
+use crate::place;
+use crate::provision::{self, Need, Probe};
+use crate::step;
+use crate::target::Target;
+use anyhow::{bail, Context as _, Result};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use xshell::{cmd, Shell};
+
+/// What the compiler itself is linked with, besides the LLVM that the machine has a package of.
+const LIBRARIES: &[&str] = &["libc6", "libgcc-s1", "libstdc++6"];
+
+/// LLVM's library for the versions of rustc that there are.
+const LLVM: Need = Need {
+    name: "libLLVM 22",
+    probe: Probe::Library("libLLVM.so.22.1"),
+    packages: &["libllvm22"],
+};
+
+/// Starts the compiler, from wherever the cache is.
+const START: &str = "#!/bin/sh
+root=$(dirname \"$(readlink -f \"$0\")\")/..
+for loader in \"$root\"/usr/lib/*/ld-linux-*.so.*; do
+\texec \"$loader\" --library-path \"$(dirname \"$loader\")\" \"$root/usr/bin/rustc\" \"$@\"
+done
+";
+
+/// The oldest rustc that the tree takes for that target.
+pub fn least(tree: &Path, target: &Target) -> Result<String> {
+    let sh = Shell::new()?;
+    sh.change_dir(tree);
+    let (script, arch) = (tree.join("scripts/min-tool-version.sh"), target.kernel_arch);
+    let least = cmd!(sh, "{script} rustc")
+        .env("ARCH", arch)
+        .env("SRCARCH", arch)
+        .read();
+    least.context("the tree does not say which rustc it takes")
+}
+
+/// Whether a release is `least` or later.
+pub fn reaches(release: &str, least: &str) -> bool {
+    let numbers = |text: &str| -> Vec<u32> {
+        let numbers = text.split(['.', '-', '+', '~']).map(str::parse);
+        numbers.map_while(Result::ok).collect()
+    };
+    numbers(release) >= numbers(least)
+}
+
+/// Such a rustc, from the cache or from Debian.
+pub fn rustc(cx: &Context, least: &str) -> Result<Rustc> {
+    provision::ensure(cx, &[LLVM])?;
+    if let Some(found) = cached(cx, least) {
+        return Ok(found);
+    }
+    from_debian(cx, least).context(
+        "no such rustc from Debian; to use one of your own, name it in rust-toolchain.toml",
+    )?;
+    cached(cx, least).context("Debian's rustc does not start here")
+}
+
+/// Where those that were fetched are.
+fn dir(cx: &Context) -> PathBuf {
+    cx.cache.join("tools/rustc")
+}
+
+fn cached(cx: &Context, least: &str) -> Option<Rustc> {
+    let entries = fs::read_dir(dir(cx)).ok()?.flatten();
+    let mut found = entries.filter_map(|entry| {
+        let release = entry.file_name().to_string_lossy().into_owned();
+        let sysroot = entry.path();
+        let rustc = sysroot.join("bin/rustc");
+        let sh = Shell::new().ok()?;
+        let starts = cmd!(sh, "{rustc} --version").ignore_stderr().read().is_ok();
+        (starts && reaches(&release, least)).then_some(Rustc { sysroot, release })
+    });
+    found.next()
+}
+
+fn from_debian(cx: &Context, least: &str) -> Result<()> {
+    let incoming = cx.cache.join("incoming");
+    let compiler = apt::download(cx, "rustc", |version| reaches(version, least), &incoming)?;
+    let Some((release, _)) = compiler.version.split_once(['+', '-']) else {
+        bail!("rustc has an odd version: {}", compiler.version);
+    };
+    let Some((minor, _)) = release.rsplit_once('.') else {
+        bail!("rustc has an odd release: {release}");
+    };
+    let driver = format!("libstd-rust-{minor}");
+    let mut packages = Vec::new();
+    for name in [driver.as_str(), "libstd-rust-dev"] {
+        let same = |version: &str| version == compiler.version;
+        packages.push(apt::download(cx, name, same, &incoming)?);
+    }
+    for name in LIBRARIES {
+        packages.push(apt::download(cx, name, |_| true, &incoming)?);
+    }
+    packages.push(compiler.clone());
+    place::whole(&dir(cx).join(release), |partial| {
+        let sh = cx.shell()?;
+        for package in &packages {
+            let deb = &package.deb;
+            let title = "Unpack a newer rustc";
+            step::run(cx, title, cmd!(sh, "dpkg-deb -x {deb} {partial}"))?;
+        }
+        let start = partial.join("bin/rustc");
+        fs::create_dir_all(partial.join("bin"))?;
+        fs::write(&start, START)?;
+        fs::set_permissions(&start, fs::Permissions::from_mode(0o755))?;
+        Ok(())
+    })?;
+    packages
+        .iter()
+        .try_for_each(|package| place::remove(&package.deb))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_by_their_numbers() {
+        for (release, least, enough) in [
+            ("1.95.0", "1.85.0", true),
+            ("1.95.0", "1.95.0", true),
+            ("1.95.0", "1.96.0", false),
+            ("1.100.0", "1.96.0", true),
+            ("1.96.1+dfsg1-2~bpo13+1", "1.96.0", true),
+            ("1.95.0+dfsg1-2", "1.96.0", false),
+            ("1.97.0-nightly", "1.97.0", true),
+        ] {
+            assert_eq!(reaches(release, least), enough, "{release} {least}");
+        }
+    }
+}
