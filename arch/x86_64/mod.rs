@@ -15,7 +15,8 @@
 use crate::{
     Backend,
     Capability,
-    SavedRegisters, //
+    SavedRegisters,
+    Support, //
 };
 
 /// The backend.
