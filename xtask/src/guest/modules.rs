@@ -11,6 +11,7 @@ use crate::step;
 use anyhow::{bail, Context as _, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Where the samples are, below the object directory.
 const SAMPLES: &str = "samples/livepatch";
@@ -55,9 +56,19 @@ pub fn selftests(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
 
 /// Builds the modules in a directory against a kernel.
 pub fn make_modules(cx: &Context, kernel: &Kernel, work: &Path, title: &str) -> Result<()> {
-    let mut command = kernel.make(cx)?;
-    command.arg(format!("M={}", work.display())).arg("modules");
-    step::run(cx, title, command)
+    let make = |target: &str| -> Result<Command> {
+        let mut command = kernel.make(cx)?;
+        command.arg(format!("M={}", work.display())).arg(target);
+        Ok(command)
+    };
+    // What make knows of a module outside the tree does not include the kernel's configuration.
+    let (own, built) = (kernel.out.join(".config"), work.join(".built-for"));
+    let config = fs::read(&own).with_context(|| format!("cannot read {}", own.display()))?;
+    if fs::read(&built).ok().as_ref() != Some(&config) {
+        step::run(cx, "Remove modules of another configuration", make("clean")?)?;
+    }
+    step::run(cx, title, make("modules")?)?;
+    fs::write(&built, config).with_context(|| format!("cannot write {}", built.display()))
 }
 
 /// A program for the guest, static: it depends on nothing there.
