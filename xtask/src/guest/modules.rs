@@ -65,7 +65,11 @@ pub fn make_modules(cx: &Context, kernel: &Kernel, work: &Path, title: &str) -> 
     let (own, built) = (kernel.out.join(".config"), work.join(".built-for"));
     let config = fs::read(&own).with_context(|| format!("cannot read {}", own.display()))?;
     if fs::read(&built).ok().as_ref() != Some(&config) {
-        step::run(cx, "Remove modules of another configuration", make("clean")?)?;
+        step::run(
+            cx,
+            "Remove modules of another configuration",
+            make("clean")?,
+        )?;
     }
     step::run(cx, title, make("modules")?)?;
     fs::write(&built, config).with_context(|| format!("cannot write {}", built.display()))

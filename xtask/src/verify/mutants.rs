@@ -34,6 +34,8 @@ pub fn run(cx: &Context) -> Result<Findings> {
     let mut command = Command::new(program);
     command
         .current_dir(&cx.root)
+        // Each job has a directory of its own; one that the environment names would be shared.
+        .env_remove("CARGO_TARGET_DIR")
         .envs(PROPTEST)
         .args(["mutants", "--caught", "--unviable", "--colors", "never"])
         .args(["--jobs", &cx.jobs.to_string(), "--output"])
