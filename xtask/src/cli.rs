@@ -99,8 +99,8 @@ pub struct Test {
     /// Only the host's tests
     #[arg(long, conflicts_with = "guest")]
     pub host: bool,
-    /// Only this suite of the guest's: `smoke`, `kselftest`, or with `--debug-kernel` the `scenarios` of
-    /// `parity`
+    /// Only this suite of the guest's: `smoke`, `kselftest`, `conformance`, or with `--debug-kernel` the
+    /// `scenarios` of `parity`
     #[arg(long, value_name = "SUITE")]
     pub guest: Option<String>,
     /// Architectures to test: a name, or `all`

@@ -22,8 +22,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+/// What the suite is called.
+pub const NAME: &str = "conformance";
+
 static SUITE: Suite = Suite {
-    name: "conformance",
+    name: NAME,
     about: "every capability that a backend can claim",
     userspace: Userspace::Small,
     deadline: Duration::from_secs(20 * 60),

@@ -5,6 +5,7 @@ mod host;
 
 use crate::build::{self, Flavour, Kernel};
 use crate::cli;
+use crate::conformance;
 use crate::context::Context;
 use crate::parity;
 use crate::suite::{self, Outcome, Suite, View};
@@ -43,18 +44,48 @@ impl Tally {
     }
 }
 
+/// What could not even run counts as one failed test.
+fn failure(error: anyhow::Error) -> Tally {
+    eprintln!("error: {error:#}");
+    Tally::one(false)
+}
+
+/// What runs in each architecture's guests.
+#[derive(Debug, Default)]
+struct GuestTests {
+    suites: Vec<&'static Suite>,
+    conformance: bool,
+    /// Elsewhere they are compared with what the C core does; here the kernel itself is the judge.
+    scenarios: bool,
+}
+
+impl GuestTests {
+    fn asked_for(args: &cli::Test) -> Result<Self> {
+        let mut tests = Self::default();
+        match args.guest.as_deref() {
+            None if args.host => {}
+            None => {
+                tests.suites = suite::TESTS.iter().collect();
+                // What it shows of interrupts depends on time, of which such a kernel takes a lot.
+                tests.conformance = !args.debug_kernel;
+                tests.scenarios = args.debug_kernel;
+            }
+            Some(conformance::NAME) => tests.conformance = true,
+            Some(parity::SCENARIOS) if args.debug_kernel => tests.scenarios = true,
+            Some(name) => tests.suites.push(suite::find(name)?),
+        }
+        Ok(tests)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.suites.is_empty() && !self.conformance && !self.scenarios
+    }
+}
+
 /// Runs the command.
 pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
     let targets = args.arch.targets();
-    // Elsewhere they are compared with what the C core does; there the kernel itself is the judge.
-    let scenarios = args.debug_kernel
-        && (args.guest.is_none() || args.guest.as_deref() == Some(parity::SCENARIOS));
-    let suites: Vec<&Suite> = match &args.guest {
-        Some(_) if scenarios => Vec::new(),
-        Some(name) => vec![suite::find(name)?],
-        None if args.host => Vec::new(),
-        None => suite::TESTS.iter().collect(),
-    };
+    let tests = GuestTests::asked_for(args)?;
     let mut total = Tally::default();
     let flavour = match args.debug_kernel {
         true => Flavour::Debug,
@@ -64,7 +95,7 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
         total += host::run(cx);
     }
     for target in targets {
-        total += guest(cx, target, args.core, flavour, &suites, scenarios);
+        total += guest(cx, target, args.core, flavour, &tests);
     }
     println!("\nfull logs: {}", cx.logs().display());
     let Tally {
@@ -91,22 +122,18 @@ fn guest(
     target: &'static Target,
     core: build::Core,
     flavour: Flavour,
-    suites: &[&Suite],
-    scenarios: bool,
+    tests: &GuestTests,
 ) -> Tally {
     let mut total = Tally::default();
-    if suites.is_empty() && !scenarios {
+    if tests.is_empty() {
         return total;
     }
     let kernel = match build::kernel_of(cx, target, core, flavour) {
         Ok(kernel) => kernel,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            return Tally::one(false);
-        }
+        Err(error) => return failure(error),
     };
     total += host::abi(cx, &kernel);
-    for suite in suites {
+    for suite in &tests.suites {
         let core = suite::core_name(core);
         let title = format!(
             "{} on {} with the {core}: {}",
@@ -115,15 +142,13 @@ fn guest(
         println!("\n{}", style(title).bold());
         total += one(cx, &kernel, suite);
     }
-    if scenarios {
-        println!(
-            "\n{}",
-            style("The scenarios of `parity`, on this core alone").bold()
-        );
-        total += parity::alone(cx, &kernel).unwrap_or_else(|error| {
-            eprintln!("error: {error:#}");
-            Tally::one(false)
-        });
+    if tests.conformance {
+        total += conformance::of(cx, &kernel).unwrap_or_else(failure);
+    }
+    if tests.scenarios {
+        let title = "The scenarios of `parity`, on this core alone";
+        println!("\n{}", style(title).bold());
+        total += parity::alone(cx, &kernel).unwrap_or_else(failure);
     }
     total
 }
@@ -131,10 +156,7 @@ fn guest(
 fn one(cx: &Context, kernel: &Kernel, suite: &Suite) -> Tally {
     let Outcome { report, end } = match suite.run(cx, kernel, View::Results) {
         Ok(outcome) => outcome,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            return Tally::one(false);
-        }
+        Err(error) => return failure(error),
     };
     match end {
         Ok(end) => println!(
