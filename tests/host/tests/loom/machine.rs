@@ -12,7 +12,7 @@
 //! | test-and-clear of the flag, exchange of the stack check | full barriers around them |
 //! | preemption off | a mutex of the CPU, that only [`Tasks::synchronize`] takes too |
 //! | `tasklist_lock`, what `task_call_func()` takes | mutexes |
-//! | ftrace calls the handler, or does not | a relaxed flag, then waiting as in `synchronize` |
+//! | ftrace calls the handler, or does not | a flag: release, acquire; then waiting as in `synchronize` |
 //! | the scheduler's static key | always on |
 
 use kernel::prelude::*;
@@ -181,7 +181,7 @@ impl Cpu {
     /// The current task calls the function. Says where that goes.
     pub fn call(&self) -> usize {
         let _off = self.preemption_off();
-        if !self.machine.hooked.load(Ordering::Relaxed) {
+        if !self.machine.hooked.load(Ordering::Acquire) {
             return FUNCTION;
         }
         let site = self.machine.site.borrow().clone();
@@ -356,6 +356,8 @@ impl Tracer for Cpu {
     }
 
     fn new_hook(&self, _location: usize, site: Site) -> Result<Hook> {
+        // Makes loom's atomics, those of both slots.
+        site.publish(site.view());
         Ok(Hook(Rc::new(site)))
     }
 
@@ -373,7 +375,8 @@ impl Tracer for Cpu {
 
     fn register(&self, hook: &Hook) -> Result {
         *self.machine.site.borrow_mut() = Some(hook.0.clone());
-        self.machine.hooked.store(true, Ordering::Relaxed);
+        // Text is patched last: who comes through the handler sees the site that it was made for.
+        self.machine.hooked.store(true, Ordering::Release);
         self.wait_for_all();
         Ok(())
     }
