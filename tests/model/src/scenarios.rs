@@ -109,16 +109,25 @@ fn force() -> Scenario {
             Recipe::of_kernel("all", &["copy"]).replacing(),
         ],
         threads: vec![
-            user(0, &[Call(READ), Call(COPY), Sleep, Return, Return, Leave]),
-            user(1, &[Call(COPY), Return, Leave]),
+            user(0, &[Call(READ), Call(COPY), Sleep, Return, Return]),
+            user(1, &[Call(COPY), Return]),
         ],
+        actors: vec![vec![Insmod(0), Insmod(1), Disable(1)], vec![Force]],
+        offline: 0,
+        waits: true,
+    }
+}
+
+/// The same, and turned round.
+fn force_and_reverse() -> Scenario {
+    Scenario {
+        name: "force and reverse",
         actors: vec![
             vec![Insmod(0), Insmod(1), Disable(1)],
             vec![Force],
             vec![Reverse],
         ],
-        offline: 0,
-        waits: true,
+        ..force()
     }
 }
 
@@ -202,7 +211,7 @@ fn all_at_once() -> Scenario {
         threads: vec![
             user(0, &[Call(READ), Call(COPY), Sleep, Return, Return, Leave]),
             user(1, &[Fork, Call(COPY), Return, Exit]),
-            kthread(0, &[Maybe, Call(SHOW), Maybe, Sleep, Return, Sleep]),
+            kthread(0, &[Maybe, Call(SHOW), Return, Sleep]),
             user(1, &[Call(READ), Return]),
         ],
         actors: vec![
@@ -225,7 +234,13 @@ pub fn all(quick: bool) -> Vec<Scenario> {
         force(),
     ];
     if !quick {
-        scenarios.extend([stack(), for_ever(), hotplug(), all_at_once()]);
+        scenarios.extend([
+            force_and_reverse(),
+            stack(),
+            for_ever(),
+            hotplug(),
+            all_at_once(),
+        ]);
     }
     scenarios
 }
