@@ -35,6 +35,9 @@ const KSELFTEST: &str = "kselftest";
 /// How many random sequences [`alone`] plays.
 const SEQUENCES_ALONE: usize = 20;
 
+/// How far apart the allocations are that fail there.
+const STARVED_ALONE: usize = 13;
+
 /// One CPU: there, a transition that nothing stalls is over before its write returns. Debug messages,
 /// but not those that tell about tasks, which depend on time.
 const SEQUENCES_START: &str = "cpu 1 0\n\
@@ -190,11 +193,14 @@ pub fn alone(cx: &Context, kernel: &Kernel) -> Result<Tally> {
         scenarios.into_iter().map(|(_, text)| text).collect()
     };
     let random = SEQUENCES_START.to_owned() + &sequences::script(1, SEQUENCES_ALONE);
+    // Each allocation in turn would take hours.
+    let starved = text(starved).replace("\nstarve ", &format!("\nstarve every={STARVED_ALONE} "));
     let mut tally = Tally::default();
     // In boots of their own: what was forced stays.
     for (name, script) in [
+        ("parity-alone-sequences", random),
+        ("parity-alone-starved", starved),
         ("parity-alone", text(plain)),
-        ("parity-alone-starved", text(starved) + &random),
     ] {
         let part = Part {
             name,

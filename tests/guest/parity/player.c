@@ -20,7 +20,7 @@
  *	cpu N 0|1		take a CPU away, or give it back
  *	stacks fine|wrong	whether a stack in the log is a complaint: sysfs shows one for a name
  *				that is there twice
- *	starve COMMAND | UNDO..	run a command with one allocation after another failing; see starve.c
+ *	starve [every=N] COMMAND | UNDO..	run a command with one allocation after another failing; see starve.c
  *
  * What it prints, a letter and the text; xtask compares all of it between the cores
  *
