@@ -53,6 +53,8 @@ pub enum Command {
     Verify(Verify),
     /// Exercise every capability that an architecture's backend claims
     Conformance(Conformance),
+    /// Measure the C core and the Rust core side by side: a table, JSON and plots
+    Bench(Bench),
     /// Build the kernel, without booting it
     Build(Build),
     /// Put the crates and patches onto the kernel source, and say where that is
@@ -152,6 +154,20 @@ pub struct Conformance {
     /// The kernel to exercise.
     #[command(flatten)]
     pub kernel: Build,
+}
+
+/// Flags of `bench`.
+#[derive(Args)]
+pub struct Bench {
+    /// Architecture of both kernels
+    #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
+    pub arch: &'static Target,
+    /// Only these figures: `calls`, `patches`, `tasks` or `size`; may be given several times
+    #[arg(long, value_enum, value_name = "GROUP")]
+    pub only: Vec<crate::bench::Group>,
+    /// Where the table, the JSON and the plots are left [default: beside the logs]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// Flags of `graft`.

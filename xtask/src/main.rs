@@ -18,10 +18,11 @@
 //! | [`klp`] | marking relocations as a live patch's |
 //! | [`qemu`] | booting it, and how that ended |
 //! | [`ktap`], [`suite`] | running a script in it, and reading what it reports |
-//! | [`demo`], [`boot`], [`test`], [`parity`], [`conformance`] | the commands that boot |
+//! | [`demo`], [`boot`], [`test`], [`parity`], [`conformance`], [`bench`] | the commands that boot |
 //! | [`verify`] | model checking, loom, mutants, properties, sanitizers |
 
 mod apt;
+mod bench;
 mod boot;
 mod build;
 mod cargo;
@@ -76,6 +77,7 @@ fn run(cli: &cli::Cli) -> anyhow::Result<()> {
         cli::Command::Parity(args) => parity::run(&cx, args),
         cli::Command::Verify(args) => verify::run(&cx, args),
         cli::Command::Conformance(args) => conformance::run(&cx, args),
+        cli::Command::Bench(args) => bench::run(&cx, args),
         cli::Command::Clean(args) => clean::run(&cx, args),
     }
 }

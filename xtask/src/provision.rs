@@ -35,6 +35,8 @@ pub enum Probe {
     Libc(&'static Target),
     /// A libclang that bindgen can use.
     Libclang,
+    /// A file.
+    File(&'static str),
 }
 
 const fn program(name: &'static str, packages: &'static [&'static str]) -> Need {
@@ -168,6 +170,7 @@ impl Need {
             }
             Probe::Libc(target) => static_libc(target),
             Probe::Libclang => toolchain::libclang().map(|found| found.to_string()),
+            Probe::File(path) => Path::new(path).exists().then(|| path.into()),
         }
     }
 }

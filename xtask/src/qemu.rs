@@ -40,7 +40,22 @@ pub struct Boot<'a> {
     pub script: &'a str,
     /// How long it may take, from power-on to power-off.
     pub deadline: Duration,
+    /// What its clock shows.
+    pub clock: Clock,
 }
+
+/// What a guest's clock shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// The time.
+    Time,
+    /// The instructions that its only CPU has carried out, [`NANOSECONDS_PER_INSTRUCTION`] each; while
+    /// it is idle, time passes at once. The same on every run, however busy the host.
+    Instructions,
+}
+
+/// What one instruction is worth with [`Clock::Instructions`].
+pub const NANOSECONDS_PER_INSTRUCTION: f64 = 2.0;
 
 /// A boot whose script ran to its end.
 #[derive(Debug)]
@@ -92,20 +107,26 @@ impl Boot<'_> {
     fn machine(&self, accel: Accel, console: &[&str]) -> Result<Command> {
         let sh = Shell::new()?;
         let target = self.kernel.target;
-        let (qemu, own, accel) = (target.qemu, target.qemu_args, accel.argument());
+        let (qemu, own) = (target.qemu, target.qemu_args);
+        let (accel, cpus, clock) = match self.clock {
+            Clock::Time => (accel, CPUS, None),
+            Clock::Instructions => (Accel::Tcg, 1, Some(["-icount", "shift=1,sleep=off"])),
+        };
+        let accel = accel.argument();
+        let clock = clock.into_iter().flatten();
         let memory = match self.kernel.flavour {
             Flavour::Plain | Flavour::Fault => MEMORY,
             Flavour::Debug => DEBUG_MEMORY,
         };
         let (image, initramfs) = (&self.kernel.image, self.initramfs);
         // A socket each: firmware without ACPI tells the kernel about the first CPU of each socket only.
-        let cpus = format!("{CPUS},sockets={CPUS}");
+        let cpus = format!("{cpus},sockets={cpus}");
         let line = self.command_line();
         // setpriv: the guest is killed with us, whatever we die of.
         let command = cmd!(
             sh,
             "setpriv --pdeathsig KILL -- {qemu} {own...} {console...}
-                -accel {accel} -smp {cpus} -m {memory} -no-reboot
+                -accel {accel} {clock...} -smp {cpus} -m {memory} -no-reboot
                 -kernel {image} -initrd {initramfs} -append {line}"
         );
         Ok(command.into())

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The guest's part of `cargo xtask bench`. Each figure is a line
+ *
+ *	bench NAME SIZE VALUE
+ *
+ * with times in nanoseconds; a figure that was measured several times has several lines. Modes:
+ *
+ *	calls		what a call costs: unpatched, through a jump, in transition, settled
+ *	patches SIZE...	enabling, settling, disabling and unloading a patch of so many functions
+ *	tasks COUNT...	an attempt to end a transition with so many tasks, and the longest time
+ *			for which it keeps the CPU from a task that is more urgent
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PATCH "/sys/kernel/livepatch/bench_patch/"
+#define TARGET "/sys/module/bench_target/parameters/"
+
+/* A patch is measured this often, but not again once it has taken this long in all. */
+#define RUNS 5
+#define BUDGET (40 * 1000000000ull)
+
+static void fail(const char *what)
+{
+	fprintf(stderr, "bench: %s: %s\n", what, strerror(errno));
+	printf("failed: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static uint64_t now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000000000ull + time.tv_nsec;
+}
+
+static void nap(long ns)
+{
+	struct timespec time = { .tv_nsec = ns };
+
+	nanosleep(&time, NULL);
+}
+
+static void tell(const char *name, long size, uint64_t value)
+{
+	printf("bench %s %ld %llu\n", name, size, (unsigned long long)value);
+	fflush(stdout);
+}
+
+/* A file's first line; empty where there is none. */
+static void look(const char *path, char *text, size_t size)
+{
+	int file = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t length = file < 0 ? 0 : read(file, text, size - 1);
+
+	text[length > 0 ? length : 0] = '\0';
+	if (file >= 0)
+		close(file);
+}
+
+static bool is(const char *path, char value)
+{
+	char text[16];
+
+	look(path, text, sizeof(text));
+	return text[0] == value;
+}
+
+static void put(const char *path, const char *text)
+{
+	int file = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (file < 0 || write(file, text, strlen(text)) < 0)
+		fail(path);
+	close(file);
+}
+
+static void load(const char *parameters)
+{
+	int file = open("/bench/bench_patch.ko", O_RDONLY | O_CLOEXEC);
+
+	if (file < 0 || syscall(SYS_finit_module, file, parameters, 0))
+		fail(parameters);
+	close(file);
+}
+
+static void unload(void)
+{
+	while (syscall(SYS_delete_module, "bench_patch", O_NONBLOCK)) {
+		if (errno != EAGAIN && errno != EBUSY)
+			fail("delete_module");
+		nap(1000000);
+	}
+}
+
+static void settle(void)
+{
+	while (is(PATCH "transition", '1'))
+		nap(1000000);
+}
+
+static void wait_gone(void)
+{
+	struct stat none;
+
+	while (!stat(PATCH, &none))
+		nap(1000000);
+}
+
+static void disable(void)
+{
+	put(PATCH "enabled", "0");
+	wait_gone();
+	unload();
+}
+
+/* A task that stays inside bench_hold(). */
+static pid_t hold(void)
+{
+	pid_t child = fork();
+
+	if (child < 0)
+		fail("fork");
+	if (!child) {
+		char text[16];
+
+		look("/proc/bench_hold", text, sizeof(text));
+		_exit(0);
+	}
+	while (!is(TARGET "held", '1'))
+		nap(1000000);
+	return child;
+}
+
+static void release(pid_t child)
+{
+	put(TARGET "release", "1");
+	waitpid(child, NULL, 0);
+	put(TARGET "release", "0");
+}
+
+/* --- calls --------------------------------------------------------------------------------------- */
+
+static void calls(const char *when)
+{
+	unsigned long long loop, unpatched, jump, patched;
+	char text[256];
+	int count, result;
+
+	look("/proc/bench_calls", text, sizeof(text));
+	if (sscanf(text, "calls %d loop %llu unpatched %llu jump %llu patched %llu result %d", &count,
+		   &loop, &unpatched, &jump, &patched, &result) != 6)
+		fail("/proc/bench_calls");
+	tell("loop", count, loop);
+	tell("unpatched", count, unpatched);
+	tell("jump", count, jump);
+	tell(when, count, patched);
+	/* Which version answered: 10000 is the original's. */
+	tell("version", result, 0);
+}
+
+static void all_calls(void)
+{
+	pid_t child;
+
+	calls("original");
+	child = hold();
+	load("count=1 hold=1");
+	calls("transition");
+	release(child);
+	settle();
+	calls("settled");
+	disable();
+	calls("original");
+}
+
+/* --- patches ------------------------------------------------------------------------------------- */
+
+static long long free_memory(void)
+{
+	FILE *file = fopen("/proc/meminfo", "re");
+	long long total = 0, kib;
+	char name[64];
+
+	put("/proc/sys/vm/drop_caches", "3");
+	while (file && fscanf(file, "%63s %lld%*[^\n]", name, &kib) == 2)
+		if (!strcmp(name, "MemFree:"))
+			total = kib * 1024;
+	if (file)
+		fclose(file);
+	return total;
+}
+
+/* What the kernel holds for an enabled patch, less what the module itself takes. */
+static void memory(long size)
+{
+	char parameters[64];
+	long long with_none, with_all;
+
+	load("count=0");
+	settle();
+	with_none = free_memory();
+	disable();
+	snprintf(parameters, sizeof(parameters), "count=%ld", size);
+	load(parameters);
+	settle();
+	with_all = free_memory();
+	disable();
+	tell("memory", size, with_none > with_all ? with_none - with_all : 0);
+}
+
+static void patches(long size)
+{
+	char parameters[64];
+	uint64_t begin = now();
+	int run;
+
+	snprintf(parameters, sizeof(parameters), "count=%ld", size);
+	for (run = 0; run < RUNS && (!run || now() - begin < BUDGET); run++) {
+		uint64_t start = now(), enabled, settled, disabled;
+
+		load(parameters);
+		enabled = now();
+		settle();
+		settled = now();
+		put(PATCH "enabled", "0");
+		wait_gone();
+		disabled = now();
+		unload();
+		tell("enable", size, enabled - start);
+		tell("settle", size, settled - enabled);
+		tell("disable", size, disabled - settled);
+		tell("unload", size, now() - disabled);
+	}
+}
+
+/* --- tasks --------------------------------------------------------------------------------------- */
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static void *sleeper(void *unused)
+{
+	pthread_mutex_lock(&gate);
+	pthread_mutex_unlock(&gate);
+	return unused;
+}
+
+static volatile bool watching;
+static volatile uint64_t longest;
+
+/* The most urgent task there is, which wants the CPU for a moment again and again. */
+static void *watcher(void *unused)
+{
+	while (watching) {
+		uint64_t asked = now(), late;
+
+		nap(20000);
+		late = now() - asked;
+		if (late > longest)
+			longest = late;
+	}
+	return unused;
+}
+
+/* Begins a transition, which looks at every task once, and can't end while one of them is held. */
+static uint64_t attempt(void)
+{
+	uint64_t start = now();
+
+	put(PATCH "enabled", "0");
+	return now() - start;
+}
+
+static void tasks(long count)
+{
+	struct sched_param urgent = { .sched_priority = 50 };
+	pthread_t *threads = calloc(count, sizeof(*threads)), watch;
+	pthread_attr_t small;
+	pid_t child;
+	long i;
+	int run;
+
+	pthread_attr_init(&small);
+	pthread_attr_setstacksize(&small, PTHREAD_STACK_MIN);
+	pthread_attr_setguardsize(&small, 0);
+	pthread_mutex_lock(&gate);
+	for (i = 0; i < count; i++) {
+		errno = pthread_create(&threads[i], &small, sleeper, NULL);
+		if (errno)
+			fail("pthread_create");
+	}
+	nap(100000000);
+	for (run = 0; run < 2 * RUNS; run++) {
+		uint64_t quiet;
+
+		load("count=1 hold=1");
+		settle();
+		child = hold();
+		if (run < RUNS) {
+			tell("attempt", count, attempt());
+		} else {
+			watching = true;
+			if (pthread_create(&watch, NULL, watcher, NULL) ||
+			    pthread_setschedparam(watch, SCHED_FIFO, &urgent))
+				fail("watcher");
+			/* How late it is with nothing going on. */
+			longest = 0;
+			nap(20000000);
+			quiet = longest;
+			longest = 0;
+			attempt();
+			tell("stretch", count, longest > quiet ? longest - quiet : 0);
+			watching = false;
+			pthread_join(watch, NULL);
+		}
+		release(child);
+		wait_gone();
+		unload();
+	}
+	pthread_mutex_unlock(&gate);
+	for (i = 0; i < count; i++)
+		pthread_join(threads[i], NULL);
+	free(threads);
+}
+
+int main(int argc, char **argv)
+{
+	int i;
+
+	if (argc < 2)
+		return 2;
+	if (!strcmp(argv[1], "calls"))
+		all_calls();
+	for (i = 2; i < argc; i++) {
+		long size = atol(argv[i]);
+
+		if (!strcmp(argv[1], "patches")) {
+			patches(size);
+			if (i == argc - 1)
+				memory(size);
+		} else {
+			put("/proc/sys/kernel/threads-max", "30000");
+			put("/proc/sys/vm/max_map_count", "100000");
+			tasks(size);
+		}
+	}
+	printf("done\n");
+	return 0;
+}

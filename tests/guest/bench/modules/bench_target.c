@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the benchmark's patch patches. /proc/bench_calls times calls of the first function. Whoever
+ * reads /proc/bench_hold stays inside bench_hold() until "release" is set, and so keeps a transition
+ * that changes bench_hold() from ending.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/ktime.h>
+#include <linux/module.h>
+#include <linux/proc_fs.h>
+#include <linux/seq_file.h>
+#include <linux/wait.h>
+
+#include "functions.h"
+
+/* Enough to drown what it costs to read the clock, few enough to keep interrupts off meanwhile. */
+#define CALLS 10000
+
+/* Each differs, lest the compiler makes one of them. Global, so that it leaves them as they are. */
+#define DEFINE(n)                                                                                \
+	int bench_##n(int x);                                                                    \
+	noinline int bench_##n(int x)                                                            \
+	{                                                                                        \
+		return x + 1##n;                                                                 \
+	}
+EACH(DEFINE)
+
+/* One jump on the way to bench_0001(): the least that a redirection can cost. */
+int bench_jump(int x);
+noinline int bench_jump(int x)
+{
+	return bench_0001(x);
+}
+
+static DECLARE_WAIT_QUEUE_HEAD(queue);
+static bool release;
+
+static int set_release(const char *val, const struct kernel_param *kp)
+{
+	int ret = param_set_bool(val, kp);
+
+	wake_up_all(&queue);
+	return ret;
+}
+
+static const struct kernel_param_ops release_ops = {
+	.set = set_release,
+	.get = param_get_bool,
+};
+module_param_cb(release, &release_ops, &release, 0644);
+MODULE_PARM_DESC(release, "whether bench_hold() lets its tasks go");
+
+static int held;
+module_param(held, int, 0444);
+MODULE_PARM_DESC(held, "how many tasks are inside bench_hold()");
+
+/* Both versions of bench_hold() hold their callers here. */
+void bench_wait(void)
+{
+	held++;
+	wait_event_idle(queue, release);
+	held--;
+}
+EXPORT_SYMBOL_GPL(bench_wait);
+
+int bench_hold(void);
+noinline int bench_hold(void)
+{
+	bench_wait();
+	return 0;
+}
+
+/* Calls whose results nobody wants need not be made. */
+static int sink;
+
+/* Nanoseconds that CALLS turns of a loop around "body" take. */
+#define TIME(body)                                                                               \
+	({                                                                                       \
+		unsigned long flags;                                                             \
+		u64 start, end;                                                                  \
+		int i, x = 0;                                                                    \
+												 \
+		local_irq_save(flags);                                                           \
+		start = ktime_get_ns();                                                          \
+		for (i = 0; i < CALLS; i++) {                                                    \
+			body;                                                                    \
+			OPTIMIZER_HIDE_VAR(x);                                                   \
+		}                                                                                \
+		end = ktime_get_ns();                                                            \
+		WRITE_ONCE(sink, x);                                                             \
+		local_irq_restore(flags);                                                        \
+		end - start;                                                                     \
+	})
+
+static int calls_show(struct seq_file *m, void *v)
+{
+	u64 loop, direct, jump, first;
+
+	/* Once for the caches, which an emulator has too: of translated code. */
+	(void)TIME((void)0);
+	(void)TIME(x = bench_0001(x));
+	(void)TIME(x = bench_jump(x));
+	(void)TIME(x = bench_0000(x));
+	loop = TIME((void)0);
+	direct = TIME(x = bench_0001(x));
+	jump = TIME(x = bench_jump(x));
+	first = TIME(x = bench_0000(x));
+	seq_printf(m, "calls %d loop %llu unpatched %llu jump %llu patched %llu result %d\n", CALLS,
+		   loop, direct, jump, first, bench_0000(0));
+	return 0;
+}
+
+static int hold_show(struct seq_file *m, void *v)
+{
+	return bench_hold();
+}
+
+static int __init target_init(void)
+{
+	if (!proc_create_single("bench_calls", 0, NULL, calls_show))
+		return -ENOMEM;
+	if (!proc_create_single("bench_hold", 0, NULL, hold_show)) {
+		remove_proc_entry("bench_calls", NULL);
+		return -ENOMEM;
+	}
+	return 0;
+}
+module_init(target_init);
+
+static void __exit target_exit(void)
+{
+	remove_proc_entry("bench_hold", NULL);
+	remove_proc_entry("bench_calls", NULL);
+}
+module_exit(target_exit);
+
+MODULE_DESCRIPTION("Functions that the livepatch benchmark patches");
+MODULE_LICENSE("GPL");

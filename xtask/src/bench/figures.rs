@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Figures: what was measured, of which there may be several samples, and what the two cores' come to.
+
+use super::Group;
+use crate::qemu::NANOSECONDS_PER_INSTRUCTION;
+use anyhow::Result;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// What one kernel measured: by figure and size, all samples.
+#[derive(Debug, Default)]
+pub struct Samples(BTreeMap<(String, u64), Vec<u64>>);
+
+impl Samples {
+    /// Takes a line `bench NAME SIZE VALUE` of a guest's console; any other is no sample.
+    pub fn line(&mut self, line: &str) {
+        let mut words = line.split(' ');
+        if words.next() != Some("bench") {
+            return;
+        }
+        let name = words.next();
+        let mut number = || words.next()?.parse().ok();
+        if let (Some(name), Some(size), Some(value)) = (name, number(), number()) {
+            self.add(name, size, value);
+        }
+    }
+
+    /// Takes a sample.
+    pub fn add(&mut self, name: &str, size: u64, value: u64) {
+        let samples = self.0.entry((name.to_owned(), size)).or_default();
+        samples.push(value);
+    }
+
+    fn get(&self, name: &str, size: u64) -> &[u64] {
+        let samples = self.0.get(&(name.to_owned(), size));
+        samples.map_or(&[], Vec::as_slice)
+    }
+
+    fn sizes(&self, name: &str) -> impl Iterator<Item = u64> + '_ {
+        let name = name.to_owned();
+        let mine = self.0.keys().filter(move |(own, _)| *own == name);
+        mine.map(|&(_, size)| size)
+    }
+
+    /// What one call costs beyond an unpatched one, in instructions.
+    fn extra_instructions(&self, name: &str) -> Option<Statistic> {
+        let size = self.sizes(name).next()?;
+        let unpatched = Statistic::of(self.get("unpatched", size), 1.0)?.median;
+        let mut own = Statistic::of(self.get(name, size), 1.0)?;
+        for value in [&mut own.median, &mut own.least, &mut own.most] {
+            *value = (*value - unpatched) / size as f64 / NANOSECONDS_PER_INSTRUCTION;
+        }
+        Some(own)
+    }
+}
+
+/// What some samples come to.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Statistic {
+    /// The one in the middle.
+    pub median: f64,
+    /// The least.
+    pub least: f64,
+    /// The most.
+    pub most: f64,
+    /// How many there were.
+    pub samples: usize,
+}
+
+impl Statistic {
+    /// Of these samples, in units of `unit`. `None`: there are no samples.
+    fn of(samples: &[u64], unit: f64) -> Option<Self> {
+        let mut sorted: Vec<f64> = samples.iter().map(|&sample| sample as f64 / unit).collect();
+        sorted.sort_by(f64::total_cmp);
+        let middle = sorted.len() / 2;
+        let median = match sorted.len() % 2 {
+            0 => (sorted.get(middle.checked_sub(1)?)? + sorted.get(middle)?) / 2.0,
+            _ => *sorted.get(middle)?,
+        };
+        Some(Self {
+            median,
+            least: *sorted.first()?,
+            most: *sorted.last()?,
+            samples: sorted.len(),
+        })
+    }
+}
+
+/// One figure of both cores.
+#[derive(Debug, Serialize)]
+pub struct Figure {
+    /// What is measured.
+    pub name: &'static str,
+    /// Of how many functions or tasks; 0 where that says nothing.
+    pub size: u64,
+    /// In what.
+    pub unit: &'static str,
+    /// The C core's.
+    pub c: Statistic,
+    /// The Rust core's.
+    pub rust: Statistic,
+}
+
+impl Figure {
+    /// How many times as much the C core takes. `None`: the Rust core takes nothing.
+    pub fn ratio(&self) -> Option<f64> {
+        (self.rust.median > 0.0).then(|| self.c.median / self.rust.median)
+    }
+}
+
+/// Everything that was measured.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    architecture: &'static str,
+    release: String,
+    /// In the table's order.
+    pub figures: Vec<Figure>,
+}
+
+/// A figure that is taken as it is: what samples call it, what people call it, its unit, and how much of
+/// what was sampled makes one.
+type Plain = (&'static str, &'static str, &'static str, f64);
+
+const MILLISECONDS: f64 = 1e6;
+
+const CALLS: &[(&str, &str)] = &[
+    ("jump", "call through a bare jump"),
+    ("transition", "call in transition"),
+    ("settled", "call, settled"),
+];
+const PATCHES: &[Plain] = &[
+    ("enable", "enable", "ms", MILLISECONDS),
+    ("settle", "settle", "ms", MILLISECONDS),
+    ("disable", "disable", "ms", MILLISECONDS),
+    ("unload", "unload", "ms", MILLISECONDS),
+    ("memory", "memory", "KiB", 1024.0),
+];
+const TASKS: &[Plain] = &[
+    ("attempt", "transition attempt", "ms", MILLISECONDS),
+    (
+        "stretch",
+        "longest non-preemptible stretch",
+        "ms",
+        MILLISECONDS,
+    ),
+];
+const SIZE: &[Plain] = &[("text", "code", "KiB", 1024.0)];
+
+impl Report {
+    /// Nothing yet.
+    pub fn new(architecture: &'static str, release: &str) -> Self {
+        Self {
+            architecture,
+            release: release.to_owned(),
+            figures: Vec::new(),
+        }
+    }
+
+    /// Adds a group of figures. One that either kernel did not measure is left out.
+    pub fn add(&mut self, group: Group, c: &Samples, rust: &Samples) {
+        let plain = match group {
+            Group::Calls => return self.add_calls(c, rust),
+            Group::Patches => PATCHES,
+            Group::Tasks => TASKS,
+            Group::Size => SIZE,
+        };
+        for &(sample, name, unit, worth) in plain {
+            for size in c.sizes(sample) {
+                let both = [c, rust].map(|own| Statistic::of(own.get(sample, size), worth));
+                self.push(name, size, unit, both);
+            }
+        }
+    }
+
+    fn add_calls(&mut self, c: &Samples, rust: &Samples) {
+        for &(sample, name) in CALLS {
+            let both = [c, rust].map(|own| own.extra_instructions(sample));
+            self.push(name, 0, "extra instructions", both);
+        }
+    }
+
+    fn push(
+        &mut self,
+        name: &'static str,
+        size: u64,
+        unit: &'static str,
+        both: [Option<Statistic>; 2],
+    ) {
+        if let [Some(c), Some(rust)] = both {
+            self.figures.push(Figure {
+                name,
+                size,
+                unit,
+                c,
+                rust,
+            });
+        }
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// As a table for people.
+    pub fn table(&self) -> String {
+        let mut text = format!(
+            "Linux {} on {}\n{:32} {:>6} {:19} {:>28} {:>28} {:>8}\n",
+            self.release,
+            self.architecture,
+            "figure",
+            "size",
+            "unit",
+            "C (least..most)",
+            "Rust (least..most)",
+            "C/Rust"
+        );
+        for figure in &self.figures {
+            let size = match figure.size {
+                0 => String::new(),
+                size => size.to_string(),
+            };
+            let ratio = match figure.ratio() {
+                Some(ratio) => format!("{ratio:.2}"),
+                None => "-".to_owned(),
+            };
+            let _ = writeln!(
+                text,
+                "{:32} {:>6} {:19} {:>28} {:>28} {:>8}",
+                figure.name,
+                size,
+                figure.unit,
+                cell(&figure.c),
+                cell(&figure.rust),
+                ratio
+            );
+        }
+        text
+    }
+}
+
+/// The median, and the spread where there is one.
+fn cell(statistic: &Statistic) -> String {
+    let Statistic {
+        median,
+        least,
+        most,
+        samples,
+    } = statistic;
+    match samples {
+        1 => format!("{median:.2}"),
+        _ => format!("{median:.2} ({least:.2}..{most:.2})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(lines: &[&str]) -> Samples {
+        let mut samples = Samples::default();
+        lines.iter().for_each(|line| samples.line(line));
+        samples
+    }
+
+    #[test]
+    fn only_lines_with_samples_count() {
+        let samples = samples(&[
+            "bench enable 10 5",
+            "bench enable 10 7",
+            "bench x",
+            "noise 1 2",
+        ]);
+        assert_eq!(samples.get("enable", 10), [5, 7]);
+        assert_eq!(samples.0.len(), 1);
+    }
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        let odd = Statistic::of(&[3, 1, 2], 1.0).unwrap();
+        assert_eq!((odd.median, odd.least, odd.most), (2.0, 1.0, 3.0));
+        assert_eq!(Statistic::of(&[4, 1, 2, 3], 2.0).unwrap().median, 1.25);
+        assert_eq!(Statistic::of(&[], 1.0), None);
+    }
+
+    #[test]
+    fn calls_are_counted_beyond_the_unpatched_one() {
+        let own = |settled: u64| {
+            samples(&[
+                "bench unpatched 100 1600",
+                &format!("bench settled 100 {settled}"),
+            ])
+        };
+        let mut report = Report::new("any", "7.3");
+        report.add(Group::Calls, &own(17400), &own(2000));
+        let [settled] = &report.figures[..] else {
+            panic!("{report:?}");
+        };
+        assert_eq!((settled.c.median, settled.rust.median), (79.0, 2.0));
+        assert_eq!(settled.ratio(), Some(39.5));
+        assert!(report.table().contains("39.50"));
+        assert!(report.json().unwrap().contains("\"median\": 79.0"));
+    }
+}
