@@ -297,7 +297,16 @@ mod registry {
         assert_eq!(world.core.patches().len(), installed.len());
     }
 
+    /// Each input is a whole machine: a hundredth as many as elsewhere, but no fewer than by default.
+    fn machines() -> ProptestConfig {
+        let config = ProptestConfig::default();
+        let cases = (config.cases / 100).max(256);
+        ProptestConfig { cases, ..config }
+    }
+
     proptest! {
+        #![proptest_config(machines())]
+
         #[test]
         fn patches_are_a_stack(acts in vec(act(), 1..20)) {
             let mut world = World::new();
