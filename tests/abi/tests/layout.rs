@@ -28,15 +28,11 @@ fn clang_arguments(out: &Path) -> Vec<String> {
     let command = text.lines().next().unwrap();
     let (_, arguments) = command.split_once(" -- ").expect("no arguments for clang");
     let arguments = arguments.split(';').next().unwrap();
+    let arguments = shlex::split(arguments).expect("a quote is not closed");
     let mut result = vec![format!("-working-directory={}", out.display())];
-    result.extend(
-        arguments
-            .split_whitespace()
-            // Where to note dependencies: there are none here.
-            .filter(|argument| !argument.starts_with("-Wp,-M"))
-            // As the shell that the command is written for would take them.
-            .map(|argument| argument.replace(['"', '\''], "").replace('\\', "")),
-    );
+    // `-Wp,-M...` says where to note dependencies: there are none here.
+    let arguments = arguments.into_iter();
+    result.extend(arguments.filter(|argument| !argument.starts_with("-Wp,-M")));
     result
 }
 
