@@ -52,6 +52,11 @@ impl Backend for S390 {
 
     const RELIABLE_STACK: Support = Support::Yes;
 
-    const UNSUPPORTED: &'static [(Capability, &'static str)] =
-        &[(Capability::SettledGear, "not implemented yet")];
+    const UNSUPPORTED: &'static [(Capability, &'static str)] = &[
+        (
+            Capability::UnwindInterrupts,
+            "a trace that meets an exception is not reliable: the task moves on its way to user mode",
+        ),
+        (Capability::SettledGear, "not implemented yet"),
+    ];
 }

@@ -2,8 +2,7 @@
 /*
  * A live patch whose functions reach what no module can import. A symbol that is named
  * klp_symbol__<object>__<symbol> here is that symbol of that object, which the core finds when it
- * applies the patch: xtask makes livepatch relocations of what refers to it. It is weak because modpost
- * knows of no such symbol.
+ * applies the patch: xtask makes livepatch relocations of what refers to it.
  */
 #include <linux/kernel.h>
 #include <linux/livepatch.h>
@@ -15,11 +14,11 @@
 #define KLP_SYMBOL(object, symbol) klp_symbol__##object##__##symbol
 #define TARGET_SYMBOL(symbol) KLP_SYMBOL(conformance_target, symbol)
 
-extern int TARGET_SYMBOL(conformance_secret) __weak;
-int TARGET_SYMBOL(conformance_secret_add)(int a) __weak;
-extern int TARGET_SYMBOL(conformance_shared) __weak;
-int TARGET_SYMBOL(conformance_shared_add)(int a) __weak;
-int KLP_SYMBOL(vmlinux, cmdline_proc_show)(struct seq_file *m, void *v) __weak;
+extern int TARGET_SYMBOL(conformance_secret);
+int TARGET_SYMBOL(conformance_secret_add)(int a);
+extern int TARGET_SYMBOL(conformance_shared);
+int TARGET_SYMBOL(conformance_shared_add)(int a);
+int KLP_SYMBOL(vmlinux, cmdline_proc_show)(struct seq_file *m, void *v);
 
 /* In data, the address itself is relocated. */
 static int *volatile secret = &TARGET_SYMBOL(conformance_secret);
