@@ -145,8 +145,8 @@ impl Boot<'_> {
     fn command_line(&self) -> String {
         let Kernel { target, core, .. } = self.kernel;
         format!(
-            "console={} panic=-1 oops=panic core={core} guest={}",
-            target.console, self.script
+            "{} panic=-1 oops=panic core={core} guest={}",
+            target.boot_args, self.script
         )
     }
 

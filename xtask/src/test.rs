@@ -12,7 +12,10 @@ use crate::suite::{self, Outcome, Suite, View};
 use crate::target::Target;
 use anyhow::Result;
 use console::style;
+use indicatif::FormattedDuration;
+use std::fmt;
 use std::ops::AddAssign;
+use std::time::Instant;
 
 /// How many tests ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +33,21 @@ impl AddAssign for Tally {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            passed,
+            failed,
+            skipped,
+        } = self;
+        write!(f, "{passed} passed, {failed} failed")?;
+        match skipped {
+            0 => Ok(()),
+            _ => write!(f, ", {skipped} skipped"),
+        }
     }
 }
 
@@ -91,25 +109,29 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
         true => Flavour::Debug,
         false => Flavour::Plain,
     };
+    let mut parts = Vec::new();
+    let mut part = |name, run: &dyn Fn() -> Tally| {
+        let start = Instant::now();
+        let tally = run();
+        total += tally;
+        parts.push((name, tally, start.elapsed()));
+    };
     if args.guest.is_none() && !args.debug_kernel {
-        total += host::run(cx);
+        part("host", &|| host::run(cx));
     }
     for target in targets {
-        total += guest(cx, target, args.core, flavour, &tests);
+        part(target.name, &|| {
+            guest(cx, target, args.core, flavour, &tests)
+        });
     }
     println!("\nfull logs: {}", cx.logs().display());
-    let Tally {
-        passed,
-        failed,
-        skipped,
-    } = total;
-    let skips = if skipped > 0 {
-        format!(", {skipped} skipped")
-    } else {
-        String::new()
-    };
-    println!("{passed} passed, {failed} failed{skips}");
-    if failed > 0 {
+    if parts.len() > 1 {
+        for (name, tally, took) in &parts {
+            println!("{name:8} {tally} ({})", FormattedDuration(*took));
+        }
+    }
+    println!("{total}");
+    if total.failed > 0 {
         // Not an error to be explained: everything has been, and the counts are to be the last line.
         std::process::exit(1);
     }
