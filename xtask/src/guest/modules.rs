@@ -59,6 +59,10 @@ pub fn make_modules(cx: &Context, kernel: &Kernel, work: &Path, title: &str) -> 
     let make = |target: &str| -> Result<Command> {
         let mut command = kernel.make(cx)?;
         command.arg(format!("M={}", work.display())).arg(target);
+        if kernel.flavour.llvm(kernel.target).is_some() {
+            // A table of symbols by number, for linkers: who changes a module's symbols can't keep it.
+            command.arg("KCFLAGS=-fno-addrsig");
+        }
         Ok(command)
     };
     // What make knows of a module outside the tree does not include the kernel's configuration.
