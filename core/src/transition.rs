@@ -137,6 +137,9 @@ pub trait Tasks: crate::patch::Descriptors {
     fn shared(&self) -> &Shared;
     /// Calls `each` for every thread except the idle ones. No task comes or goes meanwhile.
     fn for_each_thread(&self, each: &mut dyn FnMut(&Self::Task));
+    /// Likewise, but tasks come and go meanwhile, and `each` may take its time: those that come may be
+    /// left out.
+    fn for_each_thread_unlocked(&self, each: &mut dyn FnMut(&Self::Task));
     /// Calls `each` for the idle task of every possible CPU.
     fn for_each_idle(&self, each: &mut dyn FnMut(&Self::Task));
     /// Calls `each` for the idle task of every possible CPU with the CPU's number and whether it is
@@ -151,6 +154,10 @@ pub trait Tasks: crate::patch::Descriptors {
     fn pin(&self, task: &Self::Task, job: &mut dyn FnMut());
     /// Whether `task` is running, on a CPU other than this one.
     fn runs_elsewhere(&self, task: &Self::Task) -> bool;
+    /// Calls `job` with the words on the stack of `task`, which is pinned, if each return address of
+    /// the task is among them: where it sleeps, and no tracer keeps return addresses elsewhere. Does
+    /// nothing otherwise.
+    fn words(&self, task: &Self::Task, job: &mut dyn FnMut(&[usize]));
     /// Calls `job` with the return addresses on the stack of `task`, which is the current one or is
     /// pinned.
     fn stack(&self, task: &Self::Task, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable>;
@@ -328,20 +335,34 @@ fn switch_if_safe<K: Tasks + ?Sized>(
     if kernel.runs_elsewhere(task) {
         return Err(Stuck::Running);
     }
-    // Without a stack check nobody can say that the task is safe.
-    let mut inside = Err(Stuck::Unchecked);
-    let stack = kernel.stack(task, &mut |entries| {
-        kernel.with_stack_check(&mut |check| inside = Ok(check.find(target, entries)));
-    });
-    if stack.is_err() {
-        return Err(Stuck::Unreliable);
-    }
-    if let Some(function) = inside? {
-        return Err(Stuck::Inside(function));
+    if !is_plainly_outside(kernel, task, target) {
+        // Without a stack check nobody can say that the task is safe.
+        let mut inside = Err(Stuck::Unchecked);
+        let stack = kernel.stack(task, &mut |entries| {
+            kernel.with_stack_check(&mut |check| inside = Ok(check.find(target, entries)));
+        });
+        if stack.is_err() {
+            return Err(Stuck::Unreliable);
+        }
+        if let Some(function) = inside? {
+            return Err(Stuck::Inside(function));
+        }
     }
     task.clear_pending();
     task.set_state(target);
     Ok(())
+}
+
+/// Whether no word on the stack of `task`, which is pinned, points into a function that changes.
+///
+/// Most sleeping tasks are that far away, and to look at each word costs a fraction of unwinding. A
+/// word that does may be a return address or left over: only unwinding tells.
+fn is_plainly_outside<K: Tasks + ?Sized>(kernel: &K, task: &K::Task, target: State) -> bool {
+    let mut outside = false;
+    kernel.words(task, &mut |words| {
+        kernel.with_stack_check(&mut |check| outside = !check.points_into(target, words));
+    });
+    outside
 }
 
 /// The transition that is going on.
@@ -458,7 +479,13 @@ impl<K: Kernel> Core<K> {
         let target = kernel.shared().target();
         warn_on_once!(target == State::Idle);
         let mut complete = true;
-        kernel.for_each_thread(&mut |task| complete &= try_switch(kernel, task));
+        // Without the lock that forks wait for: to look at thousands of stacks takes long.
+        kernel.for_each_thread_unlocked(&mut |task| complete &= try_switch(kernel, task));
+        if complete {
+            // Children that were left out have the state that their parents had. From here on, every
+            // child's is the target.
+            kernel.for_each_thread(&mut |task| complete &= try_switch(kernel, task));
+        }
         kernel.for_each_cpu(&mut |task, cpu, online| {
             if online {
                 if !try_switch(kernel, task) {

@@ -52,7 +52,9 @@ proptest! {
         let mut entries = entries;
         entries.extend(far);
         for target in [State::Patched, State::Unpatched] {
-            prop_assert_eq!(check.find(target, &entries), naive(&functions, target, &entries));
+            let found = naive(&functions, target, &entries);
+            prop_assert_eq!(check.find(target, &entries), found);
+            prop_assert_eq!(check.points_into(target, &entries), found.is_some());
         }
     }
 

@@ -269,6 +269,11 @@ impl Tasks for Cpu {
         tasks.iter().for_each(|task| each(task));
     }
 
+    fn for_each_thread_unlocked(&self, each: &mut dyn FnMut(&LoomTask)) {
+        let tasks = self.machine.tasks.lock().unwrap().clone();
+        tasks.iter().for_each(|task| each(task));
+    }
+
     fn for_each_idle(&self, _each: &mut dyn FnMut(&LoomTask)) {}
 
     fn for_each_cpu(&self, _each: &mut dyn FnMut(&LoomTask, u32, bool)) {}
@@ -290,6 +295,8 @@ impl Tasks for Cpu {
     fn runs_elsewhere(&self, task: &LoomTask) -> bool {
         !std::ptr::eq(task, &*self.current) && task.running.get()
     }
+
+    fn words(&self, _task: &LoomTask, _job: &mut dyn FnMut(&[usize])) {}
 
     fn stack(&self, task: &LoomTask, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable> {
         let stack = task.stack.borrow().clone();
