@@ -7,6 +7,17 @@
 //! entry costs a binary search. While others can see it the table does not change, so that the
 //! scheduler can use it without the core's lock. Its memory comes with the patch: to disable one, or
 //! to let a module go, nothing is allocated.
+//!
+//! # In the tracer's trampoline
+//!
+//! A task can be preempted between two functions: the original has called the tracer, the handler
+//! has chosen, and the trampoline has not jumped there yet. What was chosen is not on the stack, but
+//! the return address of the call is, at the entry of the original, until it makes way for the address
+//! that was chosen. (Where a stack with an exception on it does not count as reliable, nothing of this
+//! is seen, nor needed; x86's ORC unwinder takes such stacks for what they are.) So whoever is at the
+//! entry of the original is inside too, in either direction, whichever versions a patch is about. The
+//! C core does not look there; it waits for tasks-RCU before it gives up an `ftrace_ops`, which covers
+//! part of it.
 
 use crate::transition::State;
 use kernel::prelude::*;
@@ -37,14 +48,25 @@ impl<F: Copy> Table<F> {
     fn find(&self, address: usize) -> Option<&Entry<F>> {
         let after = self.0.partition_point(|entry| entry.range.start <= address);
         let before = self.0.get(..after)?;
-        // Aliases share a start; of those the first in the patch was sorted last.
+        // What shares a start: the largest was sorted last, and of aliases the first in the patch.
         let entry = before.last()?;
         (address.wrapping_sub(entry.range.start) < entry.range.size).then_some(entry)
     }
 
     fn sort(&mut self) {
-        self.0
-            .sort_unstable_by_key(|entry| (entry.range.start, core::cmp::Reverse(entry.order)));
+        self.0.sort_unstable_by_key(|entry| {
+            let Range { start, size } = entry.range;
+            (start, size, core::cmp::Reverse(entry.order))
+        });
+    }
+
+    fn push(&mut self, function: F, order: usize, range: Range) -> Result {
+        let entry = Entry {
+            range,
+            order,
+            function,
+        };
+        self.0.push_within_capacity(entry).map_err(|_| ENOMEM)
     }
 }
 
@@ -56,14 +78,19 @@ pub struct StackCheck<F> {
     old: Table<F>,
     /// What runs after it: to be left when unpatching.
     new: Table<F>,
+    /// Number of functions.
+    functions: usize,
 }
 
 impl<F: Copy> StackCheck<F> {
     /// An empty table with room for `functions`, all that it will ever hold. Errors: `ENOMEM`.
     pub fn with_capacity(functions: usize) -> Result<Self> {
+        // A range and an entry for each.
+        let ranges = functions.saturating_mul(2);
         Ok(Self {
-            old: Table(KVec::with_capacity(functions, GFP_KERNEL)?),
-            new: Table(KVec::with_capacity(functions, GFP_KERNEL)?),
+            old: Table(KVec::with_capacity(ranges, GFP_KERNEL)?),
+            new: Table(KVec::with_capacity(ranges, GFP_KERNEL)?),
+            functions: 0,
         })
     }
 
@@ -71,18 +98,20 @@ impl<F: Copy> StackCheck<F> {
     pub fn clear(&mut self) {
         self.old.0.clear();
         self.new.0.clear();
+        self.functions = 0;
     }
 
-    /// Adds a function that changes from `old` to `new`. Errors: `ENOMEM` where there is no room.
-    pub fn push(&mut self, function: F, old: Range, new: Range) -> Result {
-        let order = self.old.0.len();
-        for (table, range) in [(&mut self.old, old), (&mut self.new, new)] {
-            let entry = Entry {
-                range,
-                order,
-                function,
-            };
-            table.0.push_within_capacity(entry).map_err(|_| ENOMEM)?;
+    /// Adds a function that changes from `old` to `new`, and whose original calls the tracer at
+    /// `entry`. Errors: `ENOMEM` where there is no room.
+    pub fn push(&mut self, function: F, entry: Range, old: Range, new: Range) -> Result {
+        let order = self.functions;
+        self.functions = order.saturating_add(1);
+        for (table, own) in [(&mut self.old, old), (&mut self.new, new)] {
+            table.push(function, order, own)?;
+            // The original itself is one range with its entry.
+            if own.start != entry.start {
+                table.push(function, order, entry)?;
+            }
         }
         Ok(())
     }
