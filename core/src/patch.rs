@@ -9,6 +9,7 @@
 
 use crate::{
     dispatch::{
+        Addition,
         Redirections,
         Target,
         Version, //
@@ -202,24 +203,22 @@ impl<K: Kernel> Function<K> {
         kernel.mirror_function(self);
     }
 
-    fn patch(&mut self, kernel: &K, sites: &mut Sites<K>) -> Result {
-        if kernel::warn_on!(self.old.start == 0) || kernel::warn_on!(self.patched) {
-            return Err(EINVAL);
-        }
-        let version = Version {
-            function: self.handle,
-            target: if self.nop {
-                Target::Original
-            } else {
-                Target::Replacement(self.new.start)
+    /// What patching the function adds to what calls of it can get.
+    fn addition(&self) -> Addition<'_, K::Function> {
+        Addition {
+            function: self.old.start,
+            name: &self.name,
+            version: Version {
+                function: self.handle,
+                target: if self.nop {
+                    Target::Original
+                } else {
+                    Target::Replacement(self.new.start)
+                },
+                code: self.new,
+                in_transition: self.transition,
             },
-            code: self.new,
-            in_transition: self.transition,
-        };
-        sites.push(kernel, self.old.start, &self.name, version)?;
-        self.patched = true;
-        kernel.mirror_function(self);
-        Ok(())
+        }
     }
 
     fn unpatch(&mut self, kernel: &K, sites: &mut Sites<K>) {
@@ -353,26 +352,30 @@ impl<K: Kernel> Object<K> {
         }
     }
 
-    /// Patches the object's functions, all or none. C counterpart: `klp_patch_object()`.
+    /// Patches the object's functions, all or none. After an error there may be hooks to reap.
+    ///
+    /// C counterpart: `klp_patch_object()`.
     pub fn patch(&mut self, kernel: &K, sites: &mut Sites<K>) -> Result {
         if kernel::warn_on!(self.patched) {
             return Err(EINVAL);
         }
-        for index in 0..self.functions.len() {
-            let Some(function) = self.functions.get_mut(index) else {
-                break;
-            };
-            if let Err(error) = function.patch(kernel, sites) {
-                self.unpatch(kernel, sites, Which::All);
-                return Err(error);
-            }
+        let unfit = |function: &Function<K>| function.old.start == 0 || function.patched;
+        if kernel::warn_on!(self.functions.iter().any(unfit)) {
+            return Err(EINVAL);
+        }
+        sites.push(kernel, self.functions.iter().map(Function::addition))?;
+        for function in self.functions.iter_mut() {
+            function.patched = true;
+            kernel.mirror_function(function);
         }
         self.patched = true;
         self.mirror(kernel);
         Ok(())
     }
 
-    /// Unpatches the object's functions. C counterpart: `__klp_unpatch_object()`.
+    /// Unpatches the object's functions, which are then to be detached.
+    ///
+    /// C counterpart: `__klp_unpatch_object()`.
     pub fn unpatch(&mut self, kernel: &K, sites: &mut Sites<K>, which: Which) {
         for function in self.functions.iter_mut() {
             if function.patched && (which == Which::All || function.nop) {
@@ -485,7 +488,7 @@ impl<K: Kernel> Patch<K> {
         }
     }
 
-    /// Unpatches those objects that are patched.
+    /// Unpatches those objects that are patched. Their functions are then to be detached.
     pub fn unpatch(&mut self, kernel: &K, sites: &mut Sites<K>, which: Which) {
         for object in self.objects.iter_mut() {
             if object.patched {

@@ -7,6 +7,17 @@
 //! entry costs a binary search. While others can see it the table does not change, so that the
 //! scheduler can use it without the core's lock. Its memory comes with the patch: to disable one, or
 //! to let a module go, nothing is allocated.
+//!
+//! # In the tracer's trampoline
+//!
+//! A task can be preempted between two functions: the original has called the tracer, the handler
+//! has chosen, and the trampoline has not jumped there yet. What was chosen is not on the stack, but
+//! the return address of the call is, at the entry of the original, until it makes way for the address
+//! that was chosen. (Where a stack with an exception on it does not count as reliable, nothing of this
+//! is seen, nor needed; x86's ORC unwinder takes such stacks for what they are.) So whoever is at the
+//! entry of the original is inside too, in either direction, whichever versions a patch is about. The
+//! C core does not look there; it waits for tasks-RCU before it gives up an `ftrace_ops`, which covers
+//! part of it.
 
 use crate::transition::State;
 use kernel::prelude::*;
@@ -64,14 +75,16 @@ impl<F: Copy> Table<F> {
             .entries
             .partition_point(|entry| entry.range.start <= address);
         let before = self.entries.get(..after)?;
-        // Aliases share a start; of those the first in the patch was sorted last.
+        // What shares a start: the largest was sorted last, and of aliases the first in the patch.
         let entry = before.last()?;
         entry.range.contains(address).then_some(entry)
     }
 
     fn sort(&mut self) {
-        self.entries
-            .sort_unstable_by_key(|entry| (entry.range.start, core::cmp::Reverse(entry.order)));
+        self.entries.sort_unstable_by_key(|entry| {
+            let Range { start, size } = entry.range;
+            (start, size, core::cmp::Reverse(entry.order))
+        });
         let start = self.entries.first().map_or(0, |entry| entry.range.start);
         let sizes = self.entries.iter().map(|entry| {
             let before = entry.range.start.wrapping_sub(start);
@@ -81,6 +94,16 @@ impl<F: Copy> Table<F> {
             start,
             size: sizes.max().unwrap_or(0),
         };
+    }
+
+    fn push(&mut self, function: F, order: usize, range: Range) -> Result {
+        let entry = Entry {
+            range,
+            order,
+            function,
+        };
+        let pushed = self.entries.push_within_capacity(entry);
+        pushed.map_err(|_| ENOMEM)
     }
 }
 
@@ -92,14 +115,19 @@ pub struct StackCheck<F> {
     old: Table<F>,
     /// What runs after it: to be left when unpatching.
     new: Table<F>,
+    /// Number of functions.
+    functions: usize,
 }
 
 impl<F: Copy> StackCheck<F> {
     /// An empty table with room for `functions`, all that it will ever hold. Errors: `ENOMEM`.
     pub fn with_capacity(functions: usize) -> Result<Self> {
+        // A range and an entry for each.
+        let ranges = functions.saturating_mul(2);
         Ok(Self {
-            old: Table::with_capacity(functions)?,
-            new: Table::with_capacity(functions)?,
+            old: Table::with_capacity(ranges)?,
+            new: Table::with_capacity(ranges)?,
+            functions: 0,
         })
     }
 
@@ -107,19 +135,20 @@ impl<F: Copy> StackCheck<F> {
     pub fn clear(&mut self) {
         self.old.clear();
         self.new.clear();
+        self.functions = 0;
     }
 
-    /// Adds a function that changes from `old` to `new`. Errors: `ENOMEM` where there is no room.
-    pub fn push(&mut self, function: F, old: Range, new: Range) -> Result {
-        let order = self.old.entries.len();
-        for (table, range) in [(&mut self.old, old), (&mut self.new, new)] {
-            let entry = Entry {
-                range,
-                order,
-                function,
-            };
-            let pushed = table.entries.push_within_capacity(entry);
-            pushed.map_err(|_| ENOMEM)?;
+    /// Adds a function that changes from `old` to `new`, and whose original calls the tracer at
+    /// `entry`. Errors: `ENOMEM` where there is no room.
+    pub fn push(&mut self, function: F, entry: Range, old: Range, new: Range) -> Result {
+        let order = self.functions;
+        self.functions = order.saturating_add(1);
+        for (table, own) in [(&mut self.old, old), (&mut self.new, new)] {
+            table.push(function, order, own)?;
+            // The original itself is one range with its entry.
+            if own.start != entry.start {
+                table.push(function, order, entry)?;
+            }
         }
         Ok(())
     }

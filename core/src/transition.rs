@@ -34,6 +34,7 @@
 //!    handler that still saw the transition.
 
 use crate::{
+    dispatch::entry,
     patch::{
         Object,
         Patch,
@@ -390,6 +391,7 @@ impl<K: Kernel> Core<K> {
     /// Only objects that are patched, or `about_to` be, have code that a task can be in.
     fn fill_stack_check(
         &self,
+        kernel: &K,
         check: &mut StackCheck<K::Function>,
         patch: &Patch<K>,
         about_to: impl Fn(&Object<K>) -> bool,
@@ -406,7 +408,8 @@ impl<K: Kernel> Core<K> {
                     self.sites.newest(function.old.start)
                 };
                 let old = below.unwrap_or(function.old);
-                let pushed = check.push(function.handle, old, function.new);
+                let entry = entry(kernel, function.old.start);
+                let pushed = check.push(function.handle, entry, old, function.new);
                 // Room was made for all functions when the patch was enabled.
                 warn_on_once!(pushed.is_err());
             }
@@ -423,7 +426,7 @@ impl<K: Kernel> Core<K> {
         let check = self.find_mut(handle).and_then(|patch| patch.check.take());
         let mut check = check.ok_or(EINVAL)?;
         let patch = self.find(handle).ok_or(EINVAL)?;
-        self.fill_stack_check(&mut check, patch, |object| {
+        self.fill_stack_check(kernel, &mut check, patch, |object| {
             target == State::Patched && object.is_loaded()
         });
         kernel.debug(Debug::Initializing(&patch.name, target));
@@ -575,8 +578,11 @@ impl<K: Kernel> Core<K> {
             }
         }
         self.set_transition(kernel, handle, false);
-        // Every handler sees the end of the transition before the states become idle.
+        self.sites.detach(kernel);
+        // Every handler sees the end of the transition before the states become idle, and those of
+        // functions that were detached have finished.
         kernel.synchronize();
+        self.sites.reap();
         if let Some(patch) = self.find_mut(handle) {
             patch.check = check;
         }
@@ -671,17 +677,17 @@ impl<K: Kernel> Core<K> {
 
     /// Makes the stack check anew after an object of the patch in transition came or went. Meanwhile
     /// there is none, and no task moves by its stack.
-    pub(crate) fn renew_stack_check(&self, kernel: &K, about_to: impl Fn(&Object<K>) -> bool) {
-        let Some(patch) = self.transition_patch() else {
-            return;
-        };
-        let Some(mut check) = kernel.replace_stack_check(None) else {
+    pub(crate) fn renew_stack_check(&mut self, kernel: &K, about_to: impl Fn(&Object<K>) -> bool) {
+        let check = kernel.replace_stack_check(None);
+        // The scheduler may have been looking things up in it. Handlers of functions that were
+        // detached finish too.
+        kernel.synchronize();
+        self.sites.reap();
+        let (Some(patch), Some(mut check)) = (self.transition_patch(), check) else {
             kernel::warn_on!(true);
             return;
         };
-        // The scheduler may have been looking things up in it.
-        kernel.synchronize();
-        self.fill_stack_check(&mut check, patch, about_to);
+        self.fill_stack_check(kernel, &mut check, patch, about_to);
         kernel.replace_stack_check(Some(check));
     }
 }

@@ -395,6 +395,7 @@ impl Tasks for Simulation {
         self.may_sleep();
         self.point();
         access(Access::Synchronize);
+        self.ftrace.drain();
         let count = &self.machine.synchronizations;
         count.set(count.get() + 1);
     }

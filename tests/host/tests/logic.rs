@@ -28,25 +28,40 @@ fn range(slot: usize) -> Range {
     }
 }
 
+/// Where the `index`-th function calls the tracer, or its own start where it is `old`.
+fn entry(index: usize) -> Range {
+    Range {
+        start: BASE + (20 + index) * SLOT,
+        size: 9,
+    }
+}
+
 fn naive(functions: &[Changed], target: State, entries: &[usize]) -> Option<usize> {
-    functions.iter().position(|&(old, new)| {
-        let range = range(if target == State::Unpatched { new } else { old });
-        entries
-            .iter()
-            .any(|&entry| entry >= range.start && entry < range.start + range.size)
-    })
+    functions
+        .iter()
+        .enumerate()
+        .position(|(index, &(old, new))| {
+            let own = range(if target == State::Unpatched { new } else { old });
+            entries.iter().any(|&address| {
+                [own, entry(index)]
+                    .iter()
+                    .any(|range| address >= range.start && address < range.start + range.size)
+            })
+        })
 }
 
 proptest! {
     #[test]
     fn stack_check_is_a_linear_search(
         functions in vec((0usize..12, 0usize..12), 0..10),
-        entries in vec(BASE - 8..BASE + 13 * SLOT, 0..6),
+        entries in vec(BASE - 8..BASE + 31 * SLOT, 0..6),
         far in proptest::option::of(prop_oneof![Just(0), Just(usize::MAX), any::<usize>()]),
     ) {
         let mut check = StackCheck::with_capacity(functions.len()).unwrap();
         for (index, &(old, new)) in functions.iter().enumerate() {
-            check.push(index, range(old), range(new)).unwrap();
+            check
+                .push(index, entry(index), range(old), range(new))
+                .unwrap();
         }
         check.finish();
         let mut entries = entries;
@@ -62,7 +77,9 @@ proptest! {
     fn stack_check_at_each_edge(slot in 0usize..12, functions in vec((0usize..12, 0usize..12), 1..8)) {
         let mut check = StackCheck::with_capacity(functions.len()).unwrap();
         for (index, &(old, new)) in functions.iter().enumerate() {
-            check.push(index, range(old), range(new)).unwrap();
+            check
+                .push(index, entry(index), range(old), range(new))
+                .unwrap();
         }
         check.finish();
         let Range { start, size } = range(slot);
@@ -81,7 +98,9 @@ fn stack_check_at_the_end_of_memory() {
         size: 8,
     };
     let mut check = StackCheck::with_capacity(1).unwrap();
-    check.push((), last, Range { start: 0, size: 1 }).unwrap();
+    check
+        .push((), last, last, Range { start: 0, size: 1 })
+        .unwrap();
     check.finish();
     assert_eq!(check.find(State::Patched, &[usize::MAX]), Some(()));
     assert_eq!(check.find(State::Patched, &[usize::MAX - 8]), None);

@@ -7,29 +7,41 @@ use livepatch_core::dispatch::{Site, Target::Replacement, View};
 use loom::sync::Arc;
 use loom::thread;
 
-/// A view all of whose parts tell its number.
+/// Where the replacements begin.
+const FIRST: usize = 0x1000;
+
+/// A view all of whose parts tell its number. One of four is settled.
 fn nth(n: usize) -> View {
-    View {
-        newest: Replacement(2 * n + 10),
-        below: Replacement(2 * n + 11),
-        in_transition: n % 2 == 1,
+    let newest = Replacement(FIRST + 2 * n);
+    if n % 4 == 0 {
+        return View::Settled(newest);
+    }
+    View::InTransition {
+        newest,
+        below: Replacement(FIRST + 2 * n + 1),
     }
 }
 
 /// Which one it is; torn views are none.
 fn number(view: View) -> usize {
-    let Replacement(newest) = view.newest else {
+    let (View::Settled(newest) | View::InTransition { newest, .. }) = view;
+    let Replacement(newest) = newest else {
         panic!("never published: {view:?}");
     };
-    let n = (newest - 10) / 2;
+    let n = (newest - FIRST) / 2;
     assert_eq!(view, nth(n), "torn");
     n
 }
 
-/// A site that shows view 0, all of whose atomics exist.
-fn site() -> Arc<Site> {
-    let site = Site::new(nth(0));
-    site.publish(nth(0));
+/// A site that shows view `first`, all of whose atomics exist.
+fn site(first: usize) -> Arc<Site> {
+    let site = Site::new(nth(first));
+    // Both slots.
+    for _ in 0..2 {
+        site.publish(nth(first + 1));
+        let _ = site.view();
+    }
+    site.publish(nth(first));
     Arc::new(site)
 }
 
@@ -46,7 +58,7 @@ fn read(site: &Site, looks: usize) -> usize {
 fn model(readers: usize, publishes: usize, looks: usize, preemptions: usize) {
     let name = format!("site, {readers} readers, {publishes} publishes, {looks} looks");
     explore(&name, preemptions, move || {
-        let site = site();
+        let site = site(0);
         let threads: Vec<_> = (0..readers)
             .map(|_| {
                 let site = site.clone();
