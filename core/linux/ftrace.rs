@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hooks: the one `ftrace_ops` of the core, its handler, and the table by which that finds the site
-//! of a function.
+//! Hooks: an `ftrace_ops` for each batch of them, the handler, and the table by which that finds the
+//! site of a function.
 //!
-//! The C core has an `ftrace_ops` for each function, and ftrace takes its time with each: it waits
-//! for tasks-RCU before one goes, since its memory and its trampoline go with it. Ours is static and
-//! stays, so that ftrace waits for nothing; functions come and go by its filter, many at a time. The
-//! filter is set as a whole, to what is in [`Traced`]. So nothing has to be undone where memory is
-//! short as functions go: a location that stays in the filter is not in the table, and the handler
-//! lets the original go on; the next change makes the filter right.
+//! The C core has an `ftrace_ops` for each function, and ftrace takes its time with each: it waits for
+//! tasks-RCU before one goes, since its memory and its trampoline go with it. Here all functions that
+//! are attached together share one. A single one for all would not do: only when one is registered
+//! does ftrace ask those who call the functions directly, such as BPF's trampolines, to respect the
+//! changed instruction pointer; who adds to the filter of one that is registered bypasses them.
+//!
+//! Some functions of a batch may have to stay when others go, because another patch has versions of
+//! them. Then the filter is set anew, as a whole. Where there is no memory for that, the locations that
+//! should have gone are merely stale: they are not in the table, so the handler lets the original go
+//! on, and the next change makes the filter right.
 //!
 //! # Who waits for what
 //!
@@ -16,18 +20,17 @@
 //! `Tasks::synchronize` waits for it, and is called before a hook that was attached is dropped.
 //!
 //! A task can still be preempted in ftrace's trampoline, behind the handler and before the function
-//! that was chosen there. Nobody waits for it, and nobody has to: it has not left the function that
-//! it called, so it does not move to the other universe (`StackCheck` says how that is seen), and
-//! without it the transition does not end, nor does a module that is in use go.
+//! that was chosen there. ftrace waits for it where a whole batch goes, since it frees the trampoline,
+//! and nobody has to: the task has not left the function that it called, so it does not move to the
+//! other universe (`StackCheck` says how that is seen), and without it the transition does not end,
+//! nor does a module that is in use go.
 //!
 //! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h).
 
 use crate::{
     tasks,
-    Linux,
-    Shared, //
+    Linux, //
 };
-use core::mem::MaybeUninit;
 use kernel::{
     bindings,
     error::to_result,
@@ -37,7 +40,8 @@ use kernel::{
         Atomic,
         Relaxed,
         Release, //
-    }, //
+    },
+    types::Opaque, //
 };
 use livepatch_arch::{
     Backend,
@@ -132,17 +136,10 @@ const SAVE_REGISTERS: u32 = 0;
 #[cfg(not(CONFIG_HAVE_DYNAMIC_FTRACE_WITH_ARGS))]
 const SAVE_REGISTERS: u32 = bindings::FTRACE_OPS_FL_SAVE_REGS;
 
-const FLAGS: u32 =
-    bindings::FTRACE_OPS_FL_IPMODIFY | bindings::FTRACE_OPS_FL_PERMANENT | SAVE_REGISTERS;
-
-/// What ftrace knows of us. Touched by ftrace only, under its locks.
-static OPS: Shared<bindings::ftrace_ops> = {
-    // SAFETY: All zeroes is what C code makes of a `struct ftrace_ops` that it defines.
-    let mut ops: bindings::ftrace_ops = unsafe { MaybeUninit::zeroed().assume_init() };
-    ops.func = Some(bindings::livepatch_ftrace_handler);
-    ops.flags = FLAGS as c_ulong;
-    Shared::new(ops)
-};
+const FLAGS: u32 = bindings::FTRACE_OPS_FL_DYNAMIC
+    | bindings::FTRACE_OPS_FL_IPMODIFY
+    | bindings::FTRACE_OPS_FL_PERMANENT
+    | SAVE_REGISTERS;
 
 /// Sends a call of a patched function to where its site says.
 ///
@@ -168,36 +165,43 @@ unsafe extern "C" fn livepatch_dispatch(ip: c_ulong, fregs: *mut bindings::ftrac
     }
 }
 
-/// What is being traced.
-struct Traced {
-    /// Whether [`OPS`] is registered.
-    registered: bool,
-    /// The locations that are attached. Not empty while it is registered, unless ftrace does not let
-    /// go: an empty filter stands for all functions.
+/// Functions that were attached together.
+struct Batch {
+    /// What ftrace knows of them. Only ftrace touches it, under its locks; it stays where it is.
+    ops: KBox<Opaque<bindings::ftrace_ops>>,
+    /// The locations that are attached. Not empty while the batch is registered, unless ftrace does
+    /// not let go: an empty filter stands for all functions.
     locations: KVec<c_ulong>,
+    /// Whether ftrace's filter has locations besides.
+    stale: bool,
 }
 
-kernel::sync::global_lock! {
-    // SAFETY: Initialized in `init`, before anyone can use the core.
-    unsafe(uninit) static TRACED: Mutex<Traced> = Traced {
-        registered: false,
-        locations: KVec::new(),
-    };
-}
+// SAFETY: See `ops`.
+unsafe impl Send for Batch {}
 
-/// What [`crate::Livepatch`] has to do for hooks.
-pub(crate) fn init() {
-    // SAFETY: Called once, before the core is initialized.
-    unsafe { TRACED.init() };
-}
+impl Batch {
+    fn new(hooks: &[&Hook]) -> Result<Self> {
+        // SAFETY: All zeroes is what C code makes of a `struct ftrace_ops` that it allocates.
+        let mut ops: bindings::ftrace_ops = unsafe { core::mem::zeroed() };
+        ops.func = Some(bindings::livepatch_ftrace_handler);
+        ops.flags = FLAGS as c_ulong;
+        let mut locations = KVec::with_capacity(hooks.len(), GFP_KERNEL)?;
+        for hook in hooks {
+            locations.push(hook.0.location as c_ulong, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            ops: KBox::new(Opaque::new(ops), GFP_KERNEL)?,
+            locations,
+            stale: false,
+        })
+    }
 
-impl Traced {
     /// Sets the filter to all locations, and nothing else.
     fn set_filter(&mut self) -> Result {
-        // SAFETY: The operations are static; the locations are only read.
+        // SAFETY: ftrace may know the operations or not; the locations are only read.
         to_result(unsafe {
             bindings::ftrace_set_filter_ips(
-                OPS.get(),
+                self.ops.get(),
                 self.locations.as_mut_ptr(),
                 self.locations.len() as c_uint,
                 0,
@@ -206,46 +210,57 @@ impl Traced {
         })
     }
 
-    /// Lets ftrace call the handler for all locations, some of them new.
-    fn enter(&mut self) -> Result<(), Refusal> {
-        self.set_filter().map_err(|error| {
-            // Whether others want to change the instruction pointer there too is asked of those who
-            // are registered: it is what registering fails with otherwise.
-            if self.registered && error == EBUSY {
-                Refusal::Register(error)
-            } else {
-                Refusal::Filter(error)
-            }
-        })?;
-        if !self.registered {
-            // SAFETY: The operations are static, and not registered.
-            to_result(unsafe { bindings::register_ftrace_function(OPS.get()) })
-                .map_err(Refusal::Register)?;
-            self.registered = true;
-        }
-        Ok(())
+    /// Forgets the filter of operations that are not registered.
+    fn free_filter(&mut self) {
+        // SAFETY: ftrace has nothing else that belongs to the operations.
+        unsafe { bindings::ftrace_free_filter(self.ops.get()) };
     }
 
-    /// Forgets the locations that are not in the table any more.
-    fn forget(&mut self) {
+    /// Lets ftrace call the handler for all locations.
+    fn enter(&mut self) -> Result<(), Refusal> {
+        let result = self.set_filter().map_err(Refusal::Filter).and_then(|()| {
+            // SAFETY: The operations are dropped only when ftrace has let go of them.
+            to_result(unsafe { bindings::register_ftrace_function(self.ops.get()) })
+                .map_err(Refusal::Register)
+        });
+        if result.is_err() {
+            self.free_filter();
+        }
+        result
+    }
+
+    /// Forgets the locations that are not in the table any more, and tells ftrace. Says whether ftrace
+    /// still knows the batch. The caller holds [`TRACED`].
+    fn leave(&mut self) -> bool {
+        let before = self.locations.len();
         // SAFETY: The lock is held.
         self.locations
             .retain(|location| unsafe { find(*location as usize) }.is_some());
-    }
-
-    /// Tells ftrace of the locations that are left, some having gone.
-    fn leave(&mut self) {
-        if self.registered && self.locations.is_empty() {
-            // SAFETY: The operations are registered.
-            let result = to_result(unsafe { bindings::unregister_ftrace_function(OPS.get()) });
-            if kernel::warn_on!(result.is_err()) {
-                return;
-            }
-            self.registered = false;
+        self.stale |= self.locations.len() != before;
+        if !self.locations.is_empty() {
+            // Where there is no memory for the new filter the old one stays.
+            self.stale = self.stale && self.set_filter().is_err();
+            return true;
         }
-        // Where there is no memory for the new filter the old one stays.
-        let _ = self.set_filter();
+        // SAFETY: The operations are registered.
+        let result = to_result(unsafe { bindings::unregister_ftrace_function(self.ops.get()) });
+        if kernel::warn_on!(result.is_err()) {
+            return true;
+        }
+        self.free_filter();
+        false
     }
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: Initialized in `init`, before anyone can use the core.
+    unsafe(uninit) static TRACED: Mutex<KVec<Batch>> = KVec::new();
+}
+
+/// What [`crate::Livepatch`] has to do for hooks.
+pub(crate) fn init() {
+    // SAFETY: Called once, before the core is initialized.
+    unsafe { TRACED.init() };
 }
 
 impl Tracer for Linux {
@@ -274,26 +289,30 @@ impl Tracer for Linux {
 
     fn attach(&self, hooks: &[&Self::Hook]) -> Result<(), Refusal> {
         let mut traced = TRACED.lock();
+        // A stale location may be one of those that come.
+        traced.retain(Batch::leave);
+        let refusal = |error| Refusal::Filter(error);
+        let mut batch = Batch::new(hooks).map_err(refusal)?;
         traced
-            .locations
-            .reserve(hooks.len(), GFP_KERNEL)
-            .map_err(|error| Refusal::Filter(error.into()))?;
+            .reserve(1, GFP_KERNEL)
+            .map_err(|error| refusal(error.into()))?;
         for hook in hooks {
             // First the table: where the handler is called, it finds the site.
             hook.link();
-            let pushed = traced
-                .locations
-                .push_within_capacity(hook.0.location as c_ulong);
-            livepatch_core::warn_on_once!(pushed.is_err());
         }
-        let result = traced.enter();
+        let result = batch.enter();
         if result.is_err() {
             for hook in hooks {
                 hook.unlink();
             }
-            traced.forget();
+            return result;
         }
-        result
+        if let Err(refused) = traced.push_within_capacity(batch) {
+            // Room was made above. ftrace knows the batch, so it must stay.
+            livepatch_core::warn_on_once!(true);
+            core::mem::forget(refused);
+        }
+        Ok(())
     }
 
     fn detach(&self, hooks: &mut dyn Iterator<Item = &Self::Hook>) {
@@ -301,7 +320,6 @@ impl Tracer for Linux {
         for hook in hooks {
             hook.unlink();
         }
-        traced.forget();
-        traced.leave();
+        traced.retain(Batch::leave);
     }
 }

@@ -1,4 +1,3 @@
-// LEAD: STOP, read NOTE-FROM-LEAD.md in the worktree's root: the design has changed. Then delete this line.
 // SPDX-License-Identifier: GPL-2.0
 
 //! Dispatch: which version of a function a call gets.
