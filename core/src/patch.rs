@@ -21,7 +21,8 @@ use crate::{
     state::SystemState,
     symbol::{
         self,
-        Name, //
+        Name,
+        Tally, //
     },
     transition::Check,
     Kernel,
@@ -172,9 +173,13 @@ impl<K: Kernel> Function<K> {
         kernel.publish_function(object, self.handle, &self.name, self.occurrence())
     }
 
-    /// Finds the code of the original and of the replacement.
-    fn resolve(&mut self, kernel: &K, object: Option<&Name>) -> Result {
-        self.old.start = symbol::find(kernel, object, &self.name, self.position)?;
+    /// Finds the code of the original, which was looked for if there is a `tally`, and of the
+    /// replacement.
+    fn resolve(&mut self, kernel: &K, object: Option<&Name>, tally: Option<&Tally>) -> Result {
+        self.old.start = match tally {
+            Some(tally) => tally.settle(object, &self.name, self.position)?,
+            None => symbol::find(kernel, object, &self.name, self.position)?,
+        };
         let Some(size) = kernel.size_at(self.old.start) else {
             pr_err!("kallsyms size lookup failed for '{}'\n", self.name);
             return Err(ENOENT);
@@ -329,14 +334,23 @@ impl<K: Kernel> Object<K> {
         if let Some(name) = &self.name {
             kernel.relocate(patch, name, true)?;
         }
-        for index in 0..self.functions.len() {
-            let Some(function) = self.functions.get_mut(index) else {
-                break;
-            };
-            if let Err(error) = function.resolve(kernel, self.name.as_ref()) {
-                self.forget_code(kernel, patch);
-                return Err(error);
-            }
+        let result = self.resolve_functions(kernel);
+        if result.is_err() {
+            self.forget_code(kernel, patch);
+        }
+        result
+    }
+
+    fn resolve_functions(&mut self, kernel: &K) -> Result {
+        let object = self.name.as_ref();
+        let wanted = self.functions.iter();
+        let wanted = wanted.map(|function| (&function.name, function.position));
+        // Of the kernel itself, each is a quick search.
+        let tallies = object.map(|object| symbol::find_all(kernel, object, wanted));
+        let tallies = tallies.transpose()?;
+        for (index, function) in self.functions.iter_mut().enumerate() {
+            let tally = tallies.as_ref().and_then(|tallies| tallies.get(index));
+            function.resolve(kernel, object, tally)?;
         }
         Ok(())
     }

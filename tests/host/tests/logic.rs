@@ -7,7 +7,7 @@
 use kernel::prelude::*;
 use livepatch_core::stack::{Range, StackCheck};
 use livepatch_core::state::{is_compatible, previous, SystemState};
-use livepatch_core::symbol::{find, Name, Symbols, Text};
+use livepatch_core::symbol::{find, find_all, Name, Symbols, Text};
 use livepatch_core::transition::State;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -112,14 +112,17 @@ fn stack_check_at_the_end_of_memory() {
 struct Table(Vec<(u8, usize)>);
 
 impl Symbols for Table {
-    fn each_match(
-        &self,
-        _object: Option<&Name>,
-        name: &Name,
-        found: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) {
+    fn each_match(&self, name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>) {
         for &(own, address) in &self.0 {
             if name.as_bytes() == [own] && found(address).is_break() {
+                return;
+            }
+        }
+    }
+
+    fn each_symbol(&self, _object: &Name, found: &mut dyn FnMut(&[u8], usize) -> ControlFlow<()>) {
+        for &(own, address) in &self.0 {
+            if found(&[own], address).is_break() {
                 return;
             }
         }
@@ -150,6 +153,34 @@ proptest! {
         let found = find(&Table(symbols), None, &Name::new(&[name]).unwrap(), position);
         prop_assert_eq!(found.ok(), expected);
         prop_assert_eq!(kernel::log().len(), usize::from(expected.is_none()));
+    }
+
+    /// In one pass as one by one, messages included.
+    #[test]
+    fn symbols_are_found_together(
+        symbols in vec((b'a'..=b'c', 1usize..1000), 0..12),
+        wanted in vec((b'a'..=b'd', 0usize..4), 0..6),
+    ) {
+        let table = Table(symbols);
+        let object = Name::new(b"ext4").unwrap();
+        let wanted: Vec<(Name, usize)> = wanted
+            .iter()
+            .map(|&(name, position)| (Name::new(&[name]).unwrap(), position))
+            .collect();
+        let one_by_one: Vec<_> = wanted
+            .iter()
+            .map(|(name, position)| find(&table, Some(&object), name, *position).ok())
+            .collect();
+        let said = kernel::log();
+        let names = wanted.iter().map(|(name, position)| (name, *position));
+        let tallies = find_all(&table, &object, names).unwrap();
+        let together: Vec<_> = tallies
+            .iter()
+            .zip(&wanted)
+            .map(|(tally, (name, position))| tally.settle(Some(&object), name, *position).ok())
+            .collect();
+        prop_assert_eq!(together, one_by_one);
+        prop_assert_eq!(kernel::log(), said);
     }
 
     #[test]

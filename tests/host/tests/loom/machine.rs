@@ -410,13 +410,12 @@ impl Tracer for Cpu {
 }
 
 impl Symbols for Cpu {
-    fn each_match(
-        &self,
-        _object: Option<&Name>,
-        _name: &Name,
-        found: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) {
+    fn each_match(&self, _name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>) {
         let _ = found(FUNCTION);
+    }
+
+    fn each_symbol(&self, _object: &Name, found: &mut dyn FnMut(&[u8], usize) -> ControlFlow<()>) {
+        let _ = found(b"function", FUNCTION);
     }
 
     fn size_at(&self, _address: usize) -> Option<usize> {
