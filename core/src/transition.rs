@@ -20,18 +20,24 @@
 //!
 //! 1. *State before transition.* [`Core::begin`] gives each task its state, then a write barrier, then
 //!    the sites show the transition, those of functions that are patched for the first time included.
-//!    The handler reads site, read barrier, state. So a call that sees a transition sees a state.
+//!    The handler loads the site with acquire, and then the state. So a call that sees a transition
+//!    sees a state.
 //! 2. *Target before pending.* The same barrier puts the target before the pending flags that
 //!    [`Core::start`] sets. Who finds a flag set (test-and-clear is a full barrier; the scheduler's
 //!    path has a read barrier) then reads the new target, even where the patch changes no site because
 //!    its module is not loaded.
 //! 3. *Transition before pending.* A task may move right after its flag is set and make its next call
-//!    at once. [`Site::publish`](crate::dispatch::Site::publish) and
-//!    [`Tracer::register`](crate::dispatch::Tracer::register) put the sites' change before whatever
-//!    follows them, such as the flags; the task's test-and-clear puts its move before the handler's
-//!    read of the site.
+//!    at once. [`Site::publish`](crate::dispatch::Site::publish), which is also what ends the attaching
+//!    of new hooks, puts the change before whatever follows it, such as the flags; the task's
+//!    test-and-clear puts its move before the handler's search for the site and its read of it. A call
+//!    that comes before may or may not find the hook: without, the original goes on, which is what the
+//!    task is to get then.
 //! 4. *End.* Before the states become idle again, [`Tasks::synchronize`] waits until no CPU is in a
-//!    handler that still saw the transition.
+//!    handler that still saw the transition. The same wait makes it safe to drop the hooks of functions
+//!    that were detached. A task that left a handler, and was preempted in the tracer's trampoline
+//!    before it got to the function that was chosen, is not waited for: it counts as inside that
+//!    function (`stack.rs`), so that it has not moved, and the transition has not come to its end. A
+//!    transition that was forced ends all the same; the patch then stays in memory for ever.
 
 use crate::{
     dispatch::entry,
