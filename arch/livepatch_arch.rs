@@ -56,6 +56,11 @@ pub trait Backend {
     /// way to user mode and in the idle loop.
     const RELIABLE_STACK: Support;
 
+    /// Where `struct thread_struct` keeps the stack pointer of a task that sleeps, in bytes, if all of its
+    /// return addresses are above that on its stack, as they are. Such a stack can be searched for
+    /// addresses, which is quicker than to unwind it.
+    const SLEEPING_STACK_POINTER: Option<usize>;
+
     /// What it doesn't support, each with the reason. All else it claims.
     const UNSUPPORTED: &'static [(Capability, &'static str)];
 

@@ -57,6 +57,9 @@ impl Backend for Arm64 {
 
     const RELIABLE_STACK: Support = Support::Yes;
 
+    /// The innermost return address is kept with the registers.
+    const SLEEPING_STACK_POINTER: Option<usize> = None;
+
     const UNSUPPORTED: &'static [(Capability, &'static str)] = &[
         (
             Capability::UnwindInterrupts,

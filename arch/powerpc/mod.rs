@@ -58,6 +58,9 @@ impl Backend for Powerpc {
 
     const RELIABLE_STACK: Support = Support::Yes;
 
+    /// Not looked into yet.
+    const SLEEPING_STACK_POINTER: Option<usize> = None;
+
     const UNSUPPORTED: &'static [(Capability, &'static str)] = &[
         (
             Capability::UnwindInterrupts,

@@ -52,6 +52,9 @@ impl Backend for S390 {
 
     const RELIABLE_STACK: Support = Support::Yes;
 
+    /// Not looked into yet.
+    const SLEEPING_STACK_POINTER: Option<usize> = None;
+
     const UNSUPPORTED: &'static [(Capability, &'static str)] = &[
         (
             Capability::UnwindInterrupts,

@@ -43,6 +43,15 @@ impl SavedRegisters for Registers {
     }
 }
 
+/// `struct thread_struct` up to the stack pointer.
+#[repr(C)]
+struct Thread {
+    /// `tls_array`.
+    tls: [u64; 3],
+    /// `sp`.
+    sp: usize,
+}
+
 impl Backend for X86_64 {
     const NAME: &'static str = "x86_64";
 
@@ -52,6 +61,8 @@ impl Backend for X86_64 {
     const RELIABLE_STACK: Support = Support::Yes;
     #[cfg(not(CONFIG_HAVE_RELIABLE_STACKTRACE))]
     const RELIABLE_STACK: Support = Support::No("needs the ORC unwinder");
+
+    const SLEEPING_STACK_POINTER: Option<usize> = Some(core::mem::offset_of!(Thread, sp));
 
     const UNSUPPORTED: &'static [(Capability, &'static str)] =
         &[(Capability::SettledGear, "not implemented yet")];

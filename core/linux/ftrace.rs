@@ -1,6 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hooks: one `ftrace_ops` for each patched function, and the handler behind them.
+//! Hooks: an `ftrace_ops` for each batch of them, the handler, and the table by which that finds the
+//! site of a function.
+//!
+//! The C core has an `ftrace_ops` for each function, and ftrace takes its time with each: it waits for
+//! tasks-RCU before one goes, since its memory and its trampoline go with it. Here all functions that
+//! are attached together share one. A single one for all would not do: only when one is registered
+//! does ftrace ask those who call the functions directly, such as BPF's trampolines, to respect the
+//! changed instruction pointer; who adds to the filter of one that is registered bypasses them.
+//!
+//! Some functions of a batch may have to stay when others go, because another patch has versions of
+//! them. Then the filter is set anew, as a whole. Where there is no memory for that, the locations that
+//! should have gone are merely stale: they are not in the table, so the handler lets the original go
+//! on, and the next change makes the filter right.
+//!
+//! # Who waits for what
+//!
+//! A handler runs with preemption off, as does its use of the table and of a hook found there:
+//! `Tasks::synchronize` waits for it, and is called before a hook that was attached is dropped.
+//!
+//! A task can still be preempted in ftrace's trampoline, behind the handler and before the function
+//! that was chosen there. ftrace waits for it where a whole batch goes, since it frees the trampoline,
+//! and nobody has to: the task has not left the function that it called, so it does not move to the
+//! other universe (`StackCheck` says how that is seen), and without it the transition does not end,
+//! nor does a module that is in use go.
 //!
 //! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h).
 
@@ -10,9 +33,14 @@ use crate::{
 };
 use kernel::{
     bindings,
-    container_of,
     error::to_result,
     prelude::*,
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    },
     types::Opaque, //
 };
 use livepatch_arch::{
@@ -21,62 +49,86 @@ use livepatch_arch::{
     SavedRegisters, //
 };
 use livepatch_core::dispatch::{
+    Refusal,
     Site,
     Target,
     Tracer, //
 };
 
-/// A patched function as ftrace knows it.
-pub(crate) struct Ops {
-    fops: Opaque<bindings::ftrace_ops>,
-    site: Site,
+/// A patched function as the handler knows it.
+struct Entry {
     location: usize,
+    site: Site,
+    /// The next one in the bucket.
+    next: Atomic<*mut Entry>,
 }
 
-// SAFETY: `fops` is only touched by ftrace, under its own lock, and by us under the core's lock; a
-// `Site` is made for sharing.
-unsafe impl Send for Ops {}
-// SAFETY: As above.
-unsafe impl Sync for Ops {}
+/// Owns an [`Entry`], whose address the table has while the hook is attached.
+pub(crate) struct Hook(KBox<Entry>);
 
-/// Owns an [`Ops`], whose address ftrace remembers while the hook is registered.
-pub(crate) struct Hook(Pin<KBox<Ops>>);
+// SAFETY: Entries are made for sharing; `next` only points to those in the table.
+unsafe impl Send for Hook {}
 
-/// Called by ftrace at the beginning of every call of a patched function, in any context.
-///
-/// C counterpart: `klp_ftrace_handler()`. Everything that it calls is Rust, which is not traced, or a
-/// helper, which is not either.
+const BUCKET_BITS: u32 = 9;
+
+/// The table: lists of entries by the hash of their location. Read with preemption off, changed under
+/// [`TRACED`].
+static BUCKETS: [Atomic<*mut Entry>; 1 << BUCKET_BITS] =
+    [const { Atomic::new(core::ptr::null_mut()) }; 1 << BUCKET_BITS];
+
+fn bucket(location: usize) -> Option<&'static Atomic<*mut Entry>> {
+    // As `hash_64()` does it.
+    let hash = (location as u64).wrapping_mul(0x61c8_8646_80b5_83eb);
+    BUCKETS.get((hash >> (u64::BITS - BUCKET_BITS)) as usize)
+}
+
+/// The site of the function with that location, if it is patched.
 ///
 /// # Safety
 ///
-/// `fops` is the one of an [`Ops`] that lives until no handler can run any more, and `fregs` are the
-/// registers that ftrace saved.
-unsafe extern "C" fn handler(
-    ip: c_ulong,
-    parent_ip: c_ulong,
-    fops: *mut bindings::ftrace_ops,
-    fregs: *mut bindings::ftrace_regs,
-) {
-    // Also turns preemption off, which is what `Tasks::synchronize` relies on to wait for handlers
-    // where RCU is not watching.
-    //
-    // SAFETY: May be called in any context, and is undone below.
-    let bit = unsafe { bindings::ftrace_test_recursion_trylock(ip, parent_ip) };
-    if livepatch_core::warn_on_once!(bit < 0) {
-        return;
+/// Preemption is off, or [`TRACED`] is held, for as long as the site is used.
+unsafe fn find<'a>(location: usize) -> Option<&'a Site> {
+    // Acquire: pairs with `link`. With the first entry all that are behind it can be seen, since they
+    // were linked before, and what a removal stores is one of those.
+    let mut next = bucket(location)?.load(Acquire);
+    // SAFETY: Who unlinks an entry waits for every CPU to schedule before it frees it.
+    while let Some(entry) = unsafe { next.as_ref() } {
+        if entry.location == location {
+            return Some(&entry.site);
+        }
+        next = entry.next.load(Relaxed);
+    }
+    None
+}
+
+impl Hook {
+    fn as_ptr(&self) -> *mut Entry {
+        (&raw const *self.0).cast_mut()
     }
 
-    let ops = Opaque::cast_from(fops);
-    // SAFETY: `fops` is embedded in an `Ops`, as the caller promises, which is only shared.
-    let ops: &Ops = unsafe { &*container_of!(ops, Ops, fops) };
-    if let Target::Replacement(address) = ops.site.choose(tasks::current_state) {
-        // SAFETY: ftrace saved the registers in the backend's layout, and they are ours to change.
-        let registers = unsafe { &mut *fregs.cast::<<Native as Backend>::Registers>() };
-        registers.set_instruction_pointer(address);
+    /// Puts the entry into the table. The caller holds [`TRACED`].
+    fn link(&self) {
+        if let Some(first) = bucket(self.0.location) {
+            self.0.next.store(first.load(Relaxed), Relaxed);
+            // Release: the entry is complete before it can be found.
+            first.store(self.as_ptr(), Release);
+        }
     }
 
-    // SAFETY: `bit` came from the trylock above.
-    unsafe { bindings::ftrace_test_recursion_unlock(bit) };
+    /// Takes the entry out of the table, if it is there. Who is there goes on to the one behind it.
+    /// The caller holds [`TRACED`].
+    fn unlink(&self) {
+        let mut link = bucket(self.0.location);
+        while let Some(current) = link {
+            let next = current.load(Relaxed);
+            if next == self.as_ptr() {
+                current.store(self.0.next.load(Relaxed), Relaxed);
+                return;
+            }
+            // SAFETY: Entries that are linked are owned by hooks that are attached.
+            link = unsafe { next.as_ref() }.map(|entry| &entry.next);
+        }
+    }
 }
 
 #[cfg(CONFIG_HAVE_DYNAMIC_FTRACE_WITH_ARGS)]
@@ -89,13 +141,126 @@ const FLAGS: u32 = bindings::FTRACE_OPS_FL_DYNAMIC
     | bindings::FTRACE_OPS_FL_PERMANENT
     | SAVE_REGISTERS;
 
-impl Hook {
-    fn filter(&self, remove: c_int) -> Result {
-        // SAFETY: `fops` is valid, and stays where it is while ftrace knows it.
-        to_result(unsafe {
-            bindings::ftrace_set_filter_ip(self.0.fops.get(), self.0.location as c_ulong, remove, 0)
+/// Sends a call of a patched function to where its site says.
+///
+/// C counterpart: `klp_ftrace_handler()`, whose other half, the guard against recursion, is around
+/// this in `rust/helpers/livepatch.c`. Everything that this calls is Rust, which is not traced, or a
+/// helper, which is not either.
+///
+/// # Safety
+///
+/// Called by ftrace's handler, in any context, with preemption off, which is what
+/// `Tasks::synchronize` relies on to wait for handlers where RCU is not watching. `fregs` are the
+/// registers that ftrace saved.
+#[no_mangle]
+unsafe extern "C" fn livepatch_dispatch(ip: c_ulong, fregs: *mut bindings::ftrace_regs) {
+    // SAFETY: Preemption is off.
+    let Some(site) = (unsafe { find(ip as usize) }) else {
+        return;
+    };
+    if let Target::Replacement(address) = site.choose(tasks::current_state) {
+        // SAFETY: ftrace saved the registers in the backend's layout, and they are ours to change.
+        let registers = unsafe { &mut *fregs.cast::<<Native as Backend>::Registers>() };
+        registers.set_instruction_pointer(address);
+    }
+}
+
+/// Functions that were attached together.
+struct Batch {
+    /// What ftrace knows of them. Only ftrace touches it, under its locks; it stays where it is.
+    ops: KBox<Opaque<bindings::ftrace_ops>>,
+    /// The locations that are attached. Not empty while the batch is registered, unless ftrace does
+    /// not let go: an empty filter stands for all functions.
+    locations: KVec<c_ulong>,
+    /// Whether ftrace's filter has locations besides.
+    stale: bool,
+}
+
+// SAFETY: See `ops`.
+unsafe impl Send for Batch {}
+
+impl Batch {
+    fn new(hooks: &[&Hook]) -> Result<Self> {
+        // SAFETY: All zeroes is what C code makes of a `struct ftrace_ops` that it allocates.
+        let mut ops: bindings::ftrace_ops = unsafe { core::mem::zeroed() };
+        ops.func = Some(bindings::livepatch_ftrace_handler);
+        ops.flags = FLAGS as c_ulong;
+        let mut locations = KVec::with_capacity(hooks.len(), GFP_KERNEL)?;
+        for hook in hooks {
+            locations.push(hook.0.location as c_ulong, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            ops: KBox::new(Opaque::new(ops), GFP_KERNEL)?,
+            locations,
+            stale: false,
         })
     }
+
+    /// Sets the filter to all locations, and nothing else.
+    fn set_filter(&mut self) -> Result {
+        // SAFETY: ftrace may know the operations or not; the locations are only read.
+        to_result(unsafe {
+            bindings::ftrace_set_filter_ips(
+                self.ops.get(),
+                self.locations.as_mut_ptr(),
+                self.locations.len() as c_uint,
+                0,
+                1,
+            )
+        })
+    }
+
+    /// Forgets the filter of operations that are not registered.
+    fn free_filter(&mut self) {
+        // SAFETY: ftrace has nothing else that belongs to the operations.
+        unsafe { bindings::ftrace_free_filter(self.ops.get()) };
+    }
+
+    /// Lets ftrace call the handler for all locations.
+    fn enter(&mut self) -> Result<(), Refusal> {
+        let result = self.set_filter().map_err(Refusal::Filter).and_then(|()| {
+            // SAFETY: The operations are dropped only when ftrace has let go of them.
+            to_result(unsafe { bindings::register_ftrace_function(self.ops.get()) })
+                .map_err(Refusal::Register)
+        });
+        if result.is_err() {
+            self.free_filter();
+        }
+        result
+    }
+
+    /// Forgets the locations that are not in the table any more, and tells ftrace. Says whether ftrace
+    /// still knows the batch. The caller holds [`TRACED`].
+    fn leave(&mut self) -> bool {
+        let before = self.locations.len();
+        // SAFETY: The lock is held.
+        self.locations
+            .retain(|location| unsafe { find(*location as usize) }.is_some());
+        self.stale |= self.locations.len() != before;
+        if !self.locations.is_empty() {
+            // Where there is no memory for the new filter the old one stays.
+            self.stale = self.stale && self.set_filter().is_err();
+            return true;
+        }
+        // SAFETY: The operations are registered.
+        let result = to_result(unsafe { bindings::unregister_ftrace_function(self.ops.get()) });
+        if kernel::warn_on!(result.is_err()) {
+            return true;
+        }
+        self.free_filter();
+        false
+    }
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: Initialized in `init`, before anyone can use the core.
+    unsafe(uninit) static TRACED: Mutex<KVec<Batch>> = KVec::new();
+}
+
+/// What [`crate::Livepatch`] has to do for hooks.
+pub(crate) fn init() {
+    // SAFETY: Called once, before the core is initialized.
+    unsafe { TRACED.init() };
 }
 
 impl Tracer for Linux {
@@ -108,39 +273,53 @@ impl Tracer for Linux {
     }
 
     fn new_hook(&self, location: usize, site: Site) -> Result<Self::Hook> {
-        // SAFETY: All zeroes is what C code makes of a `struct ftrace_ops` it allocates.
-        let mut fops: bindings::ftrace_ops = unsafe { core::mem::zeroed() };
-        fops.func = Some(handler);
-        fops.flags = FLAGS as c_ulong;
-        Ok(Hook(KBox::pin(
-            Ops {
-                fops: Opaque::new(fops),
-                site,
+        Ok(Hook(KBox::new(
+            Entry {
                 location,
+                site,
+                next: Atomic::new(core::ptr::null_mut()),
             },
             GFP_KERNEL,
         )?))
     }
 
     fn site<'a>(&self, hook: &'a Self::Hook) -> &'a Site {
-        &hook.0.as_ref().get_ref().site
+        &hook.0.site
     }
 
-    fn set_filter(&self, hook: &Self::Hook) -> Result {
-        hook.filter(0)
+    fn attach(&self, hooks: &[&Self::Hook]) -> Result<(), Refusal> {
+        let mut traced = TRACED.lock();
+        // A stale location may be one of those that come.
+        traced.retain(Batch::leave);
+        let refusal = |error| Refusal::Filter(error);
+        let mut batch = Batch::new(hooks).map_err(refusal)?;
+        traced
+            .reserve(1, GFP_KERNEL)
+            .map_err(|error| refusal(error.into()))?;
+        for hook in hooks {
+            // First the table: where the handler is called, it finds the site.
+            hook.link();
+        }
+        let result = batch.enter();
+        if result.is_err() {
+            for hook in hooks {
+                hook.unlink();
+            }
+            return result;
+        }
+        if let Err(refused) = traced.push_within_capacity(batch) {
+            // Room was made above. ftrace knows the batch, so it must stay.
+            livepatch_core::warn_on_once!(true);
+            core::mem::forget(refused);
+        }
+        Ok(())
     }
 
-    fn clear_filter(&self, hook: &Self::Hook) -> Result {
-        hook.filter(1)
-    }
-
-    fn register(&self, hook: &Self::Hook) -> Result {
-        // SAFETY: The hook is pinned, and dropped only after `unregister`.
-        to_result(unsafe { bindings::register_ftrace_function(hook.0.fops.get()) })
-    }
-
-    fn unregister(&self, hook: &Self::Hook) -> Result {
-        // SAFETY: The hook is registered.
-        to_result(unsafe { bindings::unregister_ftrace_function(hook.0.fops.get()) })
+    fn detach(&self, hooks: &mut dyn Iterator<Item = &Self::Hook>) {
+        let mut traced = TRACED.lock();
+        for hook in hooks {
+            hook.unlink();
+        }
+        traced.retain(Batch::leave);
     }
 }

@@ -12,7 +12,7 @@
 //! | `descriptors.rs` | `struct klp_patch`, `klp_object`, `klp_func`: read once, mirrored back |
 //! | `sysfs.rs` | kobjects and attributes |
 //! | `symbols.rs`, `relocations.rs` | kallsyms; ELF sections of livepatch modules |
-//! | `ftrace.rs` | hooks and the handler |
+//! | `ftrace.rs` | hooks, the handler, and how it finds them |
 //! | `tasks.rs` | tasks, stacks, CPUs, the scheduler |
 //! | `shadow.rs` | the table of shadow variables |
 //! | `debug.rs` | call sites for dynamic debug |
@@ -90,6 +90,7 @@ struct Livepatch;
 impl kernel::Module for Livepatch {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         tasks::init()?;
+        ftrace::init();
         shadow::init();
         descriptors::init();
         // SAFETY: Called once, here, and before anyone can use the lock.

@@ -18,78 +18,67 @@ use livepatch_core::symbol::{
     Symbols, //
 };
 
-/// What the callbacks of kallsyms get.
-struct Search<'a> {
-    name: &'a Name,
-    found: &'a mut dyn FnMut(usize) -> ControlFlow<()>,
-}
+/// What gets the symbols of the kernel that match.
+type Matches<'a> = &'a mut dyn FnMut(usize) -> ControlFlow<()>;
 
-impl Search<'_> {
-    fn report(&mut self, address: c_ulong) -> c_int {
-        match (self.found)(address as usize) {
-            ControlFlow::Continue(()) => 0,
-            ControlFlow::Break(()) => 1,
-        }
-    }
+/// What gets the symbols of a module.
+type All<'a> = &'a mut dyn FnMut(&[u8], usize) -> ControlFlow<()>;
+
+/// What kallsyms wants to hear: other than 0 ends the walk.
+fn answer(flow: ControlFlow<()>) -> c_int {
+    c_int::from(flow.is_break())
 }
 
 /// A symbol of the kernel whose name matches.
 ///
 /// # Safety
 ///
-/// `data` points to a [`Search`] that nobody else uses.
+/// `data` points to [`Matches`] that nobody else uses.
 unsafe extern "C" fn kernel_symbol(data: *mut c_void, address: c_ulong) -> c_int {
     // SAFETY: As the caller promises.
-    let search = unsafe { &mut *data.cast::<Search<'_>>() };
-    search.report(address)
+    let found = unsafe { &mut *data.cast::<Matches<'_>>() };
+    answer(found(address as usize))
 }
 
 /// Any symbol of a module.
 ///
 /// # Safety
 ///
-/// As for [`kernel_symbol`]; `name` is a valid C string.
+/// `data` points to [`All`] that nobody else uses; `name` is a valid C string.
 unsafe extern "C" fn module_symbol(
     data: *mut c_void,
     name: *const c_char,
     address: c_ulong,
 ) -> c_int {
     // SAFETY: As the caller promises.
-    let search = unsafe { &mut *data.cast::<Search<'_>>() };
+    let found = unsafe { &mut *data.cast::<All<'_>>() };
     // SAFETY: As the caller promises.
     let name = unsafe { CStr::from_ptr(name.cast()) };
-    if name.to_bytes() != search.name.as_bytes() {
-        return 0;
-    }
-    search.report(address)
+    answer(found(name.to_bytes(), address as usize))
 }
 
 impl Symbols for Linux {
-    fn each_match(
-        &self,
-        object: Option<&Name>,
-        name: &Name,
-        found: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) {
-        let mut search = Search { name, found };
-        let data = (&raw mut search).cast();
-        match object {
-            // SAFETY: Names end with a NUL; the callback gets `data` only while `search` lives.
-            Some(object) => unsafe {
-                bindings::module_kallsyms_on_each_symbol(
-                    object.as_bytes_with_nul().as_ptr().cast(),
-                    Some(module_symbol),
-                    data,
-                );
-            },
-            // SAFETY: As above.
-            None => unsafe {
-                bindings::kallsyms_on_each_match_symbol(
-                    Some(kernel_symbol),
-                    name.as_bytes_with_nul().as_ptr().cast(),
-                    data,
-                );
-            },
+    fn each_match(&self, name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>) {
+        let mut found: Matches<'_> = found;
+        // SAFETY: Names end with a NUL; the callback gets `found` only during the call.
+        unsafe {
+            bindings::kallsyms_on_each_match_symbol(
+                Some(kernel_symbol),
+                name.as_bytes_with_nul().as_ptr().cast(),
+                (&raw mut found).cast(),
+            );
+        }
+    }
+
+    fn each_symbol(&self, object: &Name, found: &mut dyn FnMut(&[u8], usize) -> ControlFlow<()>) {
+        let mut found: All<'_> = found;
+        // SAFETY: As above.
+        unsafe {
+            bindings::module_kallsyms_on_each_symbol(
+                object.as_bytes_with_nul().as_ptr().cast(),
+                Some(module_symbol),
+                (&raw mut found).cast(),
+            );
         }
     }
 

@@ -232,6 +232,19 @@ unsafe extern "C" fn pinned(_task: *mut bindings::task_struct, job: *mut c_void)
     0
 }
 
+/// Calls the closure that `job` points to with the words on a stack.
+///
+/// # Safety
+///
+/// `job` points to a `&mut dyn FnMut(&[usize])` that nobody else uses, and `words` to that many words
+/// that nobody changes meanwhile.
+unsafe extern "C" fn words(words: *const c_ulong, count: c_ulong, job: *mut c_void) {
+    // SAFETY: As the caller promises.
+    let job = unsafe { &mut *job.cast::<&mut dyn FnMut(&[usize])>() };
+    // SAFETY: As the caller promises. On 64-bit machines, `c_ulong` is the kernel crate's `usize`.
+    job(unsafe { core::slice::from_raw_parts(words, count) });
+}
+
 /// Work that does nothing: that it ran says that the CPU has scheduled.
 ///
 /// # Safety
@@ -269,6 +282,21 @@ impl Tasks for Linux {
         let mut each: &mut dyn FnMut(&TaskRef) = each;
         // SAFETY: The pointer is valid during the call; `visit` gets tasks under `tasklist_lock`.
         unsafe { bindings::for_each_thread_locked(Some(visit), (&raw mut each).cast()) };
+    }
+
+    fn for_each_thread_unlocked(&self, each: &mut dyn FnMut(&TaskRef)) {
+        let mut number: c_int = 1;
+        loop {
+            // SAFETY: The pointer is valid during the call. The task comes with a reference.
+            let task = unsafe { bindings::get_next_thread(&raw mut number) };
+            // SAFETY: The reference is ours until it is given back below.
+            let Some(thread) = (unsafe { TaskRef::from_raw(task) }) else {
+                return;
+            };
+            each(&thread);
+            // SAFETY: The reference from above, which nobody uses any more.
+            unsafe { bindings::put_task_struct(task) };
+        }
     }
 
     fn for_each_idle(&self, each: &mut dyn FnMut(&TaskRef)) {
@@ -312,6 +340,28 @@ impl Tasks for Linux {
     fn runs_elsewhere(&self, task: &TaskRef) -> bool {
         // SAFETY: The task exists.
         *task != TaskRef::current() && unsafe { bindings::task_curr(task.as_ptr()) } != 0
+    }
+
+    fn words(&self, task: &TaskRef, job: &mut dyn FnMut(&[usize])) {
+        let Some(offset) = Native::SLEEPING_STACK_POINTER else {
+            return;
+        };
+        if *task == TaskRef::current() {
+            return;
+        }
+        let mut job: &mut dyn FnMut(&[usize]) = job;
+        // SAFETY: The task exists and is pinned, so that its stack pointer stays as it is; the host
+        // tests hold the offset against the kernel's headers. `job` is valid during the call.
+        unsafe {
+            let thread = &raw const (*task.as_ptr()).thread;
+            let pointer = thread.byte_add(offset).cast::<c_ulong>().read();
+            bindings::with_sleeping_stack(
+                task.as_ptr(),
+                pointer,
+                Some(words),
+                (&raw mut job).cast(),
+            );
+        }
     }
 
     fn stack(&self, task: &TaskRef, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable> {

@@ -59,115 +59,134 @@ impl Target {
 
 /// What a [`Site`] shows at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct View {
-    /// The newest version.
-    pub newest: Target,
-    /// The one below it.
-    pub below: Target,
-    /// Whether tasks are still moving between the two: then each task's state decides.
-    pub in_transition: bool,
+pub enum View {
+    /// Every call gets this version.
+    Settled(Target),
+    /// Tasks are moving between two versions: each task's state decides.
+    InTransition {
+        /// The newest version.
+        newest: Target,
+        /// The one below it.
+        below: Target,
+    },
 }
 
 impl View {
     /// The version for a task in `state`, which is only asked for during a transition.
     pub fn choose(self, state: impl FnOnce() -> State) -> Target {
-        if !self.in_transition {
-            return self.newest;
-        }
-        match state() {
-            State::Unpatched => self.below,
-            State::Patched => self.newest,
-            State::Idle => {
-                // Every task has a state before a site shows a transition, and keeps it until all
-                // CPUs have seen the end of it.
-                warn_on_once!(true);
-                self.newest
-            }
+        match self {
+            Self::Settled(target) => target,
+            Self::InTransition { newest, below } => match state() {
+                State::Unpatched => below,
+                State::Patched => newest,
+                State::Idle => {
+                    // Every task has a state before a site shows a transition, and keeps it until
+                    // all CPUs have seen the end of it.
+                    warn_on_once!(true);
+                    newest
+                }
+            },
         }
     }
 }
 
-/// One of the two slots for a view. Each field is its own atomic, the whole is made consistent by
-/// the sequence of the [`Site`].
+/// One of the two slots for a transition. Each field is its own atomic, the whole is made consistent
+/// by the word of the [`Site`].
 struct Slot {
     newest: Atomic<usize>,
     below: Atomic<usize>,
-    in_transition: Atomic<usize>,
 }
 
 impl Slot {
-    fn new(view: View) -> Self {
+    fn new() -> Self {
         Self {
-            newest: Atomic::new(view.newest.encode()),
-            below: Atomic::new(view.below.encode()),
-            in_transition: Atomic::new(usize::from(view.in_transition)),
+            newest: Atomic::new(Target::Original.encode()),
+            below: Atomic::new(Target::Original.encode()),
         }
     }
+}
 
-    fn load(&self) -> View {
-        View {
-            newest: Target::decode(self.newest.load(Relaxed)),
-            below: Target::decode(self.below.load(Relaxed)),
-            in_transition: self.in_transition.load(Relaxed) != 0,
-        }
-    }
+/// Words from here on are addresses: no code is in the first page. Below it, 0 is the original, and
+/// the others number transitions.
+const FIRST_ADDRESS: usize = 4096;
 
-    fn store(&self, view: View) {
-        self.newest.store(view.newest.encode(), Relaxed);
-        self.below.store(view.below.encode(), Relaxed);
-        self.in_transition
-            .store(usize::from(view.in_transition), Relaxed);
+/// The number after `number`: of the other parity, and never 0.
+const fn next(number: usize) -> usize {
+    if number < FIRST_ADDRESS - 2 {
+        number + 1
+    } else {
+        1
     }
 }
 
 /// The lock-free cell of a patched function: read by every call, written under the core's lock.
 ///
-/// A latch: two slots for the view and a sequence whose lowest bit says which of them a reader takes.
-/// The writer changes the slot that readers are sent away from, so a reader is never kept waiting by
-/// a writer that it interrupted (the handler runs in any context, NMI included).
+/// Nearly always a function is settled, and then one word says all: where calls go. During a
+/// transition the word is a number instead, whose lowest bit says which of two slots has the two
+/// versions. The writer fills the slot that the word does not name and then changes the word, so a
+/// reader is never kept waiting by a writer that it interrupted (the handler runs in any context, NMI
+/// included).
 ///
 /// # Memory ordering
 ///
-/// Within the site, with the sequence `s` and the slots `c0` and `c1`:
+/// Within the site, with the word `w` and the slots `c0` and `c1`:
 ///
-/// - The writer stores `s` (odd), *write barrier*, stores `c0`, stores `s` (even) with *release*,
-///   *write barrier*, stores `c1`.
-/// - The reader loads `s` with *acquire*, loads the slot that it names, *read barrier*, loads `s`
-///   again, and starts over if that changed.
+/// - The writer stores the slot that its number names, stores `w` with *release*, *write barrier*.
+/// - The reader loads `w` with *acquire*. If it is a number, it loads the slot that it names, *read
+///   barrier*, loads `w` again, and starts over if that changed.
 ///
-/// The release and the acquire make the slot that `s` names complete. If a reader nevertheless meets
-/// a store of the next change in it, the two barriers make it see that `s` moved on before that
-/// store.
+/// The release and the acquire make the slot that `w` names complete. A slot is stored anew only by
+/// the next but one transition shown, and at least one store of `w` and its write barrier lie in
+/// between. So a reader that meets such a store in its slot sees, behind its read barrier, that `w`
+/// has changed. It would not if the numbers had gone once around in between; but a publisher waits
+/// for all handlers ([`Tasks::synchronize`](crate::transition::Tasks::synchronize)) far more often.
 ///
 /// Towards the tasks:
 ///
-/// - The read barrier also orders the view before the load of the task's state. The transition gives
-///   every task its state, then a write barrier, and only then shows `in_transition`; so a call that
-///   sees a transition sees a state. See `transition.rs`, which argues the other end.
+/// - The acquire also orders the word before the load of the task's state. The transition gives every
+///   task its state, then a write barrier, and only then shows itself; so a call that sees a
+///   transition sees a state. See `transition.rs`, which argues the other end.
 pub struct Site {
-    sequence: Atomic<usize>,
+    word: Atomic<usize>,
+    /// The last number that was shown; the writer's own.
+    number: Atomic<usize>,
     slots: [Slot; 2],
 }
 
 impl Site {
     /// A site that shows `view`.
     pub fn new(view: View) -> Self {
-        Self {
-            sequence: Atomic::new(0),
-            slots: [Slot::new(view), Slot::new(view)],
+        let site = Self {
+            word: Atomic::new(Target::Original.encode()),
+            number: Atomic::new(0),
+            slots: [Slot::new(), Slot::new()],
+        };
+        site.publish(view);
+        site
+    }
+
+    fn slot(&self, number: usize) -> &Slot {
+        let [even, odd] = &self.slots;
+        if number & 1 == 0 {
+            even
+        } else {
+            odd
         }
     }
 
     /// What the site shows now. Never blocks; safe in any context.
     pub fn view(&self) -> View {
-        let [even, odd] = &self.slots;
         loop {
-            let before = self.sequence.load(Acquire);
-            let slot = if before & 1 == 0 { even } else { odd };
-            let view = slot.load();
+            let word = self.word.load(Acquire);
+            if word == 0 || word >= FIRST_ADDRESS {
+                return View::Settled(Target::decode(word));
+            }
+            let slot = self.slot(word);
+            let newest = Target::decode(slot.newest.load(Relaxed));
+            let below = Target::decode(slot.below.load(Relaxed));
             smp_mb(Read);
-            if self.sequence.load(Relaxed) == before {
-                return view;
+            if self.word.load(Relaxed) == word {
+                return View::InTransition { newest, below };
             }
         }
     }
@@ -176,18 +195,25 @@ impl Site {
     ///
     /// Who sees a later store of the caller, and reads the site after a read barrier, sees `view`.
     pub fn publish(&self, view: View) {
-        let [even, odd] = &self.slots;
-        let sequence = self.sequence.load(Relaxed);
-        // Readers take the odd slot from here on; it still has the last view. Release: that view was
-        // stored by the publish before, or by whoever made the site.
-        self.sequence.store(sequence.wrapping_add(1), Release);
+        let word = match view {
+            View::Settled(Target::Replacement(address)) if address < FIRST_ADDRESS => {
+                // It could not be told from a number.
+                warn_on_once!(true);
+                return;
+            }
+            View::Settled(target) => target.encode(),
+            View::InTransition { newest, below } => {
+                let number = next(self.number.load(Relaxed));
+                self.number.store(number, Relaxed);
+                let slot = self.slot(number);
+                slot.newest.store(newest.encode(), Relaxed);
+                slot.below.store(below.encode(), Relaxed);
+                number
+            }
+        };
+        self.word.store(word, Release);
+        // Before the slot that is stored next, and before what the caller stores next.
         smp_mb(Write);
-        even.store(view);
-        // And back to the even slot, which is complete.
-        self.sequence.store(sequence.wrapping_add(2), Release);
-        // Before the odd slot, and before what the caller stores next.
-        smp_mb(Write);
-        odd.store(view);
     }
 
     /// The version that a call gets, for a task whose state `state` tells. The ftrace handler's
@@ -197,9 +223,40 @@ impl Site {
     }
 }
 
+/// What a tracer refuses hooks with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Adding their locations to what the handler is called for failed.
+    Filter(Error),
+    /// Calling the handler failed.
+    Register(Error),
+}
+
+impl Refusal {
+    /// Says so in the log, as the C core does for its one function.
+    fn report(self, name: &Name) -> Error {
+        let (what, error) = match self {
+            Self::Filter(error) => ("set ftrace filter", error),
+            Self::Register(error) => ("register ftrace handler", error),
+        };
+        pr_err!(
+            "failed to {} for function '{}' ({})\n",
+            what,
+            name,
+            error.to_errno()
+        );
+        error
+    }
+}
+
 /// What the core asks of the tracer (ftrace): calls of a function, sent to where its site says.
+///
+/// There is one handler for all functions, which finds the hook by the location. It is called with
+/// preemption off. Where it finds none, the original goes on: a location is never without meaning.
 pub trait Tracer {
-    /// A function that is being traced for us: owns the [`Site`] that the handler reads.
+    /// A function that is being traced for us: owns the [`Site`] that the handler reads. Once
+    /// [`Self::attach`] has been called for it, even if that failed, it is not dropped before
+    /// [`Tasks::synchronize`](crate::transition::Tasks::synchronize) has waited for the handlers.
     type Hook;
 
     /// Where in `function` the tracer can take over, `None` where it can't.
@@ -211,17 +268,30 @@ pub trait Tracer {
     /// The site that the hook's handler reads.
     fn site<'a>(&self, hook: &'a Self::Hook) -> &'a Site;
 
-    /// Adds the hook's location to what its handler is called for.
-    fn set_filter(&self, hook: &Self::Hook) -> Result;
+    /// From here on, calls go through the handler, those of tasks on other CPUs too, and whoever
+    /// comes there sees the site as it is now, or later. All of the hooks, or none; no two of them
+    /// have the same location.
+    fn attach(&self, hooks: &[&Self::Hook]) -> Result<(), Refusal>;
 
-    /// Takes the location off again.
-    fn clear_filter(&self, hook: &Self::Hook) -> Result;
+    /// From here on they don't, but a handler may still be running. Can't fail: where the tracer
+    /// can't be told at once, the handler goes on to be called, and finds nothing. Where memory is
+    /// short nothing else happens either.
+    fn detach(&self, hooks: &mut dyn Iterator<Item = &Self::Hook>);
+}
 
-    /// From here on, calls go through the handler, those of tasks on other CPUs too.
-    fn register(&self, hook: &Self::Hook) -> Result;
+/// Longest instruction by which an architecture calls the tracer, in bytes.
+const LONGEST_CALL: usize = 8;
 
-    /// From here on they don't, and no handler is still running.
-    fn unregister(&self, hook: &Self::Hook) -> Result;
+/// Where in `function` the call of the tracer is, up to the address that it returns to, included.
+pub(crate) fn entry<T: Tracer + ?Sized>(tracer: &T, function: usize) -> Range {
+    let size = tracer.location(function).map_or(0, |location| {
+        let offset = location.saturating_sub(function);
+        offset.saturating_add(LONGEST_CALL + 1)
+    });
+    Range {
+        start: function,
+        size,
+    }
 }
 
 /// One version of a patched function.
@@ -237,11 +307,32 @@ pub struct Version<F> {
     pub in_transition: bool,
 }
 
-/// A patched function: its hook and its versions, newest last.
+/// A version to be put on top of those of a function.
+#[derive(Clone, Copy)]
+pub struct Addition<'a, F> {
+    /// The address of the function.
+    pub function: usize,
+    /// The function's name, for messages.
+    pub name: &'a Name,
+    /// The version.
+    pub version: Version<F>,
+}
+
+/// A patched function: its hook and its versions, newest last. One without versions is about to be
+/// detached, or was, and waits for its handlers.
 struct Redirection<F, H> {
     function: usize,
+    /// The place of its addition among those of the batch, which tells aliases apart.
+    order: usize,
     hook: H,
+    attached: bool,
     versions: KVec<Version<F>>,
+}
+
+impl<F: Copy + PartialEq, H> Redirection<F, H> {
+    fn publish<T: Tracer<Hook = H> + ?Sized>(&self, tracer: &T) {
+        tracer.site(&self.hook).publish(view_of(&self.versions));
+    }
 }
 
 /// The view that a stack of versions, newest last, gives.
@@ -249,17 +340,26 @@ struct Redirection<F, H> {
 /// A patch may have two versions of one function, under two names. A task that has not moved is to
 /// get neither.
 fn view_of<F: Copy>(versions: &[Version<F>]) -> View {
+    let target =
+        |version: Option<&Version<F>>| version.map_or(Target::Original, |version| version.target);
     let mut downward = versions.iter().rev();
     let newest = downward.next();
-    let below = downward.find(|version| !version.in_transition);
-    View {
-        newest: newest.map_or(Target::Original, |version| version.target),
-        below: below.map_or(Target::Original, |version| version.target),
-        in_transition: newest.is_some_and(|version| version.in_transition),
+    if newest.is_some_and(|version| version.in_transition) {
+        View::InTransition {
+            newest: target(newest),
+            below: target(downward.find(|version| !version.in_transition)),
+        }
+    } else {
+        View::Settled(target(newest))
     }
 }
 
 /// All patched functions, sorted by address. Belongs to the core's lock.
+///
+/// Functions come and go in batches, which is what the tracer is quick at: [`Self::push`] attaches
+/// all that are new in one go; [`Self::remove`] only takes versions away, until [`Self::detach`]
+/// detaches all that have none left. Those stay here until [`Self::reap`], so that nothing has to be
+/// allocated for them.
 pub struct Redirections<F, H>(KVec<Redirection<F, H>>);
 
 impl<F: Copy + PartialEq, H> Redirections<F, H> {
@@ -268,17 +368,18 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         Self(KVec::new())
     }
 
-    fn search(&self, function: usize) -> core::result::Result<usize, usize> {
+    fn search(&self, function: usize) -> Option<usize> {
         self.0
             .binary_search_by_key(&function, |redirection| redirection.function)
+            .ok()
     }
 
     fn get(&self, function: usize) -> Option<&Redirection<F, H>> {
-        self.0.get(self.search(function).ok()?)
+        self.0.get(self.search(function)?)
     }
 
     fn get_mut(&mut self, function: usize) -> Option<&mut Redirection<F, H>> {
-        let index = self.search(function).ok()?;
+        let index = self.search(function)?;
         self.0.get_mut(index)
     }
 
@@ -292,111 +393,200 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         self.0.is_empty()
     }
 
-    /// Puts `version` on top of the versions of `function`, hooking it if it is the first.
+    /// Puts versions on top of those of their functions, hooking the functions that have none: all of
+    /// them, or none.
     ///
-    /// `name` is for messages. Errors: `EINVAL` where the function can't be traced, `ENOMEM`, or the
-    /// tracer's; nothing has changed then. C counterpart: `klp_patch_func()`.
-    pub fn push<T: Tracer<Hook = H> + ?Sized>(
+    /// Errors: `EINVAL` where a function can't be traced, `ENOMEM`, or the tracer's. After an error
+    /// there may be hooks to [reap](Self::reap). C counterpart: `klp_patch_func()`, for each.
+    pub fn push<'a, T: Tracer<Hook = H> + ?Sized>(
         &mut self,
         tracer: &T,
-        function: usize,
-        name: &Name,
-        version: Version<F>,
+        additions: impl Iterator<Item = Addition<'a, F>> + Clone,
     ) -> Result {
-        match self.search(function) {
-            Ok(index) => {
-                let redirection = self.0.get_mut(index).ok_or(EINVAL)?;
-                redirection.versions.push(version, GFP_KERNEL)?;
-                let view = view_of(&redirection.versions);
-                tracer.site(&redirection.hook).publish(view);
-                Ok(())
+        let result = self
+            .prepare(tracer, additions.clone())
+            .and_then(|()| self.attach(tracer, additions.clone()));
+        if result.is_err() {
+            for redirection in self.0.iter_mut().filter(|own| !own.attached) {
+                redirection.versions.clear();
             }
-            Err(index) => self.hook(tracer, index, function, name, version),
+            for addition in additions {
+                if let Some(redirection) = self.get_mut(addition.function) {
+                    let own = addition.version.function;
+                    redirection
+                        .versions
+                        .retain(|version| version.function != own);
+                }
+            }
+            self.detach(tracer);
+            return result;
         }
+        for addition in additions {
+            if let Some(redirection) = self.get(addition.function) {
+                redirection.publish(tracer);
+            }
+        }
+        result
     }
 
-    fn hook<T: Tracer<Hook = H> + ?Sized>(
+    /// Adds all versions, with hooks for functions that have none, so that nothing is left that needs
+    /// memory of ours. Nobody else sees any of it yet.
+    fn prepare<'a, T: Tracer<Hook = H> + ?Sized>(
         &mut self,
         tracer: &T,
-        index: usize,
-        function: usize,
-        name: &Name,
-        version: Version<F>,
+        additions: impl Iterator<Item = Addition<'a, F>>,
     ) -> Result {
-        let Some(location) = tracer.location(function) else {
-            pr_err!("failed to find location for function '{}'\n", name);
+        let known = self.0.len();
+        let result = additions
+            .enumerate()
+            .try_for_each(|(order, addition)| self.prepare_one(tracer, known, order, &addition));
+        // Also after an error, which is undone by search.
+        self.0
+            .sort_unstable_by_key(|redirection| (redirection.function, redirection.order));
+        self.merge_aliases()?;
+        result
+    }
+
+    /// Adds one version; of a function that is not among the first `known`, at the end.
+    fn prepare_one<T: Tracer<Hook = H> + ?Sized>(
+        &mut self,
+        tracer: &T,
+        known: usize,
+        order: usize,
+        addition: &Addition<'_, F>,
+    ) -> Result {
+        let known = self.0.get_mut(..known).unwrap_or_default();
+        let found = known.binary_search_by_key(&addition.function, |own| own.function);
+        if let Some(redirection) = found.ok().and_then(|index| known.get_mut(index)) {
+            redirection.versions.push(addition.version, GFP_KERNEL)?;
+            return Ok(());
+        }
+        let Some(location) = tracer.location(addition.function) else {
+            pr_err!("failed to find location for function '{}'\n", addition.name);
             return Err(EINVAL);
         };
-        // All memory first: once the tracer has the hook, nothing may fail.
         let mut versions = KVec::with_capacity(1, GFP_KERNEL)?;
-        versions.push(version, GFP_KERNEL)?;
-        self.0.reserve(1, GFP_KERNEL)?;
-        let hook = tracer.new_hook(location, Site::new(view_of(&versions)))?;
-
-        if let Err(error) = tracer.set_filter(&hook) {
-            pr_err!(
-                "failed to set ftrace filter for function '{}' ({})\n",
-                name,
-                error.to_errno()
-            );
-            return Err(error);
-        }
-        if let Err(error) = tracer.register(&hook) {
-            pr_err!(
-                "failed to register ftrace handler for function '{}' ({})\n",
-                name,
-                error.to_errno()
-            );
-            // The filter of a hook that is not in effect.
-            let _ = tracer.clear_filter(&hook);
-            return Err(error);
-        }
+        versions.push(addition.version, GFP_KERNEL)?;
         let redirection = Redirection {
-            function,
-            hook,
+            function: addition.function,
+            order,
+            hook: tracer.new_hook(location, Site::new(view_of(&versions)))?,
+            attached: false,
             versions,
         };
-        if let Err(refused) = self.0.insert_within_capacity(index, redirection) {
-            // Room was made above, and the index came from a search.
-            warn_on_once!(true);
-            core::mem::forget(refused);
-            return Err(ENOMEM);
+        self.0.push(redirection, GFP_KERNEL)?;
+        Ok(())
+    }
+
+    /// Leaves one of the redirections that have the same function, with the versions of all.
+    fn merge_aliases(&mut self) -> Result {
+        let mut merged = false;
+        for index in (1..self.0.len()).rev() {
+            let Some((before, [alias, ..])) = self.0.split_at_mut_checked(index) else {
+                break;
+            };
+            let Some(first) = before.last_mut() else {
+                break;
+            };
+            if first.function == alias.function {
+                merged = true;
+                for &version in &alias.versions {
+                    first.versions.push(version, GFP_KERNEL)?;
+                }
+                alias.versions.clear();
+            }
+        }
+        if merged {
+            // No tracer has seen their hooks.
+            self.reap();
         }
         Ok(())
     }
 
-    /// Takes the version of `owner` off `function`, unhooking it if it was the last.
+    /// Attaches all that has versions and is not, in one go.
+    fn attach<'a, T: Tracer<Hook = H> + ?Sized>(
+        &mut self,
+        tracer: &T,
+        additions: impl Iterator<Item = Addition<'a, F>>,
+    ) -> Result {
+        let fresh = self.0.iter().filter(|redirection| !redirection.attached);
+        let mut hooks = KVec::with_capacity(fresh.clone().count(), GFP_KERNEL)?;
+        for redirection in fresh {
+            hooks.push(&redirection.hook, GFP_KERNEL)?;
+        }
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let result = tracer.attach(&hooks);
+        drop(hooks);
+        if result.is_err() {
+            return self.attach_each(tracer, additions);
+        }
+        for redirection in self.0.iter_mut() {
+            redirection.attached = true;
+        }
+        Ok(())
+    }
+
+    /// Attaches one after the other, in the order of the patch, to find the one that is refused.
+    fn attach_each<'a, T: Tracer<Hook = H> + ?Sized>(
+        &mut self,
+        tracer: &T,
+        mut additions: impl Iterator<Item = Addition<'a, F>>,
+    ) -> Result {
+        additions.try_for_each(|addition| {
+            let Some(redirection) = self.get_mut(addition.function) else {
+                return Err(EINVAL);
+            };
+            if !redirection.attached {
+                tracer
+                    .attach(&[&redirection.hook])
+                    .map_err(|refusal| refusal.report(addition.name))?;
+                redirection.attached = true;
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes the version of `owner` off `function`. A function that has none left runs the original,
+    /// and is to be [detached](Self::detach).
     ///
     /// C counterpart: `klp_unpatch_func()`.
     pub fn remove<T: Tracer<Hook = H> + ?Sized>(&mut self, tracer: &T, function: usize, owner: F) {
-        let Ok(index) = self.search(function) else {
-            kernel::warn_on!(true);
-            return;
-        };
-        let Some(redirection) = self.0.get_mut(index) else {
-            return;
-        };
         let is_owner = |version: &Version<F>| version.function == owner;
-        if kernel::warn_on!(!redirection.versions.iter().any(is_owner)) {
+        match self.get_mut(function) {
+            Some(redirection) if redirection.versions.iter().any(is_owner) => {
+                redirection.versions.retain(|version| !is_owner(version));
+                redirection.publish(tracer);
+            }
+            _ => {
+                kernel::warn_on!(true);
+            }
+        }
+    }
+
+    /// Detaches all functions that have no versions left, in one go. Needs no memory.
+    pub fn detach<T: Tracer<Hook = H> + ?Sized>(&mut self, tracer: &T) {
+        let unused = |own: &&Redirection<F, H>| own.attached && own.versions.is_empty();
+        let mut unused = self.0.iter().filter(unused).peekable();
+        if unused.peek().is_none() {
             return;
         }
-        if redirection.versions.len() > 1 {
-            redirection.versions.retain(|version| !is_owner(version));
-            let view = view_of(&redirection.versions);
-            tracer.site(&redirection.hook).publish(view);
-            return;
+        tracer.detach(&mut unused.map(|own| &own.hook));
+        for redirection in self.0.iter_mut() {
+            redirection.attached &= !redirection.versions.is_empty();
         }
-        // The order matters: calls must stop coming before the hook forgets its function, and no
-        // handler may be running when the site goes.
-        if kernel::warn_on!(tracer.unregister(&redirection.hook).is_err()) {
-            // The tracer still has the hook, so it must stay. The next version finds it here.
-            redirection.versions.clear();
-            let view = view_of(&redirection.versions);
-            tracer.site(&redirection.hook).publish(view);
-            return;
-        }
-        kernel::warn_on!(tracer.clear_filter(&redirection.hook).is_err());
-        let _ = self.0.remove(index);
+    }
+
+    /// Whether there are hooks to reap.
+    pub fn is_littered(&self) -> bool {
+        self.0.iter().any(|own| own.versions.is_empty())
+    }
+
+    /// Forgets functions that were detached. The caller has waited for their handlers since.
+    pub fn reap(&mut self) {
+        self.0
+            .retain(|own| own.attached || !own.versions.is_empty());
     }
 
     /// Says whether the patch of `owner`'s version of `function` is in transition.
@@ -415,8 +605,7 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
                 version.in_transition = in_transition;
             }
         }
-        let view = view_of(&redirection.versions);
-        tracer.site(&redirection.hook).publish(view);
+        redirection.publish(tracer);
     }
 
     /// The code of the newest version of `function`. `None`: the original.

@@ -9,6 +9,7 @@
 
 use crate::{
     dispatch::{
+        Addition,
         Redirections,
         Target,
         Version, //
@@ -20,7 +21,8 @@ use crate::{
     state::SystemState,
     symbol::{
         self,
-        Name, //
+        Name,
+        Tally, //
     },
     transition::Check,
     Kernel,
@@ -171,9 +173,13 @@ impl<K: Kernel> Function<K> {
         kernel.publish_function(object, self.handle, &self.name, self.occurrence())
     }
 
-    /// Finds the code of the original and of the replacement.
-    fn resolve(&mut self, kernel: &K, object: Option<&Name>) -> Result {
-        self.old.start = symbol::find(kernel, object, &self.name, self.position)?;
+    /// Finds the code of the original, which was looked for if there is a `tally`, and of the
+    /// replacement.
+    fn resolve(&mut self, kernel: &K, object: Option<&Name>, tally: Option<&Tally>) -> Result {
+        self.old.start = match tally {
+            Some(tally) => tally.settle(object, &self.name, self.position)?,
+            None => symbol::find(kernel, object, &self.name, self.position)?,
+        };
         let Some(size) = kernel.size_at(self.old.start) else {
             pr_err!("kallsyms size lookup failed for '{}'\n", self.name);
             return Err(ENOENT);
@@ -202,24 +208,22 @@ impl<K: Kernel> Function<K> {
         kernel.mirror_function(self);
     }
 
-    fn patch(&mut self, kernel: &K, sites: &mut Sites<K>) -> Result {
-        if kernel::warn_on!(self.old.start == 0) || kernel::warn_on!(self.patched) {
-            return Err(EINVAL);
-        }
-        let version = Version {
-            function: self.handle,
-            target: if self.nop {
-                Target::Original
-            } else {
-                Target::Replacement(self.new.start)
+    /// What patching the function adds to what calls of it can get.
+    fn addition(&self) -> Addition<'_, K::Function> {
+        Addition {
+            function: self.old.start,
+            name: &self.name,
+            version: Version {
+                function: self.handle,
+                target: if self.nop {
+                    Target::Original
+                } else {
+                    Target::Replacement(self.new.start)
+                },
+                code: self.new,
+                in_transition: self.transition,
             },
-            code: self.new,
-            in_transition: self.transition,
-        };
-        sites.push(kernel, self.old.start, &self.name, version)?;
-        self.patched = true;
-        kernel.mirror_function(self);
-        Ok(())
+        }
     }
 
     fn unpatch(&mut self, kernel: &K, sites: &mut Sites<K>) {
@@ -330,14 +334,23 @@ impl<K: Kernel> Object<K> {
         if let Some(name) = &self.name {
             kernel.relocate(patch, name, true)?;
         }
-        for index in 0..self.functions.len() {
-            let Some(function) = self.functions.get_mut(index) else {
-                break;
-            };
-            if let Err(error) = function.resolve(kernel, self.name.as_ref()) {
-                self.forget_code(kernel, patch);
-                return Err(error);
-            }
+        let result = self.resolve_functions(kernel);
+        if result.is_err() {
+            self.forget_code(kernel, patch);
+        }
+        result
+    }
+
+    fn resolve_functions(&mut self, kernel: &K) -> Result {
+        let object = self.name.as_ref();
+        let wanted = self.functions.iter();
+        let wanted = wanted.map(|function| (&function.name, function.position));
+        // Of the kernel itself, each is a quick search.
+        let tallies = object.map(|object| symbol::find_all(kernel, object, wanted));
+        let tallies = tallies.transpose()?;
+        for (index, function) in self.functions.iter_mut().enumerate() {
+            let tally = tallies.as_ref().and_then(|tallies| tallies.get(index));
+            function.resolve(kernel, object, tally)?;
         }
         Ok(())
     }
@@ -353,26 +366,30 @@ impl<K: Kernel> Object<K> {
         }
     }
 
-    /// Patches the object's functions, all or none. C counterpart: `klp_patch_object()`.
+    /// Patches the object's functions, all or none. After an error there may be hooks to reap.
+    ///
+    /// C counterpart: `klp_patch_object()`.
     pub fn patch(&mut self, kernel: &K, sites: &mut Sites<K>) -> Result {
         if kernel::warn_on!(self.patched) {
             return Err(EINVAL);
         }
-        for index in 0..self.functions.len() {
-            let Some(function) = self.functions.get_mut(index) else {
-                break;
-            };
-            if let Err(error) = function.patch(kernel, sites) {
-                self.unpatch(kernel, sites, Which::All);
-                return Err(error);
-            }
+        let unfit = |function: &Function<K>| function.old.start == 0 || function.patched;
+        if kernel::warn_on!(self.functions.iter().any(unfit)) {
+            return Err(EINVAL);
+        }
+        sites.push(kernel, self.functions.iter().map(Function::addition))?;
+        for function in self.functions.iter_mut() {
+            function.patched = true;
+            kernel.mirror_function(function);
         }
         self.patched = true;
         self.mirror(kernel);
         Ok(())
     }
 
-    /// Unpatches the object's functions. C counterpart: `__klp_unpatch_object()`.
+    /// Unpatches the object's functions, which are then to be detached.
+    ///
+    /// C counterpart: `__klp_unpatch_object()`.
     pub fn unpatch(&mut self, kernel: &K, sites: &mut Sites<K>, which: Which) {
         for function in self.functions.iter_mut() {
             if function.patched && (which == Which::All || function.nop) {
@@ -485,7 +502,7 @@ impl<K: Kernel> Patch<K> {
         }
     }
 
-    /// Unpatches those objects that are patched.
+    /// Unpatches those objects that are patched. Their functions are then to be detached.
     pub fn unpatch(&mut self, kernel: &K, sites: &mut Sites<K>, which: Which) {
         for object in self.objects.iter_mut() {
             if object.patched {

@@ -473,6 +473,7 @@ impl<K: Kernel> Core<K> {
                 Text(name)
             );
             object.unpatch(kernel, sites, Which::All);
+            sites.detach(kernel);
             object.post_unpatch(kernel);
             object.forget_code(kernel, patch.handle);
             object.set_module(kernel, None);
@@ -480,6 +481,9 @@ impl<K: Kernel> Core<K> {
         }
         if renew {
             self.renew_stack_check(kernel, |_| false);
+        } else if self.sites.is_littered() {
+            kernel.synchronize();
+            self.sites.reap();
         }
     }
 }

@@ -88,17 +88,68 @@ pub fn object_text(object: Option<&Name>) -> Text<'_> {
 
 /// What the core asks of the kernel's symbol table.
 pub trait Symbols {
-    /// Calls `found` with the address of each symbol `name` of `object`, in the order of the symbol
-    /// table, until it breaks. `None` is the kernel itself.
-    fn each_match(
-        &self,
-        object: Option<&Name>,
-        name: &Name,
-        found: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    );
+    /// Calls `found` with the address of each symbol `name` of the kernel itself, in the order of the
+    /// symbol table, until it breaks. That is a quick search.
+    fn each_match(&self, name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>);
+
+    /// Calls `found` with the name and the address of each symbol of the module `object`, in the order
+    /// of the symbol table, until it breaks.
+    fn each_symbol(&self, object: &Name, found: &mut dyn FnMut(&[u8], usize) -> ControlFlow<()>);
 
     /// The size in bytes of the symbol that covers `address`, `None` where there is none.
     fn size_at(&self, address: usize) -> Option<usize>;
+}
+
+/// How many symbols of a name were found, and the address of the last one.
+#[derive(Clone, Copy, Default)]
+pub struct Tally {
+    address: usize,
+    count: usize,
+}
+
+impl Tally {
+    /// Counts a symbol. Breaks where it has seen enough.
+    fn add(&mut self, position: usize, address: usize) -> ControlFlow<()> {
+        // One match more than a unique symbol has settles it, as does the one asked for.
+        let enough = if position == 0 { 2 } else { position };
+        if self.count < enough {
+            self.address = address;
+            self.count = self.count.saturating_add(1);
+        }
+        if self.count < enough {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    }
+
+    /// The address of `name` in `object`, at this `position`.
+    ///
+    /// Errors: `EINVAL`, with the reason in the log.
+    pub fn settle(&self, object: Option<&Name>, name: &Name, position: usize) -> Result<usize> {
+        if self.address == 0 {
+            pr_err!("symbol '{}' not found in symbol table\n", name);
+        } else if position == 0 && self.count > 1 {
+            // The C core hands a null object name to `%s` here, which prints "(null)". ABI is what is
+            // in the log.
+            let object = Text(object.map_or(b"(null)", Name::as_bytes));
+            pr_err!(
+                "unresolvable ambiguity for symbol '{}' in object '{}'\n",
+                name,
+                object
+            );
+        } else if position > 0 && self.count != position {
+            pr_err!(
+                "symbol position {} for symbol '{}' in object '{}' not found\n",
+                position,
+                name,
+                object_text(object)
+            );
+        } else {
+            return Ok(self.address);
+        }
+        Err(EINVAL)
+    }
 }
 
 /// Looks up the address of `name` in `object`.
@@ -111,46 +162,44 @@ pub fn find<S: Symbols + ?Sized>(
     name: &Name,
     position: usize,
 ) -> Result<usize> {
-    let mut address = 0;
-    let mut count: usize = 0;
-    symbols.each_match(object, name, &mut |found| {
-        address = found;
-        count = count.saturating_add(1);
-        // One match more than a unique symbol has settles it, as does the one asked for.
-        let enough = if position == 0 { 2 } else { position };
-        if count == enough {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    });
-
-    if address == 0 {
-        pr_err!("symbol '{}' not found in symbol table\n", name);
-    } else if position == 0 && count > 1 {
-        // The C core hands a null object name to `%s` here, which prints "(null)". ABI is what is
-        // in the log.
-        match object {
-            Some(object) => pr_err!(
-                "unresolvable ambiguity for symbol '{}' in object '{}'\n",
-                name,
-                object
-            ),
-            None => pr_err!(
-                "unresolvable ambiguity for symbol '{}' in object '{}'\n",
-                name,
-                "(null)"
-            ),
-        }
-    } else if position > 0 && count != position {
-        pr_err!(
-            "symbol position {} for symbol '{}' in object '{}' not found\n",
-            position,
-            name,
-            object_text(object)
-        );
-    } else {
-        return Ok(address);
+    let mut tally = Tally::default();
+    match object {
+        None => symbols.each_match(name, &mut |address| tally.add(position, address)),
+        Some(object) => symbols.each_symbol(object, &mut |own, address| {
+            if own == name.as_bytes() {
+                tally.add(position, address)
+            } else {
+                ControlFlow::Continue(())
+            }
+        }),
     }
-    Err(EINVAL)
+    tally.settle(object, name, position)
+}
+
+/// Looks up many symbols of a module, each with its `position`, in one pass over its symbol table.
+///
+/// The tallies are in the order of `wanted`, to be settled one after the other. Errors: `ENOMEM`.
+pub fn find_all<'a, S: Symbols + ?Sized>(
+    symbols: &S,
+    object: &Name,
+    wanted: impl Iterator<Item = (&'a Name, usize)>,
+) -> Result<KVec<Tally>> {
+    let mut tallies = KVec::new();
+    let mut index: KVec<(&[u8], usize, usize)> = KVec::new();
+    for (order, (name, position)) in wanted.enumerate() {
+        tallies.push(Tally::default(), GFP_KERNEL)?;
+        index.push((name.as_bytes(), order, position), GFP_KERNEL)?;
+    }
+    index.sort_unstable();
+    symbols.each_symbol(object, &mut |name, address| {
+        let first = index.partition_point(|own| own.0 < name);
+        let own = index.iter().skip(first).take_while(|own| own.0 == name);
+        for &(_, order, position) in own {
+            if let Some(tally) = tallies.get_mut(order) {
+                let _ = tally.add(position, address);
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    Ok(tallies)
 }

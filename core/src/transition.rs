@@ -20,20 +20,27 @@
 //!
 //! 1. *State before transition.* [`Core::begin`] gives each task its state, then a write barrier, then
 //!    the sites show the transition, those of functions that are patched for the first time included.
-//!    The handler reads site, read barrier, state. So a call that sees a transition sees a state.
+//!    The handler loads the site with acquire, and then the state. So a call that sees a transition
+//!    sees a state.
 //! 2. *Target before pending.* The same barrier puts the target before the pending flags that
 //!    [`Core::start`] sets. Who finds a flag set (test-and-clear is a full barrier; the scheduler's
 //!    path has a read barrier) then reads the new target, even where the patch changes no site because
 //!    its module is not loaded.
 //! 3. *Transition before pending.* A task may move right after its flag is set and make its next call
-//!    at once. [`Site::publish`](crate::dispatch::Site::publish) and
-//!    [`Tracer::register`](crate::dispatch::Tracer::register) put the sites' change before whatever
-//!    follows them, such as the flags; the task's test-and-clear puts its move before the handler's
-//!    read of the site.
+//!    at once. [`Site::publish`](crate::dispatch::Site::publish), which is also what ends the attaching
+//!    of new hooks, puts the change before whatever follows it, such as the flags; the task's
+//!    test-and-clear puts its move before the handler's search for the site and its read of it. A call
+//!    that comes before may or may not find the hook: without, the original goes on, which is what the
+//!    task is to get then.
 //! 4. *End.* Before the states become idle again, [`Tasks::synchronize`] waits until no CPU is in a
-//!    handler that still saw the transition.
+//!    handler that still saw the transition. The same wait makes it safe to drop the hooks of functions
+//!    that were detached. A task that left a handler, and was preempted in the tracer's trampoline
+//!    before it got to the function that was chosen, is not waited for: it counts as inside that
+//!    function (`stack.rs`), so that it has not moved, and the transition has not come to its end. A
+//!    transition that was forced ends all the same; the patch then stays in memory for ever.
 
 use crate::{
+    dispatch::entry,
     patch::{
         Object,
         Patch,
@@ -137,6 +144,9 @@ pub trait Tasks: crate::patch::Descriptors {
     fn shared(&self) -> &Shared;
     /// Calls `each` for every thread except the idle ones. No task comes or goes meanwhile.
     fn for_each_thread(&self, each: &mut dyn FnMut(&Self::Task));
+    /// Likewise, but tasks come and go meanwhile, and `each` may take its time: those that come may be
+    /// left out.
+    fn for_each_thread_unlocked(&self, each: &mut dyn FnMut(&Self::Task));
     /// Calls `each` for the idle task of every possible CPU.
     fn for_each_idle(&self, each: &mut dyn FnMut(&Self::Task));
     /// Calls `each` for the idle task of every possible CPU with the CPU's number and whether it is
@@ -151,6 +161,10 @@ pub trait Tasks: crate::patch::Descriptors {
     fn pin(&self, task: &Self::Task, job: &mut dyn FnMut());
     /// Whether `task` is running, on a CPU other than this one.
     fn runs_elsewhere(&self, task: &Self::Task) -> bool;
+    /// Calls `job` with the words on the stack of `task`, which is pinned, if each return address of
+    /// the task is among them: where it sleeps, and no tracer keeps return addresses elsewhere. Does
+    /// nothing otherwise.
+    fn words(&self, task: &Self::Task, job: &mut dyn FnMut(&[usize]));
     /// Calls `job` with the return addresses on the stack of `task`, which is the current one or is
     /// pinned.
     fn stack(&self, task: &Self::Task, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable>;
@@ -328,20 +342,34 @@ fn switch_if_safe<K: Tasks + ?Sized>(
     if kernel.runs_elsewhere(task) {
         return Err(Stuck::Running);
     }
-    // Without a stack check nobody can say that the task is safe.
-    let mut inside = Err(Stuck::Unchecked);
-    let stack = kernel.stack(task, &mut |entries| {
-        kernel.with_stack_check(&mut |check| inside = Ok(check.find(target, entries)));
-    });
-    if stack.is_err() {
-        return Err(Stuck::Unreliable);
-    }
-    if let Some(function) = inside? {
-        return Err(Stuck::Inside(function));
+    if !is_plainly_outside(kernel, task, target) {
+        // Without a stack check nobody can say that the task is safe.
+        let mut inside = Err(Stuck::Unchecked);
+        let stack = kernel.stack(task, &mut |entries| {
+            kernel.with_stack_check(&mut |check| inside = Ok(check.find(target, entries)));
+        });
+        if stack.is_err() {
+            return Err(Stuck::Unreliable);
+        }
+        if let Some(function) = inside? {
+            return Err(Stuck::Inside(function));
+        }
     }
     task.clear_pending();
     task.set_state(target);
     Ok(())
+}
+
+/// Whether no word on the stack of `task`, which is pinned, points into a function that changes.
+///
+/// Most sleeping tasks are that far away, and to look at each word costs a fraction of unwinding. A
+/// word that does may be a return address or left over: only unwinding tells.
+fn is_plainly_outside<K: Tasks + ?Sized>(kernel: &K, task: &K::Task, target: State) -> bool {
+    let mut outside = false;
+    kernel.words(task, &mut |words| {
+        kernel.with_stack_check(&mut |check| outside = !check.points_into(target, words));
+    });
+    outside
 }
 
 /// The transition that is going on.
@@ -369,6 +397,7 @@ impl<K: Kernel> Core<K> {
     /// Only objects that are patched, or `about_to` be, have code that a task can be in.
     fn fill_stack_check(
         &self,
+        kernel: &K,
         check: &mut StackCheck<K::Function>,
         patch: &Patch<K>,
         about_to: impl Fn(&Object<K>) -> bool,
@@ -385,7 +414,8 @@ impl<K: Kernel> Core<K> {
                     self.sites.newest(function.old.start)
                 };
                 let old = below.unwrap_or(function.old);
-                let pushed = check.push(function.handle, old, function.new);
+                let entry = entry(kernel, function.old.start);
+                let pushed = check.push(function.handle, entry, old, function.new);
                 // Room was made for all functions when the patch was enabled.
                 warn_on_once!(pushed.is_err());
             }
@@ -402,7 +432,7 @@ impl<K: Kernel> Core<K> {
         let check = self.find_mut(handle).and_then(|patch| patch.check.take());
         let mut check = check.ok_or(EINVAL)?;
         let patch = self.find(handle).ok_or(EINVAL)?;
-        self.fill_stack_check(&mut check, patch, |object| {
+        self.fill_stack_check(kernel, &mut check, patch, |object| {
             target == State::Patched && object.is_loaded()
         });
         kernel.debug(Debug::Initializing(&patch.name, target));
@@ -458,7 +488,13 @@ impl<K: Kernel> Core<K> {
         let target = kernel.shared().target();
         warn_on_once!(target == State::Idle);
         let mut complete = true;
-        kernel.for_each_thread(&mut |task| complete &= try_switch(kernel, task));
+        // Without the lock that forks wait for: to look at thousands of stacks takes long.
+        kernel.for_each_thread_unlocked(&mut |task| complete &= try_switch(kernel, task));
+        if complete {
+            // Children that were left out have the state that their parents had. From here on, every
+            // child's is the target.
+            kernel.for_each_thread(&mut |task| complete &= try_switch(kernel, task));
+        }
         kernel.for_each_cpu(&mut |task, cpu, online| {
             if online {
                 if !try_switch(kernel, task) {
@@ -548,8 +584,11 @@ impl<K: Kernel> Core<K> {
             }
         }
         self.set_transition(kernel, handle, false);
-        // Every handler sees the end of the transition before the states become idle.
+        self.sites.detach(kernel);
+        // Every handler sees the end of the transition before the states become idle, and those of
+        // functions that were detached have finished.
         kernel.synchronize();
+        self.sites.reap();
         if let Some(patch) = self.find_mut(handle) {
             patch.check = check;
         }
@@ -644,17 +683,17 @@ impl<K: Kernel> Core<K> {
 
     /// Makes the stack check anew after an object of the patch in transition came or went. Meanwhile
     /// there is none, and no task moves by its stack.
-    pub(crate) fn renew_stack_check(&self, kernel: &K, about_to: impl Fn(&Object<K>) -> bool) {
-        let Some(patch) = self.transition_patch() else {
-            return;
-        };
-        let Some(mut check) = kernel.replace_stack_check(None) else {
+    pub(crate) fn renew_stack_check(&mut self, kernel: &K, about_to: impl Fn(&Object<K>) -> bool) {
+        let check = kernel.replace_stack_check(None);
+        // The scheduler may have been looking things up in it. Handlers of functions that were
+        // detached finish too.
+        kernel.synchronize();
+        self.sites.reap();
+        let (Some(patch), Some(mut check)) = (self.transition_patch(), check) else {
             kernel::warn_on!(true);
             return;
         };
-        // The scheduler may have been looking things up in it.
-        kernel.synchronize();
-        self.fill_stack_check(&mut check, patch, about_to);
+        self.fill_stack_check(kernel, &mut check, patch, about_to);
         kernel.replace_stack_check(Some(check));
     }
 }

@@ -45,6 +45,8 @@ pub struct Registers {
     pub field: &'static str,
     /// Where the backend has it.
     pub offset: usize,
+    /// Where it has `sp` of `struct thread_struct`, if it makes use of that.
+    pub stack_pointer: Option<usize>,
 }
 
 const fn registers<B: Backend>(field: &'static str) -> Registers {
@@ -52,6 +54,7 @@ const fn registers<B: Backend>(field: &'static str) -> Registers {
         arch: B::NAME,
         field,
         offset: <B::Registers as SavedRegisters>::INSTRUCTION_POINTER,
+        stack_pointer: B::SLEEPING_STACK_POINTER,
     }
 }
 

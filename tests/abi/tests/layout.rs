@@ -5,7 +5,7 @@
 //! `cargo xtask test` runs this with `LIVEPATCH_KERNEL_OUT` naming the object directory and
 //! `LIVEPATCH_KERNEL_ARCH` the backend.
 
-use abi_tests::{DESCRIPTORS, REGISTERS};
+use abi_tests::{Registers, DESCRIPTORS, REGISTERS};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ const HEADER: &str = "
 #include <linux/livepatch.h>
 #include <linux/ftrace.h>
 #include <linux/ftrace_regs.h>
+#include <linux/sched.h>
 ";
 
 fn environment(name: &str) -> String {
@@ -92,25 +93,39 @@ fn descriptors_are_where_modules_have_them() {
     }
 }
 
-#[test]
-fn the_instruction_pointer_is_where_the_backend_has_it() {
+/// The structures of the architecture that is built for.
+fn registers() -> &'static Registers {
     let arch = environment("LIVEPATCH_KERNEL_ARCH");
-    let registers = REGISTERS
-        .iter()
-        .find(|registers| registers.arch == arch)
-        .unwrap_or_else(|| panic!("no backend for {arch}"));
-    let header = format!(
-        "{HEADER}
-        enum {{ INSTRUCTION_POINTER = __builtin_offsetof(struct __arch_ftrace_regs, {}) }};",
-        registers.field
-    );
+    let mut all = REGISTERS.iter();
+    all.find(|registers| registers.arch == arch)
+        .unwrap_or_else(|| panic!("no backend for {arch}"))
+}
+
+/// Where C has a field.
+fn offset_in_c(structure: &str, field: &str) -> usize {
+    let header =
+        format!("{HEADER} enum {{ OFFSET = __builtin_offsetof(struct {structure}, {field}) }};");
     let bindings = bindings(&PathBuf::from(environment("LIVEPATCH_KERNEL_OUT")), &header)
-        .allowlist_var("INSTRUCTION_POINTER")
+        .allowlist_var("OFFSET")
         .generate()
         .expect("cannot read the kernel's headers")
         .to_string();
-    // pub const INSTRUCTION_POINTER: _bindgen_ty_1 = 104;
+    // pub const OFFSET: _bindgen_ty_1 = 104;
     let (_, value) = bindings.split_once(" = ").expect(&bindings);
-    let found = value.split([';', ' ']).next().unwrap().parse();
-    assert_eq!(found, Ok(registers.offset), "{bindings}");
+    let value = value.split([';', ' ']).next().unwrap();
+    value.parse().expect(&bindings)
+}
+
+#[test]
+fn the_instruction_pointer_is_where_the_backend_has_it() {
+    let registers = registers();
+    let found = offset_in_c("__arch_ftrace_regs", registers.field);
+    assert_eq!(found, registers.offset);
+}
+
+#[test]
+fn the_stack_pointer_is_where_the_backend_has_it() {
+    if let Some(offset) = registers().stack_pointer {
+        assert_eq!(offset_in_c("thread_struct", "sp"), offset);
+    }
 }

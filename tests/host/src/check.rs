@@ -157,10 +157,13 @@ impl World {
                 let target = |version: Option<&(Target, _, _)>| {
                     version.map_or(Target::Original, |version| version.0)
                 };
-                let view = View {
-                    newest: target(newest),
-                    below: target(below),
-                    in_transition: newest.is_some_and(|version| version.2),
+                let view = if newest.is_some_and(|version| version.2) {
+                    View::InTransition {
+                        newest: target(newest),
+                        below: target(below),
+                    }
+                } else {
+                    View::Settled(target(newest))
                 };
                 (function, view)
             })

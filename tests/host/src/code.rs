@@ -113,31 +113,29 @@ pub fn contains(range: Range, address: usize) -> bool {
     address >= range.start && address - range.start < range.size
 }
 
-impl Symbols for Simulation {
-    fn each_match(
-        &self,
-        object: Option<&Name>,
-        name: &Name,
-        found: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) {
+impl Simulation {
+    /// The symbols of an object, by name and address.
+    fn symbols(&self, object: Option<&Name>) -> Vec<(String, usize)> {
         self.point();
-        let matches = |function: &Function| {
+        let functions = self.code.functions.borrow();
+        let own = functions.iter().filter(|function| {
             function.object.as_deref().map(str::as_bytes) == object.map(Name::as_bytes)
-                && function.name.as_bytes() == name.as_bytes()
-        };
-        let addresses: Vec<usize> = self
-            .code
-            .functions
-            .borrow()
-            .iter()
-            .filter(|function| matches(function))
-            .map(|function| function.range.start)
-            .collect();
-        for address in addresses {
-            if found(address).is_break() {
-                break;
-            }
-        }
+        });
+        own.map(|function| (function.name.clone(), function.range.start))
+            .collect()
+    }
+}
+
+impl Symbols for Simulation {
+    fn each_match(&self, name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>) {
+        let symbols = self.symbols(None).into_iter();
+        let mut matching = symbols.filter(|(own, _)| own.as_bytes() == name.as_bytes());
+        let _ = matching.try_for_each(|(_, address)| found(address));
+    }
+
+    fn each_symbol(&self, object: &Name, found: &mut dyn FnMut(&[u8], usize) -> ControlFlow<()>) {
+        let mut symbols = self.symbols(Some(object)).into_iter();
+        let _ = symbols.try_for_each(|(name, address)| found(name.as_bytes(), address));
     }
 
     fn size_at(&self, address: usize) -> Option<usize> {

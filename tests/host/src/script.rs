@@ -60,8 +60,6 @@ pub enum Access {
     Register(usize),
     /// From here on they don't.
     Unregister(usize),
-    /// Waits for the function's handlers to end.
-    Drain(usize),
     /// Runs a callback.
     Callback(&'static str, ObjectId),
 }

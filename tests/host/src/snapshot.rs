@@ -49,8 +49,8 @@ pub struct Snapshot {
     pub deferred: Vec<PatchId>,
     /// Patches that stay in memory, by their modules' references.
     pub references: Vec<usize>,
-    /// Where calls go: function, newest (0: the original), below, in transition.
-    pub sites: Vec<(usize, usize, usize, bool)>,
+    /// Where calls go: the function, and for each state the version (0: the original).
+    pub sites: Vec<(usize, usize, usize)>,
     /// The modules.
     pub modules: Vec<ModuleState>,
 }
@@ -111,12 +111,8 @@ impl World {
                 .collect(),
             sites: hooked
                 .map(|(function, view)| {
-                    (
-                        function,
-                        address(view.newest),
-                        address(view.below),
-                        view.in_transition,
-                    )
+                    let version = |state| address(view.choose(|| state));
+                    (function, version(State::Patched), version(State::Unpatched))
                 })
                 .collect(),
             modules: structures

@@ -9,6 +9,9 @@ use crate::tasks::{CallRecord, SimulatedTask, TaskId};
 use livepatch_core::transition::{switch_current, Task, Tasks};
 use std::rc::Rc;
 
+/// Where in a function return addresses are in these tests: behind its call of the tracer.
+pub const INSIDE: usize = 0x20;
+
 /// Deepest stack that [`Step::Call`] makes.
 const DEEPEST: usize = 4;
 
@@ -63,7 +66,7 @@ impl Simulation {
                     code,
                 });
                 // Somewhere inside, as a return address is.
-                task.stack.borrow_mut().push(code + 8);
+                task.stack.borrow_mut().push(code + INSIDE);
                 Some(())
             }
             Step::Return(id) => self.running(id)?.stack.borrow_mut().pop().map(|_| ()),

@@ -35,6 +35,8 @@ pub struct SimulatedTask {
     pub reliable: Cell<bool>,
     /// Addresses in the functions that it is in, outermost first.
     pub stack: RefCell<Vec<usize>>,
+    /// Where it sleeps in a way that leaves all return addresses on its stack: what else is there.
+    pub left_over: RefCell<Option<Vec<usize>>>,
     /// How often it was nudged.
     pub signals: Cell<usize>,
 }
@@ -51,6 +53,7 @@ impl SimulatedTask {
             cpu: Cell::new(None),
             reliable: Cell::new(true),
             stack: RefCell::default(),
+            left_over: RefCell::default(),
             signals: Cell::new(0),
         }
     }
@@ -293,6 +296,18 @@ impl Tasks for Simulation {
         self.machine.locked.set(false);
     }
 
+    fn for_each_thread_unlocked(&self, each: &mut dyn FnMut(&SimulatedTask)) {
+        assert!(!self.machine.locked.get(), "tasklist_lock is held");
+        // Who comes from here on is left out, at its worst.
+        let before = present(Access::Threads);
+        for (number, task) in self.machine.threads().iter().enumerate() {
+            self.point();
+            if before & present(Access::Threads) & 1 << number != 0 {
+                each(task);
+            }
+        }
+    }
+
     fn for_each_idle(&self, each: &mut dyn FnMut(&SimulatedTask)) {
         for cpu in self.machine.cpus() {
             self.point();
@@ -340,6 +355,20 @@ impl Tasks for Simulation {
         self.machine.is_running(task) && self.machine.current.get() != Some(task.id)
     }
 
+    fn words(&self, task: &SimulatedTask, job: &mut dyn FnMut(&[usize])) {
+        assert_eq!(
+            self.machine.pinned.get(),
+            Some(task.id),
+            "the task is not pinned"
+        );
+        if script::is_installed() || self.machine.current.get() == Some(task.id) {
+            return;
+        }
+        if let Some(left_over) = &*task.left_over.borrow() {
+            job(&[&left_over[..], &task.stack.borrow()].concat());
+        }
+    }
+
     fn stack(&self, task: &SimulatedTask, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable> {
         assert_eq!(
             self.machine.pinned.get(),
@@ -366,6 +395,7 @@ impl Tasks for Simulation {
         self.may_sleep();
         self.point();
         access(Access::Synchronize);
+        self.ftrace.drain();
         let count = &self.machine.synchronizations;
         count.set(count.get() + 1);
     }

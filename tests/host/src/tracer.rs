@@ -7,20 +7,23 @@ use crate::script::{access, Access};
 use crate::simulation::{allocate, Simulation};
 use crate::tasks::SimulatedTask;
 use kernel::prelude::*;
-use livepatch_core::dispatch::{Site, Target, Tracer, View};
+use livepatch_core::dispatch::{Refusal, Site, Target, Tracer, View};
 use livepatch_core::transition::Task;
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 
 /// Where in a function ftrace takes over: behind the instruction that marks the entry.
 pub const OFFSET: usize = 4;
 
-/// A hook as ftrace knows it.
+/// A hook as the handler knows it.
 pub struct Operations {
     location: usize,
     site: Site,
-    filtered: Cell<bool>,
-    registered: Cell<bool>,
+    /// Whether the handler finds it.
+    attached: Cell<bool>,
+    /// Whether a handler may have found it and still be running.
+    in_use: Cell<bool>,
 }
 
 impl Operations {
@@ -36,67 +39,118 @@ impl Drop for Hook {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             assert!(
-                !self.0.registered.get(),
-                "a hook was dropped that ftrace still calls"
+                !self.0.attached.get(),
+                "a hook was dropped that is attached"
             );
             assert!(
-                !self.0.filtered.get(),
-                "a hook was dropped whose filter is left"
+                !self.0.in_use.get(),
+                "a hook was dropped whose handlers may still be running"
             );
         }
     }
 }
 
-/// All hooks that exist.
+/// What ftrace knows, and all hooks that exist.
 #[derive(Default)]
-pub struct Ftrace(RefCell<Vec<Weak<Operations>>>);
+pub struct Ftrace {
+    hooks: RefCell<Vec<Weak<Operations>>>,
+    /// The locations that the handler is called for while it is registered.
+    filter: RefCell<BTreeSet<usize>>,
+    registered: Cell<bool>,
+    /// Locations that were refused once, and will be when they are tried again.
+    refused: RefCell<BTreeMap<usize, Refusal>>,
+    /// How often hooks were attached, and detached.
+    pub batches: Cell<(usize, usize)>,
+}
 
 impl Ftrace {
     fn hooks(&self) -> Vec<Rc<Operations>> {
-        let mut hooks = self.0.borrow_mut();
+        let mut hooks = self.hooks.borrow_mut();
         hooks.retain(|hook| hook.strong_count() > 0);
         hooks.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// The functions that go through a handler, with what it sees.
+    fn attached(&self) -> impl Iterator<Item = Rc<Operations>> {
+        let hooks = self.hooks().into_iter();
+        hooks.filter(|hook| hook.attached.get())
+    }
+
+    /// The functions whose calls go through a handler, with what it sees.
     pub fn hooked(&self) -> Vec<(usize, View)> {
         let mut hooked: Vec<_> = self
-            .hooks()
-            .iter()
-            .filter(|hook| hook.registered.get())
+            .attached()
             .map(|hook| (hook.function(), hook.site.view()))
             .collect();
         hooked.sort_by_key(|&(function, _)| function);
         hooked
     }
 
+    /// Whether there is a hook of the function, attached or not.
+    pub fn has_hook(&self, function: usize) -> bool {
+        self.hooks().iter().any(|hook| hook.function() == function)
+    }
+
     /// The machine is switched off: hooks may go as they are.
     pub(crate) fn power_off(&self) {
         for hook in self.hooks() {
-            hook.registered.set(false);
-            hook.filtered.set(false);
+            hook.attached.set(false);
+        }
+        self.drain();
+    }
+
+    /// No handler is running any more that has begun before.
+    pub(crate) fn drain(&self) {
+        for hook in self.hooks() {
+            hook.in_use.set(hook.attached.get());
         }
     }
 
-    /// Number of locations with a filter, in effect or not.
+    /// Number of locations that the handler is called for.
     pub fn filtered(&self) -> usize {
-        self.hooks()
-            .iter()
-            .filter(|hook| hook.filtered.get())
-            .count()
+        self.filter.borrow().len()
+    }
+
+    /// Sets the filter to the locations that are attached.
+    fn set_filter(&self) {
+        let locations = self.attached().map(|hook| hook.location).collect();
+        self.filter.replace(locations);
+        assert!(
+            self.filtered() > 0 || !self.registered.get(),
+            "without a filter all functions are traced"
+        );
     }
 }
 
 impl Simulation {
     /// The code that a call of `function` by `task` runs, as the ftrace handler decides it.
     pub fn dispatch(&self, task: &SimulatedTask, function: usize) -> usize {
-        let hook = self.ftrace.hooks().into_iter().find(|hook| {
-            hook.registered.get() && hook.filtered.get() && hook.location == function + OFFSET
-        });
+        let location = function + OFFSET;
+        if !self.ftrace.registered.get() || !self.ftrace.filter.borrow().contains(&location) {
+            return function;
+        }
+        let hook = self
+            .ftrace
+            .attached()
+            .find(|hook| hook.location == location);
         match hook.map(|hook| hook.site.choose(|| task.state())) {
             Some(Target::Replacement(address)) => address,
             Some(Target::Original) | None => function,
         }
+    }
+
+    /// What ftrace has against a location that is to be attached.
+    fn refusal(&self, location: usize) -> Result<(), Refusal> {
+        let refused = self.ftrace.refused.borrow_mut().remove(&location);
+        refused.map_or(Ok(()), Err)?;
+        allocate().map_err(Refusal::Filter)?;
+        let check = |operation| self.faults.check(operation);
+        let result = check(Operation::Filter)
+            .map_err(Refusal::Filter)
+            .and_then(|()| check(Operation::Register).map_err(Refusal::Register));
+        if let Err(refusal) = result {
+            self.ftrace.refused.borrow_mut().insert(location, refusal);
+        }
+        result
     }
 }
 
@@ -113,10 +167,10 @@ impl Tracer for Simulation {
         let hook = Rc::new(Operations {
             location,
             site,
-            filtered: Cell::new(false),
-            registered: Cell::new(false),
+            attached: Cell::new(false),
+            in_use: Cell::new(false),
         });
-        self.ftrace.0.borrow_mut().push(Rc::downgrade(&hook));
+        self.ftrace.hooks.borrow_mut().push(Rc::downgrade(&hook));
         Ok(Hook(hook))
     }
 
@@ -126,51 +180,44 @@ impl Tracer for Simulation {
         &hook.0.site
     }
 
-    fn set_filter(&self, hook: &Hook) -> Result {
-        self.faults.check(Operation::Filter)?;
-        assert!(!hook.0.filtered.replace(true), "the filter was set twice");
-        Ok(())
-    }
-
-    fn clear_filter(&self, hook: &Hook) -> Result {
-        self.faults.check(Operation::Unfilter)?;
-        assert!(
-            !hook.0.registered.get(),
-            "without a filter all functions are traced"
-        );
-        assert!(
-            hook.0.filtered.replace(false),
-            "there was no filter to clear"
-        );
-        Ok(())
-    }
-
-    fn register(&self, hook: &Hook) -> Result {
-        self.point();
-        access(Access::Register(hook.0.function()));
-        self.faults.check(Operation::Register)?;
-        assert!(
-            hook.0.filtered.get(),
-            "without a filter all functions are traced"
-        );
-        assert!(
-            !hook.0.registered.replace(true),
-            "the hook was registered twice"
-        );
-        Ok(())
-    }
-
-    fn unregister(&self, hook: &Hook) -> Result {
-        self.point();
-        access(Access::Unregister(hook.0.function()));
-        self.faults.check(Operation::Unregister)?;
+    fn attach(&self, hooks: &[&Hook]) -> Result<(), Refusal> {
         self.may_sleep();
-        assert!(
-            hook.0.registered.replace(false),
-            "the hook was not registered"
-        );
-        self.point();
-        access(Access::Drain(hook.0.function()));
+        assert!(!hooks.is_empty(), "nothing to attach");
+        for hook in hooks {
+            let location = hook.0.location;
+            self.refusal(location)?;
+        }
+        for hook in hooks {
+            self.point();
+            access(Access::Register(hook.0.function()));
+            hook.0.in_use.set(true);
+            assert!(!hook.0.attached.replace(true), "attached twice");
+        }
+        self.ftrace.set_filter();
+        self.ftrace.registered.set(true);
+        let (attached, detached) = self.ftrace.batches.get();
+        self.ftrace.batches.set((attached + 1, detached));
         Ok(())
+    }
+
+    fn detach(&self, hooks: &mut dyn Iterator<Item = &Hook>) {
+        self.may_sleep();
+        let (attached, detached) = self.ftrace.batches.get();
+        self.ftrace.batches.set((attached, detached + 1));
+        for hook in hooks {
+            self.point();
+            access(Access::Unregister(hook.0.function()));
+            assert!(hook.0.attached.replace(false), "detached twice");
+        }
+        let last = self.ftrace.attached().next().is_none();
+        if last && kernel::warn_on!(self.faults.check(Operation::Unregister).is_err()) {
+            return;
+        }
+        if last {
+            self.ftrace.registered.set(false);
+        }
+        if self.faults.check(Operation::Unfilter).is_ok() {
+            self.ftrace.set_filter();
+        }
     }
 }

@@ -17,6 +17,7 @@ use livepatch_core::stack::Range;
 use livepatch_core::state::SystemState;
 use livepatch_core::symbol::Name;
 use livepatch_core::sysfs::{parse_bool, Writable};
+use livepatch_core::transition::State;
 use std::cell::Cell;
 
 /// A machine.
@@ -244,7 +245,8 @@ impl World {
             );
         }
         for (function, view) in self.kernel.ftrace.hooked() {
-            for target in [view.newest, view.below] {
+            for state in [State::Patched, State::Unpatched] {
+                let target = view.choose(|| state);
                 if let livepatch_core::dispatch::Target::Replacement(address) = target {
                     assert!(
                         !in_code(address),

@@ -6,38 +6,32 @@
 
 use host_tests::simulation::Simulation;
 use host_tests::tasks::{SimulatedTask, TaskId};
+use host_tests::tracer::Hook;
 use host_tests::world::World;
 use kernel::prelude::*;
-use livepatch_core::dispatch::{Redirections, Site, Target, Version, View};
+use livepatch_core::dispatch::{Addition, Redirections, Site, Target, Version, View};
 use livepatch_core::stack::Range;
 use livepatch_core::symbol::Name;
-use livepatch_core::transition::{State, Task};
+use livepatch_core::transition::{State, Task, Tasks};
 use proptest::prelude::*;
+use std::iter::once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use Target::{Original, Replacement};
 
-const fn view(newest: Target, below: Target, in_transition: bool) -> View {
-    View {
-        newest,
-        below,
-        in_transition,
-    }
-}
+/// Where replacements begin in these tests.
+const FIRST: usize = 0x1000;
 
 /// All shapes that a view has.
 fn views() -> Vec<View> {
     let targets = [
         Original,
-        Replacement(1),
-        Replacement(2),
+        Replacement(FIRST),
+        Replacement(FIRST + 1),
         Replacement(usize::MAX),
     ];
-    let mut views = Vec::new();
+    let mut views = Vec::from(targets.map(View::Settled));
     for newest in targets {
-        for below in targets {
-            views.push(view(newest, below, false));
-            views.push(view(newest, below, true));
-        }
+        views.extend(targets.map(|below| View::InTransition { newest, below }));
     }
     views
 }
@@ -57,26 +51,55 @@ fn a_site_shows_what_was_published_last() {
 }
 
 #[test]
+fn a_site_goes_round() {
+    let site = Site::new(View::Settled(Original));
+    for n in 0..3 * FIRST {
+        let view = View::InTransition {
+            newest: Replacement(FIRST + n),
+            below: Replacement(FIRST + n + 1),
+        };
+        site.publish(view);
+        assert_eq!(site.view(), view);
+    }
+}
+
+/// No function is there; the word of a site could not tell it from a transition.
+#[test]
+fn a_site_refuses_the_first_page() {
+    let site = Site::new(View::Settled(Replacement(FIRST)));
+    site.publish(View::Settled(Replacement(FIRST - 1)));
+    assert_eq!(kernel::warnings(), 1);
+    assert_eq!(site.view(), View::Settled(Replacement(FIRST)));
+}
+
+#[test]
 fn settled_sites_do_not_ask_for_the_state() {
-    for view in views().into_iter().filter(|view| !view.in_transition) {
-        let site = Site::new(view);
-        assert_eq!(site.choose(|| panic!("asked for the state")), view.newest);
+    for view in views() {
+        if let View::Settled(target) = view {
+            let site = Site::new(view);
+            assert_eq!(site.choose(|| panic!("asked for the state")), target);
+        }
     }
 }
 
 #[test]
 fn sites_in_transition_go_by_the_state() {
-    for view in views().into_iter().filter(|view| view.in_transition) {
-        let site = Site::new(view);
-        assert_eq!(site.choose(|| State::Unpatched), view.below);
-        assert_eq!(site.choose(|| State::Patched), view.newest);
+    for view in views() {
+        if let View::InTransition { newest, below } = view {
+            let site = Site::new(view);
+            assert_eq!(site.choose(|| State::Unpatched), below);
+            assert_eq!(site.choose(|| State::Patched), newest);
+        }
     }
     assert_eq!(kernel::warnings(), 0);
     // Nobody should be idle then. It is said once, and the newest version taken, as in C.
-    let site = Site::new(view(Replacement(1), Original, true));
-    assert_eq!(site.choose(|| State::Idle), Replacement(1));
+    let site = Site::new(View::InTransition {
+        newest: Replacement(FIRST),
+        below: Original,
+    });
+    assert_eq!(site.choose(|| State::Idle), Replacement(FIRST));
     assert_eq!(kernel::warnings(), 1);
-    assert_eq!(site.choose(|| State::Idle), Replacement(1));
+    assert_eq!(site.choose(|| State::Idle), Replacement(FIRST));
     assert_eq!(kernel::warnings(), 0);
 }
 
@@ -85,7 +108,13 @@ fn sites_in_transition_go_by_the_state() {
 #[test]
 fn readers_never_see_a_torn_view() {
     const CHANGES: usize = 100_000;
-    let nth = |n: usize| view(Replacement(n + 1), Replacement(n + 2), n % 2 == 1);
+    let nth = |n: usize| match n % 4 {
+        0 => View::Settled(Replacement(FIRST + n)),
+        _ => View::InTransition {
+            newest: Replacement(FIRST + n),
+            below: Replacement(FIRST + n + 1),
+        },
+    };
     let site = Site::new(nth(0));
     let done = AtomicBool::new(false);
     let seen = AtomicUsize::new(0);
@@ -96,13 +125,15 @@ fn readers_never_see_a_torn_view() {
                 let mut different = 0;
                 while !done.load(Ordering::Relaxed) {
                     let now = site.view();
-                    let Replacement(newest) = now.newest else {
+                    let (View::Settled(newest) | View::InTransition { newest, .. }) = now;
+                    let Replacement(newest) = newest else {
                         panic!("never published");
                     };
-                    assert_eq!(now, nth(newest - 1));
-                    assert!(newest > last, "back in time");
-                    different += usize::from(newest - 1 != last);
-                    last = newest - 1;
+                    let n = newest - FIRST;
+                    assert_eq!(now, nth(n));
+                    assert!(n >= last, "back in time");
+                    different += usize::from(n != last);
+                    last = n;
                 }
                 seen.fetch_add(different, Ordering::Relaxed);
             });
@@ -155,6 +186,13 @@ fn code(owner: u8) -> Range {
     }
 }
 
+/// What follows where versions were removed.
+fn finish(sites: &mut Redirections<u8, Hook>, kernel: &Simulation) {
+    sites.detach(kernel);
+    kernel.synchronize();
+    sites.reap();
+}
+
 proptest! {
     /// The stacks of versions behave as plain vectors do.
     #[test]
@@ -175,7 +213,8 @@ proptest! {
                     }
                     let target = if nop { Original } else { Replacement(code(owner).start) };
                     let version = Version { function: owner, target, code: code(owner), in_transition: false };
-                    real.push(kernel, functions[function], &name, version).unwrap();
+                    let addition = Addition { function: functions[function], name: &name, version };
+                    real.push(kernel, once(addition)).unwrap();
                     model[function].push((owner, target, false));
                 }
                 Change::Remove { function, owner } => {
@@ -183,6 +222,7 @@ proptest! {
                         continue;
                     }
                     real.remove(kernel, functions[function], owner);
+                    finish(&mut real, kernel);
                     model[function].retain(|version| version.0 != owner);
                 }
                 Change::Transition { function, owner, on } => {
@@ -224,6 +264,7 @@ proptest! {
                 real.remove(kernel, functions[function], version.0);
             }
         }
+        finish(&mut real, kernel);
         prop_assert!(real.is_empty());
         prop_assert_eq!(kernel.ftrace.filtered(), 0);
         prop_assert_eq!(kernel::warnings(), 0);
@@ -245,14 +286,21 @@ fn what_is_not_there_is_a_broken_invariant() {
         code: code(1),
         in_transition: false,
     };
-    sites.push(kernel, function, &name, version).unwrap();
+    let addition = |function| Addition {
+        function,
+        name: &name,
+        version,
+    };
+    sites.push(kernel, once(addition(function))).unwrap();
     sites.remove(kernel, function, 2);
     assert_eq!(kernel::warnings(), 1);
     assert_eq!(kernel.ftrace.hooked().len(), 1);
     sites.set_transition(kernel, function + 1, 1, true);
     sites.remove(kernel, function, 1);
     assert_eq!(kernel::warnings(), 0);
+    finish(&mut sites, kernel);
     assert_eq!(sites.newest(function), None);
-    assert!(matches!(sites.push(kernel, 5, &name, version), Err(error) if error == EINVAL));
+    let result = sites.push(kernel, once(addition(5)));
+    assert!(matches!(result, Err(error) if error == EINVAL));
     assert_eq!(world.kernel.ftrace.filtered(), 0);
 }

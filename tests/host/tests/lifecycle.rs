@@ -8,12 +8,13 @@
 use host_tests::faults::Operation;
 use host_tests::recipe::Recipe;
 use host_tests::tasks::TaskId;
+use host_tests::tracer::OFFSET;
 use host_tests::world::World;
 use kernel::prelude::*;
 use livepatch_core::dispatch::Redirections;
 use livepatch_core::patch::{Descriptors, Which};
 use livepatch_core::sysfs::Writable;
-use livepatch_core::transition::Task;
+use livepatch_core::transition::{Task, Tasks};
 
 #[test]
 fn enable_and_disable() {
@@ -112,6 +113,9 @@ fn a_function_is_patched_where_it_is_and_once() {
     assert_eq!(object.patch(&world.kernel, &mut sites), Err(EINVAL));
     assert_eq!(kernel::warnings(), 1, "it is patched already");
     object.unpatch(&world.kernel, &mut sites, Which::All);
+    sites.detach(&world.kernel);
+    world.kernel.synchronize();
+    sites.reap();
     assert!(sites.is_empty());
     let _ = world.dmesg();
 }
@@ -416,6 +420,122 @@ fn ftrace_does_not_let_go() {
     let two = world.load(&Recipe::of_kernel("two", &["cmdline"]));
     assert_eq!(world.call(task, "cmdline"), "two:cmdline");
     world.unload(two);
+    world.check_pristine();
+}
+
+/// Of many functions, one that ftrace refuses is named, and nothing is left of the others.
+#[test]
+fn one_of_many_functions_is_refused() {
+    let names: Vec<String> = (0..200).map(|n| format!("function{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for n in [0, 1, 100, 199] {
+        let mut world = World::new();
+        for name in &names {
+            world.kernel.code.add(None, name);
+        }
+        let mine = world.load(&Recipe::of_kernel("mine", &["cmdline"]));
+        world.dmesg();
+        world.kernel.faults.after(Operation::Register, n, EBUSY);
+        assert_eq!(world.insmod(&Recipe::of_kernel("many", &names)), Err(EBUSY));
+        let refused = format!(
+            "livepatch: failed to register ftrace handler for function '{}' (-16)",
+            names[n]
+        );
+        let log = world.dmesg();
+        assert_eq!(log.iter().filter(|line| **line == refused).count(), 1);
+        assert_eq!(
+            log.iter().filter(|line| line.contains("function")).count(),
+            1
+        );
+        assert_eq!(world.kernel.ftrace.filtered(), 1);
+        world.check();
+        world.unload(mine);
+        world.check_pristine();
+    }
+}
+
+/// However many functions: one batch there and one back, and one wait for handlers at each end.
+#[test]
+fn thousands_of_functions_are_one_batch() {
+    let names: Vec<String> = (0..2000).map(|n| format!("function{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut world = World::new();
+    for name in &names {
+        world.kernel.code.add(None, name);
+    }
+    let count = |world: &World| {
+        let batches = world.kernel.ftrace.batches.get();
+        (batches, world.kernel.machine.synchronizations.get())
+    };
+    let patch = world.insmod(&Recipe::of_kernel("many", &names)).unwrap();
+    while !world.settle() {}
+    assert_eq!(count(&world), ((1, 0), 1));
+    assert_eq!(world.kernel.ftrace.filtered(), names.len());
+    assert_eq!(
+        world.call(TaskId::Thread(1), "function1999"),
+        "many:function1999"
+    );
+    world.write_enabled(patch, "0").unwrap();
+    while !world.settle() {}
+    assert_eq!(count(&world), ((1, 1), 2));
+    assert_eq!(world.kernel.ftrace.filtered(), 0);
+    world.run_deferred();
+    world.rmmod(patch).unwrap();
+}
+
+/// Where ftrace has no memory to take locations off, they do no harm, and go the next time.
+#[test]
+fn ftrace_keeps_a_location() {
+    let mut world = World::new();
+    let task = TaskId::Thread(1);
+    let one = world.load(&Recipe::of_kernel("one", &["cmdline"]));
+    let two = world.load(&Recipe::of_kernel("two", &["meminfo"]));
+    world.kernel.faults.after(Operation::Unfilter, 0, ENOMEM);
+    world.write_enabled(one, "0").unwrap();
+    while !world.settle() {}
+    assert_eq!(kernel::warnings(), 0, "nothing is wrong");
+    world.run_deferred();
+    world.rmmod(one).unwrap();
+    assert_eq!(world.kernel.ftrace.filtered(), 2, "one of them stale");
+    assert_eq!(world.kernel.ftrace.hooked().len(), 1);
+    assert_eq!(world.call(task, "cmdline"), "vmlinux:cmdline");
+    // It may be patched again, and goes with the next that does.
+    let three = world.load(&Recipe::of_kernel("three", &["cmdline"]));
+    assert_eq!(world.call(task, "cmdline"), "three:cmdline");
+    world.unload(three);
+    assert_eq!(world.kernel.ftrace.filtered(), 1);
+    world.unload(two);
+    world.check_pristine();
+}
+
+/// A task that was preempted behind the handler, on its way to the version that it got, is inside.
+#[test]
+fn in_the_trampoline() {
+    let mut world = World::new();
+    let recipe = |name| Recipe::of_kernel(name, &["cmdline"]);
+    let one = world.load(&recipe("one"));
+    let task = world.thread(1);
+    // What is on its stack then: where the original goes on.
+    let return_address = world.function("cmdline") + OFFSET + 5;
+    task.stack.borrow_mut().push(return_address);
+    let two = world.insmod(&recipe("two")).unwrap();
+    world.wait_stuck();
+    assert!(task.is_pending(), "it may be on its way to the first patch");
+    task.stack.borrow_mut().clear();
+    world.wait();
+
+    task.stack.borrow_mut().push(return_address);
+    world.write_enabled(two, "0").unwrap();
+    world.wait_stuck();
+    assert!(
+        task.is_pending(),
+        "it may be on its way to the second patch"
+    );
+    task.stack.borrow_mut().clear();
+    world.wait();
+    world.run_deferred();
+    world.rmmod(two).unwrap();
+    world.unload(one);
     world.check_pristine();
 }
 

@@ -7,7 +7,7 @@
 use kernel::prelude::*;
 use livepatch_core::stack::{Range, StackCheck};
 use livepatch_core::state::{is_compatible, previous, SystemState};
-use livepatch_core::symbol::{find, Name, Symbols, Text};
+use livepatch_core::symbol::{find, find_all, Name, Symbols, Text};
 use livepatch_core::transition::State;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -28,31 +28,48 @@ fn range(slot: usize) -> Range {
     }
 }
 
+/// Where the `index`-th function calls the tracer, or its own start where it is `old`.
+fn entry(index: usize) -> Range {
+    Range {
+        start: BASE + (20 + index) * SLOT,
+        size: 9,
+    }
+}
+
 fn naive(functions: &[Changed], target: State, entries: &[usize]) -> Option<usize> {
-    functions.iter().position(|&(old, new)| {
-        let range = range(if target == State::Unpatched { new } else { old });
-        entries
-            .iter()
-            .any(|&entry| entry >= range.start && entry < range.start + range.size)
-    })
+    functions
+        .iter()
+        .enumerate()
+        .position(|(index, &(old, new))| {
+            let own = range(if target == State::Unpatched { new } else { old });
+            entries.iter().any(|&address| {
+                [own, entry(index)]
+                    .iter()
+                    .any(|range| address >= range.start && address < range.start + range.size)
+            })
+        })
 }
 
 proptest! {
     #[test]
     fn stack_check_is_a_linear_search(
         functions in vec((0usize..12, 0usize..12), 0..10),
-        entries in vec(BASE - 8..BASE + 13 * SLOT, 0..6),
+        entries in vec(BASE - 8..BASE + 31 * SLOT, 0..6),
         far in proptest::option::of(prop_oneof![Just(0), Just(usize::MAX), any::<usize>()]),
     ) {
         let mut check = StackCheck::with_capacity(functions.len()).unwrap();
         for (index, &(old, new)) in functions.iter().enumerate() {
-            check.push(index, range(old), range(new)).unwrap();
+            check
+                .push(index, entry(index), range(old), range(new))
+                .unwrap();
         }
         check.finish();
         let mut entries = entries;
         entries.extend(far);
         for target in [State::Patched, State::Unpatched] {
-            prop_assert_eq!(check.find(target, &entries), naive(&functions, target, &entries));
+            let found = naive(&functions, target, &entries);
+            prop_assert_eq!(check.find(target, &entries), found);
+            prop_assert_eq!(check.points_into(target, &entries), found.is_some());
         }
     }
 
@@ -60,7 +77,9 @@ proptest! {
     fn stack_check_at_each_edge(slot in 0usize..12, functions in vec((0usize..12, 0usize..12), 1..8)) {
         let mut check = StackCheck::with_capacity(functions.len()).unwrap();
         for (index, &(old, new)) in functions.iter().enumerate() {
-            check.push(index, range(old), range(new)).unwrap();
+            check
+                .push(index, entry(index), range(old), range(new))
+                .unwrap();
         }
         check.finish();
         let Range { start, size } = range(slot);
@@ -79,7 +98,9 @@ fn stack_check_at_the_end_of_memory() {
         size: 8,
     };
     let mut check = StackCheck::with_capacity(1).unwrap();
-    check.push((), last, Range { start: 0, size: 1 }).unwrap();
+    check
+        .push((), last, last, Range { start: 0, size: 1 })
+        .unwrap();
     check.finish();
     assert_eq!(check.find(State::Patched, &[usize::MAX]), Some(()));
     assert_eq!(check.find(State::Patched, &[usize::MAX - 8]), None);
@@ -91,14 +112,17 @@ fn stack_check_at_the_end_of_memory() {
 struct Table(Vec<(u8, usize)>);
 
 impl Symbols for Table {
-    fn each_match(
-        &self,
-        _object: Option<&Name>,
-        name: &Name,
-        found: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) {
+    fn each_match(&self, name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>) {
         for &(own, address) in &self.0 {
             if name.as_bytes() == [own] && found(address).is_break() {
+                return;
+            }
+        }
+    }
+
+    fn each_symbol(&self, _object: &Name, found: &mut dyn FnMut(&[u8], usize) -> ControlFlow<()>) {
+        for &(own, address) in &self.0 {
+            if found(&[own], address).is_break() {
                 return;
             }
         }
@@ -129,6 +153,34 @@ proptest! {
         let found = find(&Table(symbols), None, &Name::new(&[name]).unwrap(), position);
         prop_assert_eq!(found.ok(), expected);
         prop_assert_eq!(kernel::log().len(), usize::from(expected.is_none()));
+    }
+
+    /// In one pass as one by one, messages included.
+    #[test]
+    fn symbols_are_found_together(
+        symbols in vec((b'a'..=b'c', 1usize..1000), 0..12),
+        wanted in vec((b'a'..=b'd', 0usize..4), 0..6),
+    ) {
+        let table = Table(symbols);
+        let object = Name::new(b"ext4").unwrap();
+        let wanted: Vec<(Name, usize)> = wanted
+            .iter()
+            .map(|&(name, position)| (Name::new(&[name]).unwrap(), position))
+            .collect();
+        let one_by_one: Vec<_> = wanted
+            .iter()
+            .map(|(name, position)| find(&table, Some(&object), name, *position).ok())
+            .collect();
+        let said = kernel::log();
+        let names = wanted.iter().map(|(name, position)| (name, *position));
+        let tallies = find_all(&table, &object, names).unwrap();
+        let together: Vec<_> = tallies
+            .iter()
+            .zip(&wanted)
+            .map(|(tally, (name, position))| tally.settle(Some(&object), name, *position).ok())
+            .collect();
+        prop_assert_eq!(together, one_by_one);
+        prop_assert_eq!(kernel::log(), said);
     }
 
     #[test]

@@ -231,6 +231,6 @@ fn stack_checks_and_names_and_views() {
     assert!(StackCheck::<()>::with_capacity(1).is_err());
     let mut none = StackCheck::with_capacity(0).unwrap();
     let range = Range { start: 1, size: 1 };
-    assert_eq!(none.push((), range, range), Err(ENOMEM));
+    assert_eq!(none.push((), range, range, range), Err(ENOMEM));
     fail_after(None);
 }

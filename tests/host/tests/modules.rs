@@ -5,7 +5,10 @@
 
 use host_tests::faults::Operation;
 use host_tests::recipe::Recipe;
-use host_tests::step::Step::{Call, Enter, Run, Sleep};
+use host_tests::step::{
+    Step::{Call, Enter, Run, Sleep},
+    INSIDE,
+};
 use host_tests::tasks::TaskId::Thread;
 use host_tests::world::World;
 use kernel::prelude::*;
@@ -330,7 +333,11 @@ fn sleep_in_its_place(world: &World) {
         };
         let name = format!("work{back}");
         world.kernel.code.add_at(Some("other"), &name, range);
-        world.thread(1).stack.borrow_mut().push(range.start + 8);
+        world
+            .thread(1)
+            .stack
+            .borrow_mut()
+            .push(range.start + INSIDE);
     }
 }
 
@@ -391,7 +398,7 @@ fn a_module_that_is_not_there_is_not_looked_for_on_stacks() {
     let patch = world.insmod(&demo()).unwrap();
     world.wait_stuck();
     let new = world.core.patches()[0].objects[1].functions[0].new;
-    world.thread(2).stack.borrow_mut().push(new.start + 8);
+    world.thread(2).stack.borrow_mut().push(new.start + INSIDE);
     world.write_enabled(patch, "0").unwrap();
     world.wait();
 }

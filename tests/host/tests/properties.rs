@@ -16,16 +16,19 @@ use std::ops::ControlFlow;
 struct Table(Vec<(bool, u8, usize)>);
 
 impl Symbols for Table {
-    fn each_match(
-        &self,
-        object: Option<&Name>,
-        name: &Name,
-        found: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) {
-        assert!(object.is_none_or(|object| object.as_bytes() == b"ext4"));
+    fn each_match(&self, name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>) {
         for &(in_module, own, address) in &self.0 {
-            let matches = in_module == object.is_some() && name.as_bytes() == [own];
+            let matches = !in_module && name.as_bytes() == [own];
             if matches && found(address).is_break() {
+                return;
+            }
+        }
+    }
+
+    fn each_symbol(&self, object: &Name, found: &mut dyn FnMut(&[u8], usize) -> ControlFlow<()>) {
+        assert_eq!(object.as_bytes(), b"ext4");
+        for &(in_module, own, address) in &self.0 {
+            if in_module && found(&[own], address).is_break() {
                 return;
             }
         }

@@ -127,10 +127,9 @@ fn dynamic_object_of_a_module() {
         view,
         Some((
             _,
-            View {
+            View::InTransition {
                 newest: Target::Original,
                 below: Target::Replacement(_),
-                in_transition: true
             }
         ))
     ));

@@ -130,6 +130,64 @@ fn running_elsewhere_or_unreliable() {
 }
 
 #[test]
+fn words_of_a_sleeping_task() {
+    let mut world = World::new();
+    let cmdline = world.kernel.code.address(None, "cmdline").unwrap();
+    // Without unwinding, which would not do for these: nothing points into what changes, an address
+    // does that was left over, and one does that is real.
+    for thread in 1..=3 {
+        world.thread(thread).reliable.set(false);
+        world.thread(thread).left_over.replace(Some(vec![0, 42]));
+    }
+    world.thread(2).left_over.replace(Some(vec![42, cmdline]));
+    world.thread(3).stack.replace(vec![cmdline]);
+    let patch = enable(&mut world);
+    assert_eq!(state(&world, Thread(1)), MOVED);
+    assert_eq!(state(&world, Thread(2)), WAITING);
+    assert_eq!(state(&world, Thread(3)), WAITING);
+
+    // Where unwinding works, it tells the two apart.
+    world.thread(2).reliable.set(true);
+    world.thread(3).reliable.set(true);
+    world.settle();
+    assert_eq!(state(&world, Thread(2)), MOVED);
+    assert_eq!(state(&world, Thread(3)), WAITING);
+    world.thread(3).stack.borrow_mut().clear();
+    world.wait();
+    assert_eq!(state(&world, Thread(3)), IDLE);
+    world.unload(patch);
+    world.check_pristine();
+}
+
+#[test]
+fn a_child_that_an_attempt_does_not_meet() {
+    for point in 0.. {
+        let mut world = World::new();
+        world.steps(&[Run(Thread(1), 0), Enter(Thread(1))]);
+        let patch = enable(&mut world);
+        world.wait_stuck();
+
+        // The only task that is left has a child and moves, all before an attempt gets to it.
+        let plan = [(point, Fork(Thread(1))), (point, Leave(Thread(1)))];
+        world.kernel.interruptions.plan(&plan);
+        world.tick();
+        let points = world.kernel.interruptions.clear();
+        world.check();
+        if point > points {
+            assert!(points >= 3, "{points} points");
+            return;
+        }
+        if !world.thread(1).user.get() {
+            world.steps(&[Leave(Thread(1))]);
+        }
+        world.wait();
+        world.steps(&[Sleep(Thread(1))]);
+        world.unload(patch);
+        world.check_pristine();
+    }
+}
+
+#[test]
 fn current_task_is_looked_at_though_it_runs() {
     let mut world = World::new();
     world.steps(&[Run(Thread(1), 0), Enter(Thread(1))]);

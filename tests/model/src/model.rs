@@ -128,12 +128,6 @@ impl Model {
         let waits_for = match access {
             Access::Synchronize if !self.scenario.waits => 0,
             Access::Synchronize => machine.sections(|phase| phase != Phase::Free),
-            Access::Drain(function) => {
-                let function = code(function);
-                machine.sections(
-                    |phase| matches!(phase, Phase::Handler(view) if self.view(view).0 == function),
-                )
-            }
             _ => 0,
         };
         if machine.waits == 0 && waits_for != 0 {

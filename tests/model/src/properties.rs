@@ -10,8 +10,7 @@ use crate::model::Model;
 use crate::replay::{address, code, Code, Seen, Site};
 use crate::scenario::{Op, FUNCTIONS, THREADS};
 use crate::words::task;
-use host_tests::script::Access;
-use livepatch_core::dispatch::Target;
+use livepatch_core::dispatch::{Target, View};
 use livepatch_core::transition::State;
 
 impl Model {
@@ -21,7 +20,8 @@ impl Model {
         let forced =
             self.core.books(machine.core).forced || self.core.op(machine.core) == Some(Op::Force);
         for site in seen.sites.iter().flatten() {
-            for target in [site.0.newest, site.0.below] {
+            for state in [State::Patched, State::Unpatched] {
+                let target = site.0.choose(|| state);
                 if let Target::Replacement(address) = target {
                     if seen.gone & 1 << code(address) != 0 {
                         return Err(format!(
@@ -51,7 +51,7 @@ impl Model {
                     self.check_universe(seen, index, thread, code)?;
                 }
             }
-            self.check_phase(machine, seen, index, thread)?;
+            self.check_phase(seen, index, thread)?;
         }
         Ok(())
     }
@@ -93,10 +93,10 @@ impl Model {
         let function = self.function(code);
         let allowed = match (seen.sites[usize::from(function)], thread.part.state) {
             (None, _) => Target::Original,
-            (Some(Site(view)), _) if !view.in_transition => view.newest,
-            (Some(Site(view)), State::Patched) => view.newest,
-            (Some(Site(view)), State::Unpatched) => view.below,
-            (Some(_), State::Idle) => {
+            (Some(Site(View::Settled(target))), _) => target,
+            (Some(Site(View::InTransition { newest, .. })), State::Patched) => newest,
+            (Some(Site(View::InTransition { below, .. })), State::Unpatched) => below,
+            (Some(Site(View::InTransition { .. })), State::Idle) => {
                 return Err(format!(
                     "task{} is in {} during a transition and has no state",
                     index + 1,
@@ -120,20 +120,12 @@ impl Model {
         Ok(())
     }
 
-    fn check_phase(
-        &self,
-        machine: &Machine,
-        seen: &Seen,
-        index: usize,
-        thread: &Thread,
-    ) -> Result<(), String> {
+    fn check_phase(&self, seen: &Seen, index: usize, thread: &Thread) -> Result<(), String> {
         match thread.part.phase {
             Phase::Free => Ok(()),
             Phase::Handler(view) => {
                 let (function, _) = self.view(view);
-                let waits =
-                    self.core.place(machine.core).next == Some(Access::Drain(address(function)));
-                if seen.sites[usize::from(function)].is_none() && !waits {
+                if !seen.hooks[usize::from(function)] {
                     return Err(format!(
                         "the site that task{}'s handler uses is gone",
                         index + 1

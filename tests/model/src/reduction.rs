@@ -4,9 +4,10 @@
 
 use crate::machine::{who, Machine, Phase};
 use crate::model::Model;
-use crate::replay::{Seen, Site};
+use crate::replay::Seen;
 use crate::scenario::{Do, THREADS};
 use host_tests::script::Access;
+use livepatch_core::dispatch::View;
 
 impl Model {
     /// Whether the core's next access is independent of all that others do before the core's next but
@@ -33,16 +34,22 @@ impl Model {
         };
         let mut after = *machine;
         let part = *after.part(task);
-        let in_transition = |site: &Option<Site>| site.is_some_and(|site| site.0.in_transition);
+        let in_transition = |view: View| matches!(view, View::InTransition { .. });
         let still = match part.phase {
             Phase::Free => true,
-            Phase::Handler(view) => reads || !self.view(view).1.in_transition,
+            Phase::Handler(view) => reads || !in_transition(self.view(view).1),
             Phase::Program(_) => false,
         };
         let seen = self.seen(machine);
         // A fork would read it.
         let locked = seen.locked.0 || task >= THREADS;
-        let unseen = reads || (locked && !seen.sites.iter().any(in_transition));
+        let unseen = reads
+            || (locked
+                && !seen
+                    .sites
+                    .iter()
+                    .flatten()
+                    .any(|site| in_transition(site.0)));
         if part.pending || !still || !unseen {
             return Ok(false);
         }

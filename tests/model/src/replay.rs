@@ -10,10 +10,11 @@ use crate::scenario::{Op, Scenario, CPUS, FUNCTIONS, MODULE, THREADS};
 use host_tests::code::SIZE;
 use host_tests::script::{self, Access, Answer, Script};
 use host_tests::simulation::Simulation;
+use host_tests::step::INSIDE;
 use host_tests::structures::{ModuleState, PatchId};
 use host_tests::tasks::TaskId;
 use host_tests::world::World;
-use livepatch_core::dispatch::View;
+use livepatch_core::dispatch::{Target, View};
 use livepatch_core::stack::StackCheck;
 use livepatch_core::transition::{Check, State};
 use std::any::Any;
@@ -70,7 +71,8 @@ impl Stack {
 
     /// Return addresses, somewhere inside the functions.
     fn addresses(&self) -> Vec<usize> {
-        self.codes().iter().map(|&code| address(code) + 8).collect()
+        let codes = self.codes().iter();
+        codes.map(|&code| address(code) + INSIDE).collect()
     }
 }
 
@@ -104,7 +106,9 @@ pub struct Checks(RefCell<Vec<KnownCheck>>);
 impl Checks {
     fn number(&self, check: Rc<Check<Simulation>>, codes: usize) -> u16 {
         let inside = |check: &StackCheck<_>, target, code| {
-            check.find(target, &[address(code as Code) + 8]).is_some()
+            check
+                .find(target, &[address(code as Code) + INSIDE])
+                .is_some()
         };
         let says: Vec<_> = (0..codes)
             .map(|code| [State::Patched, State::Unpatched].map(|to| inside(&check, to, code)))
@@ -128,6 +132,8 @@ impl Checks {
 pub struct Seen {
     /// For each function, what its site shows if calls go through the handler.
     pub sites: [Option<Site>; FUNCTIONS.len()],
+    /// For each function, whether there is a hook, which handlers may still be using.
+    pub hooks: [bool; FUNCTIONS.len()],
     /// Where the tasks are to go.
     pub target: State,
     /// Whether the scheduler tries to move tasks.
@@ -157,15 +163,14 @@ pub struct Site(pub View);
 impl std::hash::Hash for Site {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         let number = |target| match target {
-            livepatch_core::dispatch::Target::Original => 0,
-            livepatch_core::dispatch::Target::Replacement(address) => address,
+            Target::Original => 0,
+            Target::Replacement(address) => address,
         };
-        (
-            number(self.0.newest),
-            number(self.0.below),
-            self.0.in_transition,
-        )
-            .hash(state);
+        match self.0 {
+            View::Settled(target) => (number(target), None),
+            View::InTransition { newest, below } => (number(newest), Some(number(below))),
+        }
+        .hash(state);
     }
 }
 
@@ -467,6 +472,8 @@ impl Replayer {
         for (function, view) in world.kernel.ftrace.hooked() {
             sites[usize::from(code(function))] = Some(Site(view));
         }
+        let hooks =
+            std::array::from_fn(|number| world.kernel.ftrace.has_hook(address(number as Code)));
         let replaced = machine.replaced.borrow();
         let mut gone = 0;
         for (number, recipe) in self.scenario.patches.iter().enumerate() {
@@ -493,6 +500,7 @@ impl Replayer {
         }
         Seen {
             sites,
+            hooks,
             target: machine.target(),
             scheduler: machine.scheduler.get(),
             retry: machine.retry.get(),

@@ -71,7 +71,6 @@ fn access(access: Access) -> String {
         Access::Site(address) => format!("publishes what calls of {}() get", function(address)),
         Access::Register(address) => format!("hooks {}()", function(address)),
         Access::Unregister(address) => format!("unhooks {}()", function(address)),
-        Access::Drain(address) => format!("waits for the handlers of {}()", function(address)),
         Access::Callback(which, _) => format!("runs the callback {which}"),
     }
 }

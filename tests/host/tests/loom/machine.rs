@@ -12,13 +12,13 @@
 //! | test-and-clear of the flag, exchange of the stack check | full barriers around them |
 //! | preemption off | a mutex of the CPU, that only [`Tasks::synchronize`] takes too |
 //! | `tasklist_lock`, what `task_call_func()` takes | mutexes |
-//! | ftrace calls the handler, or does not | a flag: release, acquire; then waiting as in `synchronize` |
+//! | ftrace calls the handler, which finds the hook, or does not | a flag: release, acquire |
 //! | the scheduler's static key | always on |
 
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::weaken::is_weakened;
-use livepatch_core::dispatch::{Site, Target, Tracer};
+use livepatch_core::dispatch::{Refusal, Site, Target, Tracer, View};
 use livepatch_core::patch::{Descriptors, Function, Object, Patch};
 use livepatch_core::stack::StackCheck;
 use livepatch_core::symbol::{Name, Symbols};
@@ -185,7 +185,7 @@ impl Cpu {
             return FUNCTION;
         }
         let site = self.machine.site.borrow().clone();
-        let site = site.expect("no handler runs any more");
+        let site = site.expect("the hook is gone, and a handler uses it");
         let target = site.choose(|| {
             let state = self.current.state();
             assert_ne!(state, State::Idle, "a transition, and a task without state");
@@ -200,7 +200,7 @@ impl Cpu {
     /// The current task calls the function, and is in it while it does what `inside` does.
     pub fn call_and(&self, inside: impl FnOnce()) -> usize {
         let address = self.call();
-        self.current.stack.borrow_mut().push(address + 8);
+        self.current.stack.borrow_mut().push(address + 0x20);
         inside();
         self.current.stack.borrow_mut().pop();
         address
@@ -269,6 +269,11 @@ impl Tasks for Cpu {
         tasks.iter().for_each(|task| each(task));
     }
 
+    fn for_each_thread_unlocked(&self, each: &mut dyn FnMut(&LoomTask)) {
+        let tasks = self.machine.tasks.lock().unwrap().clone();
+        tasks.iter().for_each(|task| each(task));
+    }
+
     fn for_each_idle(&self, _each: &mut dyn FnMut(&LoomTask)) {}
 
     fn for_each_cpu(&self, _each: &mut dyn FnMut(&LoomTask, u32, bool)) {}
@@ -290,6 +295,8 @@ impl Tasks for Cpu {
     fn runs_elsewhere(&self, task: &LoomTask) -> bool {
         !std::ptr::eq(task, &*self.current) && task.running.get()
     }
+
+    fn words(&self, _task: &LoomTask, _job: &mut dyn FnMut(&[usize])) {}
 
     fn stack(&self, task: &LoomTask, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable> {
         let stack = task.stack.borrow().clone();
@@ -346,7 +353,22 @@ impl Tasks for Cpu {
 }
 
 /// The hook of the one function.
-pub struct Hook(Rc<Site>);
+pub struct Hook {
+    site: Rc<Site>,
+    machine: Rc<Machine>,
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        let mut current = self.machine.site.borrow_mut();
+        if current
+            .as_ref()
+            .is_some_and(|site| Rc::ptr_eq(site, &self.site))
+        {
+            *current = None;
+        }
+    }
+}
 
 impl Tracer for Cpu {
     type Hook = Hook;
@@ -357,46 +379,43 @@ impl Tracer for Cpu {
 
     fn new_hook(&self, _location: usize, site: Site) -> Result<Hook> {
         // Makes loom's atomics, those of both slots.
-        site.publish(site.view());
-        Ok(Hook(Rc::new(site)))
+        let view = site.view();
+        for below in [Target::Original, Target::Original] {
+            let newest = Target::Original;
+            site.publish(View::InTransition { newest, below });
+        }
+        site.publish(view);
+        Ok(Hook {
+            site: Rc::new(site),
+            machine: self.machine.clone(),
+        })
     }
 
     fn site<'a>(&self, hook: &'a Hook) -> &'a Site {
-        &hook.0
+        &hook.site
     }
 
-    fn set_filter(&self, _hook: &Hook) -> Result {
-        Ok(())
-    }
-
-    fn clear_filter(&self, _hook: &Hook) -> Result {
-        Ok(())
-    }
-
-    fn register(&self, hook: &Hook) -> Result {
-        *self.machine.site.borrow_mut() = Some(hook.0.clone());
-        // Text is patched last: who comes through the handler sees the site that it was made for.
+    fn attach(&self, hooks: &[&Hook]) -> Result<(), Refusal> {
+        let [hook] = hooks else {
+            panic!("there is one function");
+        };
+        *self.machine.site.borrow_mut() = Some(hook.site.clone());
         self.machine.hooked.store(true, Ordering::Release);
-        self.wait_for_all();
         Ok(())
     }
 
-    fn unregister(&self, _hook: &Hook) -> Result {
+    fn detach(&self, _hooks: &mut dyn Iterator<Item = &Hook>) {
         self.machine.hooked.store(false, Ordering::Relaxed);
-        self.wait_for_all();
-        *self.machine.site.borrow_mut() = None;
-        Ok(())
     }
 }
 
 impl Symbols for Cpu {
-    fn each_match(
-        &self,
-        _object: Option<&Name>,
-        _name: &Name,
-        found: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) {
+    fn each_match(&self, _name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>) {
         let _ = found(FUNCTION);
+    }
+
+    fn each_symbol(&self, _object: &Name, found: &mut dyn FnMut(&[u8], usize) -> ControlFlow<()>) {
+        let _ = found(b"function", FUNCTION);
     }
 
     fn size_at(&self, _address: usize) -> Option<usize> {
