@@ -175,6 +175,7 @@ impl Site {
     }
 
     /// What the site shows now. Never blocks; safe in any context.
+    #[inline]
     pub fn view(&self) -> View {
         loop {
             let word = self.word.load(Acquire);
