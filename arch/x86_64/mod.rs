@@ -6,7 +6,7 @@
 //! |---|---|
 //! | saved registers | A `struct pt_regs` |
 //! | patch site | A 5-byte nop, first in the function or behind its `endbr64` |
-//! | reliable stacks | The ORC unwinder; an exception on the stack makes a trace unreliable |
+//! | reliable stacks | The ORC unwinder, which goes on through an exception |
 //! | relocations | Written only where there are zeroes: they have to be taken back before the object's next load |
 //!
 //! Headers: [`arch/x86/include/asm/ftrace.h`](srctree/arch/x86/include/asm/ftrace.h),
