@@ -61,18 +61,27 @@ pub trait Backend {
     /// addresses, which is quicker than to unwind it.
     const SLEEPING_STACK_POINTER: Option<usize>;
 
-    /// What it doesn't support, each with the reason. All else it claims.
+    /// What it doesn't support, each with the reason. All else it claims, unless it is in progress.
     const UNSUPPORTED: &'static [(Capability, &'static str)];
+
+    /// Where the port stops, while it is in progress: as long, it claims nothing.
+    const IN_PROGRESS: Option<&'static str> = None;
 
     /// Whether it supports this.
     fn support(capability: Capability) -> Support {
-        support(Self::UNSUPPORTED, capability)
+        support(Self::UNSUPPORTED, Self::IN_PROGRESS, capability)
     }
 }
 
-fn support(unsupported: &[(Capability, &'static str)], capability: Capability) -> Support {
-    match unsupported.iter().find(|(other, _)| *other == capability) {
-        Some((_, reason)) => Support::No(reason),
+fn support(
+    unsupported: &[(Capability, &'static str)],
+    in_progress: Option<&'static str>,
+    capability: Capability,
+) -> Support {
+    let mut unsupported = unsupported.iter();
+    let reason = unsupported.find(|(other, _)| *other == capability);
+    match reason.map(|(_, reason)| *reason).or(in_progress) {
+        Some(reason) => Support::No(reason),
         None => Support::Yes,
     }
 }
@@ -96,6 +105,8 @@ pub type Native = x86_64::X86_64;
 pub struct Claims {
     /// The backend's name.
     pub name: &'static str,
+    /// Where the port stops, while it is in progress.
+    pub in_progress: Option<&'static str>,
     unsupported: &'static [(Capability, &'static str)],
 }
 
@@ -104,13 +115,14 @@ impl Claims {
     const fn of<B: Backend>() -> Self {
         Self {
             name: B::NAME,
+            in_progress: B::IN_PROGRESS,
             unsupported: B::UNSUPPORTED,
         }
     }
 
     /// Whether it supports this.
     pub fn support(&self, capability: Capability) -> Support {
-        support(self.unsupported, capability)
+        support(self.unsupported, self.in_progress, capability)
     }
 }
 
@@ -147,6 +159,16 @@ mod tests {
                 let before = &backend.unsupported[..index];
                 assert!(before.iter().all(|(other, _)| other != capability));
             }
+        }
+    }
+
+    #[test]
+    fn a_backend_in_progress_claims_nothing() {
+        for backend in BACKENDS {
+            let mut all = Capability::ALL.iter();
+            let claims = all.any(|capability| backend.support(*capability) == Support::Yes);
+            assert_eq!(claims, backend.in_progress.is_none(), "{}", backend.name);
+            assert_ne!(backend.in_progress, Some(""));
         }
     }
 }

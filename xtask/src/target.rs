@@ -5,6 +5,7 @@
 
 use crate::provision::{Llvm, LLVM_22};
 use anyhow::{bail, Result};
+use livepatch_arch::BACKENDS;
 use std::str::FromStr;
 
 /// The target that is used where none is named.
@@ -135,6 +136,23 @@ impl Target {
         self.rust_arch == std::env::consts::ARCH
     }
 
+    /// Where its port stops, while that is in progress: the backend says so.
+    fn in_progress(&self) -> Option<&'static str> {
+        match BACKENDS.iter().find(|backend| backend.name == self.name) {
+            Some(backend) => backend.in_progress,
+            None => Some("it has no backend for the Rust core"),
+        }
+    }
+
+    /// What to tell whoever uses it, if anything.
+    pub fn caveat(&self) -> Option<String> {
+        let name = self.name;
+        let why = self.in_progress()?;
+        Some(format!(
+            "note: {name} is in progress: {why}; see porting.rst"
+        ))
+    }
+
     /// `CROSS_COMPILE=`: empty on a host of the same kind.
     pub fn cross_compile(&self) -> &'static str {
         if self.is_host() {
@@ -161,7 +179,7 @@ fn names() -> String {
         .join(", ")
 }
 
-/// One target or all of them, as a flag names them, in the table's order.
+/// One target, or all that are not in progress, as a flag names them, in the table's order.
 #[derive(Clone, Debug)]
 pub struct Selection(Vec<&'static Target>);
 
@@ -177,7 +195,11 @@ impl FromStr for Selection {
 
     fn from_str(name: &str) -> Result<Self> {
         Ok(Self(match name {
-            "all" => TARGETS.iter().collect(),
+            "all" => {
+                let all = TARGETS.iter();
+                all.filter(|target| target.in_progress().is_none())
+                    .collect()
+            }
             name => vec![find(name)?],
         }))
     }
@@ -198,11 +220,22 @@ mod tests {
 
     #[test]
     fn a_selection_is_one_target_or_all() {
-        assert_eq!("all".parse::<Selection>().unwrap().0.len(), TARGETS.len());
         assert_eq!(
             DEFAULT.parse::<Selection>().unwrap().0,
             [find(DEFAULT).unwrap()]
         );
         assert!("vax".parse::<Selection>().is_err());
+    }
+
+    #[test]
+    fn a_target_in_progress_is_used_only_by_name_and_says_so() {
+        let all = "all".parse::<Selection>().unwrap().0;
+        for target in TARGETS {
+            assert_eq!(target.name.parse::<Selection>().unwrap().0, [target]);
+            let caveat = target.caveat();
+            assert_eq!(all.contains(&target), caveat.is_none(), "{}", target.name);
+            assert!(caveat.is_none_or(|text| text.contains(target.name)));
+        }
+        assert!(find(DEFAULT).unwrap().caveat().is_none());
     }
 }
