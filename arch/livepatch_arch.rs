@@ -15,6 +15,7 @@
 pub mod arm64;
 mod capability;
 pub mod powerpc;
+pub mod riscv64;
 pub mod s390;
 pub mod x86_64;
 
@@ -93,6 +94,9 @@ pub type Native = arm64::Arm64;
 #[cfg(CONFIG_PPC64)]
 pub type Native = powerpc::Powerpc;
 /// The backend of the kernel that is being built.
+#[cfg(CONFIG_RISCV)]
+pub type Native = riscv64::Riscv64;
+/// The backend of the kernel that is being built.
 #[cfg(CONFIG_S390)]
 pub type Native = s390::S390;
 /// The backend of the kernel that is being built.
@@ -131,6 +135,7 @@ impl Claims {
 pub static BACKENDS: &[Claims] = &[
     Claims::of::<arm64::Arm64>(),
     Claims::of::<powerpc::Powerpc>(),
+    Claims::of::<riscv64::Riscv64>(),
     Claims::of::<s390::S390>(),
     Claims::of::<x86_64::X86_64>(),
 ];

@@ -3,7 +3,7 @@
 //!
 //! A port adds one row here and `xtask/kconfig/<name>.config`.
 
-use crate::provision::{Llvm, LLVM_22};
+use crate::provision::{Llvm, LLVM_19, LLVM_22};
 use anyhow::{bail, Result};
 use livepatch_arch::BACKENDS;
 use std::str::FromStr;
@@ -22,6 +22,8 @@ pub struct Target {
     pub rust_arch: &'static str,
     /// Debian's name: what the guest's packages are built for.
     pub debian_arch: &'static str,
+    /// Debian's suite that these come from; `None`: the host's own. For what older suites do not have.
+    pub suite: Option<&'static str>,
     /// The make target of the bootable image.
     pub image_target: &'static str,
     /// The bootable image, below the object directory.
@@ -53,6 +55,7 @@ pub static TARGETS: &[Target] = &[
         kernel_arch: "x86",
         rust_arch: "x86_64",
         debian_arch: "amd64",
+        suite: None,
         image_target: "bzImage",
         image: "arch/x86/boot/bzImage",
         cross: "x86_64-linux-gnu-",
@@ -71,6 +74,7 @@ pub static TARGETS: &[Target] = &[
         kernel_arch: "arm64",
         rust_arch: "aarch64",
         debian_arch: "arm64",
+        suite: None,
         image_target: "Image",
         image: "arch/arm64/boot/Image",
         cross: "aarch64-linux-gnu-",
@@ -89,6 +93,7 @@ pub static TARGETS: &[Target] = &[
         kernel_arch: "s390",
         rust_arch: "s390x",
         debian_arch: "s390x",
+        suite: None,
         image_target: "bzImage",
         image: "arch/s390/boot/bzImage",
         cross: "s390x-linux-gnu-",
@@ -106,6 +111,7 @@ pub static TARGETS: &[Target] = &[
         kernel_arch: "powerpc",
         rust_arch: "powerpc64",
         debian_arch: "ppc64el",
+        suite: None,
         image_target: "vmlinux",
         image: "vmlinux",
         cross: "powerpc64le-linux-gnu-",
@@ -127,6 +133,25 @@ pub static TARGETS: &[Target] = &[
         ],
         boot_args: "console=hvc0",
         skips: &[],
+    },
+    Target {
+        name: "riscv64",
+        kernel_arch: "riscv",
+        rust_arch: "riscv64",
+        debian_arch: "riscv64",
+        suite: Some("trixie"),
+        image_target: "Image",
+        image: "arch/riscv/boot/Image",
+        cross: "riscv64-linux-gnu-",
+        cross_packages: &["gcc-riscv64-linux-gnu"],
+        libc_packages: &["libc6-dev-riscv64-cross"],
+        // There, Kconfig allows Rust only where the C compiler is clang.
+        llvm: Some(&LLVM_19),
+        qemu: "qemu-system-riscv64",
+        qemu_packages: &["qemu-system-riscv", "qemu-system-misc"],
+        qemu_args: &["-M", "virt"],
+        boot_args: "console=ttyS0",
+        skips: &[("test-kprobe.sh", "riscv has no kprobes on ftrace")],
     },
 ];
 
@@ -236,6 +261,7 @@ mod tests {
             assert_eq!(all.contains(&target), caveat.is_none(), "{}", target.name);
             assert!(caveat.is_none_or(|text| text.contains(target.name)));
         }
+        assert!(find("riscv64").unwrap().caveat().is_some());
         assert!(find(DEFAULT).unwrap().caveat().is_none());
     }
 }
