@@ -15,6 +15,7 @@
 pub mod arm64;
 mod capability;
 pub mod powerpc;
+pub mod riscv64;
 pub mod s390;
 pub mod x86_64;
 
@@ -61,18 +62,27 @@ pub trait Backend {
     /// addresses, which is quicker than to unwind it.
     const SLEEPING_STACK_POINTER: Option<usize>;
 
-    /// What it doesn't support, each with the reason. All else it claims.
+    /// What it doesn't support, each with the reason. All else it claims, unless it is in progress.
     const UNSUPPORTED: &'static [(Capability, &'static str)];
+
+    /// Where the port stops, while it is in progress: as long, it claims nothing.
+    const IN_PROGRESS: Option<&'static str> = None;
 
     /// Whether it supports this.
     fn support(capability: Capability) -> Support {
-        support(Self::UNSUPPORTED, capability)
+        support(Self::UNSUPPORTED, Self::IN_PROGRESS, capability)
     }
 }
 
-fn support(unsupported: &[(Capability, &'static str)], capability: Capability) -> Support {
-    match unsupported.iter().find(|(other, _)| *other == capability) {
-        Some((_, reason)) => Support::No(reason),
+fn support(
+    unsupported: &[(Capability, &'static str)],
+    in_progress: Option<&'static str>,
+    capability: Capability,
+) -> Support {
+    let mut unsupported = unsupported.iter();
+    let reason = unsupported.find(|(other, _)| *other == capability);
+    match reason.map(|(_, reason)| *reason).or(in_progress) {
+        Some(reason) => Support::No(reason),
         None => Support::Yes,
     }
 }
@@ -83,6 +93,9 @@ pub type Native = arm64::Arm64;
 /// The backend of the kernel that is being built.
 #[cfg(CONFIG_PPC64)]
 pub type Native = powerpc::Powerpc;
+/// The backend of the kernel that is being built.
+#[cfg(CONFIG_RISCV)]
+pub type Native = riscv64::Riscv64;
 /// The backend of the kernel that is being built.
 #[cfg(CONFIG_S390)]
 pub type Native = s390::S390;
@@ -96,6 +109,8 @@ pub type Native = x86_64::X86_64;
 pub struct Claims {
     /// The backend's name.
     pub name: &'static str,
+    /// Where the port stops, while it is in progress.
+    pub in_progress: Option<&'static str>,
     unsupported: &'static [(Capability, &'static str)],
 }
 
@@ -104,13 +119,14 @@ impl Claims {
     const fn of<B: Backend>() -> Self {
         Self {
             name: B::NAME,
+            in_progress: B::IN_PROGRESS,
             unsupported: B::UNSUPPORTED,
         }
     }
 
     /// Whether it supports this.
     pub fn support(&self, capability: Capability) -> Support {
-        support(self.unsupported, capability)
+        support(self.unsupported, self.in_progress, capability)
     }
 }
 
@@ -119,6 +135,7 @@ impl Claims {
 pub static BACKENDS: &[Claims] = &[
     Claims::of::<arm64::Arm64>(),
     Claims::of::<powerpc::Powerpc>(),
+    Claims::of::<riscv64::Riscv64>(),
     Claims::of::<s390::S390>(),
     Claims::of::<x86_64::X86_64>(),
 ];
@@ -147,6 +164,16 @@ mod tests {
                 let before = &backend.unsupported[..index];
                 assert!(before.iter().all(|(other, _)| other != capability));
             }
+        }
+    }
+
+    #[test]
+    fn a_backend_in_progress_claims_nothing() {
+        for backend in BACKENDS {
+            let mut all = Capability::ALL.iter();
+            let claims = all.any(|capability| backend.support(*capability) == Support::Yes);
+            assert_eq!(claims, backend.in_progress.is_none(), "{}", backend.name);
+            assert_ne!(backend.in_progress, Some(""));
         }
     }
 }

@@ -374,7 +374,7 @@ impl Tasks for Linux {
         // SAFETY: Preemption is off, and neither interrupts nor `job` come here: nobody else uses
         // this CPU's buffer.
         let entries = unsafe { &mut *buffer.0.get() };
-        #[cfg(CONFIG_STACKTRACE)]
+        #[cfg(all(CONFIG_STACKTRACE, CONFIG_HAVE_RELIABLE_STACKTRACE))]
         // SAFETY: The task exists and is current or pinned; the buffer has room for that many.
         let count = unsafe {
             bindings::stack_trace_save_tsk_reliable(
@@ -383,7 +383,7 @@ impl Tasks for Linux {
                 entries.len() as c_uint,
             )
         };
-        #[cfg(not(CONFIG_STACKTRACE))]
+        #[cfg(not(all(CONFIG_STACKTRACE, CONFIG_HAVE_RELIABLE_STACKTRACE)))]
         let count = -1;
         let count = usize::try_from(count).map_err(|_| Unreliable)?;
         // On 64-bit machines, `c_ulong` is the kernel crate's `usize`.

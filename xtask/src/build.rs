@@ -124,6 +124,9 @@ pub fn kernel_of(
     core: Core,
     flavour: Flavour,
 ) -> Result<Kernel> {
+    if let Some(caveat) = target.caveat() {
+        eprintln!("{caveat}");
+    }
     let mut needs = provision::for_build(target);
     if let Some(llvm) = flavour.llvm(target) {
         needs.extend(llvm.needs);

@@ -27,6 +27,9 @@ enum State {
 
 /// Runs the command.
 pub fn run(cx: &Context, args: &cli::Doctor) -> Result<()> {
+    if let Some(caveat) = args.arch.caveat() {
+        println!("{caveat}\n");
+    }
     let mut needs = provision::for_build(args.arch);
     needs.extend(provision::for_guest(args.arch));
     if args.fix {

@@ -3,8 +3,9 @@
 //!
 //! A port adds one row here and `xtask/kconfig/<name>.config`.
 
-use crate::provision::{Llvm, LLVM_22};
+use crate::provision::{Llvm, LLVM_19, LLVM_22};
 use anyhow::{bail, Result};
+use livepatch_arch::BACKENDS;
 use std::str::FromStr;
 
 /// The target that is used where none is named.
@@ -21,6 +22,8 @@ pub struct Target {
     pub rust_arch: &'static str,
     /// Debian's name: what the guest's packages are built for.
     pub debian_arch: &'static str,
+    /// Debian's suite that these come from; `None`: the host's own. For what older suites do not have.
+    pub suite: Option<&'static str>,
     /// The make target of the bootable image.
     pub image_target: &'static str,
     /// The bootable image, below the object directory.
@@ -52,6 +55,7 @@ pub static TARGETS: &[Target] = &[
         kernel_arch: "x86",
         rust_arch: "x86_64",
         debian_arch: "amd64",
+        suite: None,
         image_target: "bzImage",
         image: "arch/x86/boot/bzImage",
         cross: "x86_64-linux-gnu-",
@@ -70,6 +74,7 @@ pub static TARGETS: &[Target] = &[
         kernel_arch: "arm64",
         rust_arch: "aarch64",
         debian_arch: "arm64",
+        suite: None,
         image_target: "Image",
         image: "arch/arm64/boot/Image",
         cross: "aarch64-linux-gnu-",
@@ -88,6 +93,7 @@ pub static TARGETS: &[Target] = &[
         kernel_arch: "s390",
         rust_arch: "s390x",
         debian_arch: "s390x",
+        suite: None,
         image_target: "bzImage",
         image: "arch/s390/boot/bzImage",
         cross: "s390x-linux-gnu-",
@@ -105,6 +111,7 @@ pub static TARGETS: &[Target] = &[
         kernel_arch: "powerpc",
         rust_arch: "powerpc64",
         debian_arch: "ppc64el",
+        suite: None,
         image_target: "vmlinux",
         image: "vmlinux",
         cross: "powerpc64le-linux-gnu-",
@@ -127,12 +134,48 @@ pub static TARGETS: &[Target] = &[
         boot_args: "console=hvc0",
         skips: &[],
     },
+    Target {
+        name: "riscv64",
+        kernel_arch: "riscv",
+        rust_arch: "riscv64",
+        debian_arch: "riscv64",
+        suite: Some("trixie"),
+        image_target: "Image",
+        image: "arch/riscv/boot/Image",
+        cross: "riscv64-linux-gnu-",
+        cross_packages: &["gcc-riscv64-linux-gnu"],
+        libc_packages: &["libc6-dev-riscv64-cross"],
+        // There, Kconfig allows Rust only where the C compiler is clang.
+        llvm: Some(&LLVM_19),
+        qemu: "qemu-system-riscv64",
+        qemu_packages: &["qemu-system-riscv", "qemu-system-misc"],
+        qemu_args: &["-M", "virt"],
+        boot_args: "console=ttyS0",
+        skips: &[("test-kprobe.sh", "riscv has no kprobes on ftrace")],
+    },
 ];
 
 impl Target {
     /// Whether the host is of this kind, so that its own compiler will do.
     pub fn is_host(&self) -> bool {
         self.rust_arch == std::env::consts::ARCH
+    }
+
+    /// Where its port stops, while that is in progress: the backend says so.
+    fn in_progress(&self) -> Option<&'static str> {
+        match BACKENDS.iter().find(|backend| backend.name == self.name) {
+            Some(backend) => backend.in_progress,
+            None => Some("it has no backend for the Rust core"),
+        }
+    }
+
+    /// What to tell whoever uses it, if anything.
+    pub fn caveat(&self) -> Option<String> {
+        let name = self.name;
+        let why = self.in_progress()?;
+        Some(format!(
+            "note: {name} is in progress: {why}; see porting.rst"
+        ))
     }
 
     /// `CROSS_COMPILE=`: empty on a host of the same kind.
@@ -161,7 +204,7 @@ fn names() -> String {
         .join(", ")
 }
 
-/// One target or all of them, as a flag names them, in the table's order.
+/// One target, or all that are not in progress, as a flag names them, in the table's order.
 #[derive(Clone, Debug)]
 pub struct Selection(Vec<&'static Target>);
 
@@ -177,7 +220,11 @@ impl FromStr for Selection {
 
     fn from_str(name: &str) -> Result<Self> {
         Ok(Self(match name {
-            "all" => TARGETS.iter().collect(),
+            "all" => {
+                let all = TARGETS.iter();
+                all.filter(|target| target.in_progress().is_none())
+                    .collect()
+            }
             name => vec![find(name)?],
         }))
     }
@@ -198,11 +245,23 @@ mod tests {
 
     #[test]
     fn a_selection_is_one_target_or_all() {
-        assert_eq!("all".parse::<Selection>().unwrap().0.len(), TARGETS.len());
         assert_eq!(
             DEFAULT.parse::<Selection>().unwrap().0,
             [find(DEFAULT).unwrap()]
         );
         assert!("vax".parse::<Selection>().is_err());
+    }
+
+    #[test]
+    fn a_target_in_progress_is_used_only_by_name_and_says_so() {
+        let all = "all".parse::<Selection>().unwrap().0;
+        for target in TARGETS {
+            assert_eq!(target.name.parse::<Selection>().unwrap().0, [target]);
+            let caveat = target.caveat();
+            assert_eq!(all.contains(&target), caveat.is_none(), "{}", target.name);
+            assert!(caveat.is_none_or(|text| text.contains(target.name)));
+        }
+        assert!(find("riscv64").unwrap().caveat().is_some());
+        assert!(find(DEFAULT).unwrap().caveat().is_none());
     }
 }

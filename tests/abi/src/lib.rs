@@ -62,6 +62,7 @@ const fn registers<B: Backend>(field: &'static str) -> Registers {
 pub const REGISTERS: &[Registers] = &[
     registers::<livepatch_arch::arm64::Arm64>("pc"),
     registers::<livepatch_arch::powerpc::Powerpc>("regs.nip"),
+    registers::<livepatch_arch::riscv64::Riscv64>("epc"),
     registers::<livepatch_arch::s390::S390>("regs.psw.addr"),
     registers::<livepatch_arch::x86_64::X86_64>("regs.ip"),
 ];

@@ -84,7 +84,7 @@ const TRIES: usize = 3;
 /// The userspace as an archive, from the cache or made now.
 pub fn base(cx: &Context, target: &Target, userspace: Userspace) -> Result<PathBuf> {
     let packages = userspace.packages().join(",");
-    let suite = host_suite();
+    let suite = target.suite.map_or_else(host_suite, str::to_owned);
     let key = format!("{}-{suite}-{:08x}", userspace.name(), checksum(&packages));
     let dest = cx.cache.join("userspace").join(target.name).join(key);
     let _lock = cx.lock(&format!("userspace-{}-{}", target.name, userspace.name()))?;

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! riscv, 64 bit. In progress: Linux 7.3 has no livepatch for it, with either core.
+//!
+//! | | |
+//! |---|---|
+//! | saved registers | Its own structure: what a call may change, the instruction pointer first |
+//! | patch site | The second of an `auipc` and a `nop`, first in the function: `nop` becomes `jalr` |
+//! | reliable stacks | None: its unwinder does not say whether a trace is complete |
+//! | relocations | Written straight into the text: once the module is in, that is read-only |
+//!
+//! ftrace writes the `auipc` once and for all, so a function is entered with `t0` changed. With call
+//! operations, 8 bytes of nops in front of the function hold the address of its `ftrace_ops`.
+//!
+//! Header: [`arch/riscv/include/asm/ftrace.h`](srctree/arch/riscv/include/asm/ftrace.h).
+
+use crate::{
+    Backend,
+    Capability,
+    SavedRegisters,
+    Support, //
+};
+
+/// The backend.
+pub struct Riscv64;
+
+/// `struct __arch_ftrace_regs` up to the instruction pointer, which is first.
+#[repr(C)]
+pub struct Registers {
+    /// `epc`.
+    epc: usize,
+}
+
+impl SavedRegisters for Registers {
+    const INSTRUCTION_POINTER: usize = core::mem::offset_of!(Self, epc);
+
+    fn instruction_pointer(&self) -> usize {
+        self.epc
+    }
+
+    fn set_instruction_pointer(&mut self, address: usize) {
+        self.epc = address;
+    }
+}
+
+impl Backend for Riscv64 {
+    const NAME: &'static str = "riscv64";
+
+    type Registers = Registers;
+
+    const RELIABLE_STACK: Support = Support::No("no arch_stack_walk_reliable() in arch/riscv");
+
+    /// Without reliable stacks nobody asks.
+    const SLEEPING_STACK_POINTER: Option<usize> = None;
+
+    const UNSUPPORTED: &'static [(Capability, &'static str)] =
+        &[(Capability::SettledGear, "not implemented yet")];
+
+    const IN_PROGRESS: Option<&'static str> = Some(
+        "its stacks are not reliable, so kthreads do not move and no transition ends by itself",
+    );
+}
