@@ -17,6 +17,7 @@ use xshell::{cmd, Shell};
 /// Suites that single packages are taken from, best first. Packages come and go: the first suite
 /// that has one serves.
 const SUITES: &[&str] = &[
+    "bookworm-backports",
     "trixie-backports",
     "trixie",
     "forky-backports",

@@ -6,6 +6,7 @@
 
 mod accel;
 mod console;
+mod emulator;
 
 use crate::build::{Flavour, Kernel};
 use crate::context::Context;
@@ -77,7 +78,7 @@ impl Boot<'_> {
             .logs()
             .join(format!("{}.log", self.name().replace(' ', "-")));
         let slowness = self.kernel.flavour.slowness();
-        let mut console = Console::open(self.command(accel)?, &log)?;
+        let mut console = Console::open(self.command(cx, accel)?, &log)?;
         let end = console.follow(self.deadline * slowness, SILENCE * slowness, on_line)?;
         drop(console);
         match end {
@@ -94,7 +95,7 @@ impl Boot<'_> {
     pub fn attach(&self, cx: &Context) -> Result<()> {
         let accel = accel::choose(cx, self)?;
         let status = self
-            .machine(accel, &["-nographic"])?
+            .machine(cx, accel, &["-nographic"])?
             .status()
             .with_context(|| self.cannot_run())?;
         if !status.success() {
@@ -104,10 +105,10 @@ impl Boot<'_> {
     }
 
     /// The machine, with this console.
-    fn machine(&self, accel: Accel, console: &[&str]) -> Result<Command> {
+    fn machine(&self, cx: &Context, accel: Accel, console: &[&str]) -> Result<Command> {
         let sh = Shell::new()?;
         let target = self.kernel.target;
-        let (qemu, own) = (target.qemu, target.qemu_args);
+        let (qemu, own) = (emulator::program(cx, target)?, target.qemu_args);
         let (accel, cpus, clock) = match self.clock {
             Clock::Time => (accel, CPUS, None),
             Clock::Instructions => (Accel::Tcg, 1, Some(["-icount", "shift=1,sleep=off"])),
@@ -133,9 +134,9 @@ impl Boot<'_> {
     }
 
     /// The machine with its console on our pipe, and nothing else open.
-    fn command(&self, accel: Accel) -> Result<Command> {
+    fn command(&self, cx: &Context, accel: Accel) -> Result<Command> {
         let console = ["-display", "none", "-monitor", "none", "-serial", "stdio"];
-        let mut command = self.machine(accel, &console)?;
+        let mut command = self.machine(cx, accel, &console)?;
         command.stdin(Stdio::null());
         Ok(command)
     }

@@ -40,12 +40,25 @@ pub struct Target {
     pub qemu: &'static str,
     /// Packages of the emulator, best first.
     pub qemu_packages: &'static [&'static str],
+    /// Where not every emulator does.
+    pub newer_qemu: Option<Newer>,
     /// What the emulator needs besides kernel, initramfs, memory and CPUs.
     pub qemu_args: &'static [&'static str],
     /// What its kernels are told at boot: the console, and what the emulator calls for.
     pub boot_args: &'static str,
     /// Tests that cannot run on it whatever the core, and why.
     pub skips: &'static [(&'static str, &'static str)],
+}
+
+/// An emulator that is newer than many machines have.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Newer {
+    /// The oldest version that does.
+    pub least: &'static str,
+    /// What older ones do wrong.
+    pub why: &'static str,
+    /// Debian's packages that it takes, with what it reads but not what it is linked with.
+    pub packages: &'static [&'static str],
 }
 
 /// Every target.
@@ -64,6 +77,7 @@ pub static TARGETS: &[Target] = &[
         llvm: None,
         qemu: "qemu-system-x86_64",
         qemu_packages: &["qemu-system-x86"],
+        newer_qemu: None,
         qemu_args: &[],
         // On a busy host the kernel's test of the timer sees no tick in time, and panics.
         boot_args: "console=ttyS0 no_timer_check",
@@ -83,6 +97,7 @@ pub static TARGETS: &[Target] = &[
         llvm: None,
         qemu: "qemu-system-aarch64",
         qemu_packages: &["qemu-system-arm"],
+        newer_qemu: None,
         // Emulating the architecture's own way to sign pointers would take most of the time.
         qemu_args: &["-M", "virt", "-cpu", "max,pauth-impdef=on"],
         boot_args: "console=ttyAMA0",
@@ -102,6 +117,11 @@ pub static TARGETS: &[Target] = &[
         llvm: None,
         qemu: "qemu-system-s390x",
         qemu_packages: &["qemu-system-s390x", "qemu-system-misc"],
+        newer_qemu: Some(Newer {
+            least: "8.0",
+            why: "before, it goes on to run what a module had where another one is now",
+            packages: &["qemu-system-s390x", "qemu-system-data"],
+        }),
         qemu_args: &["-M", "s390-ccw-virtio"],
         boot_args: "console=ttysclp0",
         skips: &[],
@@ -121,6 +141,7 @@ pub static TARGETS: &[Target] = &[
         llvm: Some(&LLVM_22),
         qemu: "qemu-system-ppc64",
         qemu_packages: &["qemu-system-ppc"],
+        newer_qemu: None,
         // The usual firmware takes far longer than all the rest. A variable of the firmware's makes the
         // emulator lay out the memory that keeps such variables; the kernel warns of one that is blank.
         qemu_args: &[
@@ -149,6 +170,7 @@ pub static TARGETS: &[Target] = &[
         llvm: Some(&LLVM_19),
         qemu: "qemu-system-riscv64",
         qemu_packages: &["qemu-system-riscv", "qemu-system-misc"],
+        newer_qemu: None,
         qemu_args: &["-M", "virt"],
         boot_args: "console=ttyS0",
         skips: &[("test-kprobe.sh", "riscv has no kprobes on ftrace")],

@@ -5,6 +5,8 @@
 
 mod newer;
 
+pub use newer::reaches;
+
 use crate::context::Context;
 use crate::provision::Llvm;
 use crate::step::{self, Step};

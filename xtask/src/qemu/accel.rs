@@ -81,7 +81,7 @@ fn opens() -> bool {
 /// Boots the kernel until it says its name.
 fn probe(cx: &Context, boot: &Boot<'_>) -> Result<bool> {
     let log = cx.logs().join("kvm-probe.log");
-    Console::open(boot.command(Accel::Kvm)?, &log)?.says("Linux version", PROBE)
+    Console::open(boot.command(cx, Accel::Kvm)?, &log)?.says("Linux version", PROBE)
 }
 
 /// The answer for this boot of the host; a new kernel or a moved machine is asked anew.

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The emulator: the machine's own, or a newer one in the cache where a target wants that.
+
+use crate::apt;
+use crate::context::Context;
+use crate::place;
+use crate::step;
+use crate::target::{Newer, Target};
+use crate::toolchain::reaches;
+use anyhow::{bail, Context as _, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use xshell::{cmd, Shell};
+
+/// The program that runs the target's kernels.
+pub fn program(cx: &Context, target: &Target) -> Result<PathBuf> {
+    let own = PathBuf::from(target.qemu);
+    let Some(newer) = &target.newer_qemu else {
+        return Ok(own);
+    };
+    let serves =
+        |program: &Path| version(program).is_some_and(|version| reaches(&version, newer.least));
+    if serves(&own) {
+        return Ok(own);
+    }
+    let _lock = cx.lock("qemu")?;
+    let cached = cx.cache.join("tools/qemu").join(target.name);
+    let program = cached.join("usr/bin").join(target.qemu);
+    if !serves(&program) {
+        fetch(cx, newer, &cached).with_context(|| {
+            format!(
+                "{} has to be {} or later ({}); install one, or let xtask fetch it",
+                target.qemu, newer.least, newer.why
+            )
+        })?;
+        if !serves(&program) {
+            bail!(
+                "Debian's newer {} does not start here: install one that is {} or later ({})",
+                target.qemu,
+                newer.least,
+                newer.why
+            );
+        }
+    }
+    Ok(program)
+}
+
+/// What the program says that it is; `None` if it does not start.
+fn version(program: &Path) -> Option<String> {
+    let sh = Shell::new().ok()?;
+    let said = cmd!(sh, "{program} --version").ignore_stderr().quiet();
+    version_in(&said.read().ok()?)
+}
+
+/// `QEMU emulator version 7.2.22 (Debian ...)`
+fn version_in(said: &str) -> Option<String> {
+    let (_, rest) = said.split_once("version ")?;
+    Some(rest.split_whitespace().next()?.to_owned())
+}
+
+/// Unpacks Debian's packages. What they are linked with is there: the machine's own emulator needs the
+/// same libraries.
+fn fetch(cx: &Context, newer: &Newer, dest: &Path) -> Result<()> {
+    let incoming = cx.cache.join("incoming");
+    let fits = |version: &str| {
+        let (_, version) = version.split_once(':').unwrap_or(("", version));
+        reaches(version, newer.least)
+    };
+    let mut packages = Vec::new();
+    for name in newer.packages {
+        packages.push(apt::download(cx, name, fits, &incoming)?);
+    }
+    if dest.exists() {
+        fs::remove_dir_all(dest)?;
+    }
+    place::whole(dest, |partial| {
+        let sh = cx.shell()?;
+        packages.iter().try_for_each(|package| {
+            let deb = &package.deb;
+            let unpack = cmd!(sh, "dpkg-deb -x {deb} {partial}");
+            step::run(cx, "Unpack a newer emulator", unpack).map(drop)
+        })
+    })?;
+    packages
+        .iter()
+        .try_for_each(|package| place::remove(&package.deb))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_from_what_it_says() {
+        let said = "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright";
+        assert_eq!(version_in(said).as_deref(), Some("10.0.2"));
+        assert_eq!(version_in("qemu"), None);
+    }
+}
