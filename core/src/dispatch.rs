@@ -10,6 +10,7 @@
 //! C counterpart: `kernel/livepatch/patch.c`.
 
 use crate::{
+    sort::sort_by_key,
     stack::Range,
     symbol::Name,
     transition::State, //
@@ -442,8 +443,7 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
             .enumerate()
             .try_for_each(|(order, addition)| self.prepare_one(tracer, known, order, &addition));
         // Also after an error, which is undone by search.
-        self.0
-            .sort_unstable_by_key(|redirection| (redirection.function, redirection.order));
+        sort_by_key(&mut self.0, |own| (own.function, own.order));
         self.merge_aliases()?;
         result
     }

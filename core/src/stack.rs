@@ -19,7 +19,10 @@
 //! C core does not look there; it waits for tasks-RCU before it gives up an `ftrace_ops`, which covers
 //! part of it.
 
-use crate::transition::State;
+use crate::{
+    sort::sort_by_key,
+    transition::State, //
+};
 use kernel::prelude::*;
 
 /// Most entries of a stack that are looked at; a deeper stack counts as unreliable.
@@ -81,7 +84,7 @@ impl<F: Copy> Table<F> {
     }
 
     fn sort(&mut self) {
-        self.entries.sort_unstable_by_key(|entry| {
+        sort_by_key(&mut self.entries, |entry| {
             let Range { start, size } = entry.range;
             (start, size, core::cmp::Reverse(entry.order))
         });
