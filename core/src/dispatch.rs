@@ -74,6 +74,7 @@ pub enum View {
 
 impl View {
     /// The version for a task in `state`, which is only asked for during a transition.
+    #[inline]
     pub fn choose(self, state: impl FnOnce() -> State) -> Target {
         match self {
             Self::Settled(target) => target,
@@ -220,6 +221,7 @@ impl Site {
 
     /// The version that a call gets, for a task whose state `state` tells. The ftrace handler's
     /// question; preemption is off.
+    #[inline]
     pub fn choose(&self, state: impl FnOnce() -> State) -> Target {
         self.view().choose(state)
     }
