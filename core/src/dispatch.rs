@@ -10,6 +10,7 @@
 //! C counterpart: `kernel/livepatch/patch.c`.
 
 use crate::{
+    sort::sort_by_key,
     stack::Range,
     symbol::Name,
     transition::State, //
@@ -73,6 +74,7 @@ pub enum View {
 
 impl View {
     /// The version for a task in `state`, which is only asked for during a transition.
+    #[inline]
     pub fn choose(self, state: impl FnOnce() -> State) -> Target {
         match self {
             Self::Settled(target) => target,
@@ -219,6 +221,7 @@ impl Site {
 
     /// The version that a call gets, for a task whose state `state` tells. The ftrace handler's
     /// question; preemption is off.
+    #[inline]
     pub fn choose(&self, state: impl FnOnce() -> State) -> Target {
         self.view().choose(state)
     }
@@ -442,8 +445,7 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
             .enumerate()
             .try_for_each(|(order, addition)| self.prepare_one(tracer, known, order, &addition));
         // Also after an error, which is undone by search.
-        self.0
-            .sort_unstable_by_key(|redirection| (redirection.function, redirection.order));
+        sort_by_key(&mut self.0, |own| (own.function, own.order));
         self.merge_aliases()?;
         result
     }

@@ -53,6 +53,7 @@ pub mod patch;
 pub mod registry;
 pub mod relocation;
 pub mod shadow;
+pub mod sort;
 pub mod stack;
 pub mod state;
 pub mod symbol;

@@ -4,6 +4,7 @@
 //!
 //! C counterpart: `klp_find_object_symbol()` in `kernel/livepatch/core.c`.
 
+use crate::sort::sort_by_key;
 use core::ops::ControlFlow;
 use kernel::{
     fmt,
@@ -190,7 +191,7 @@ pub fn find_all<'a, S: Symbols + ?Sized>(
         tallies.push(Tally::default(), GFP_KERNEL)?;
         index.push((name.as_bytes(), order, position), GFP_KERNEL)?;
     }
-    index.sort_unstable();
+    sort_by_key(&mut index, |own| (own.0, own.1));
     symbols.each_symbol(object, &mut |name, address| {
         let first = index.partition_point(|own| own.0 < name);
         let own = index.iter().skip(first).take_while(|own| own.0 == name);

@@ -5,6 +5,7 @@
 #![cfg(not(loom))]
 
 use kernel::prelude::*;
+use livepatch_core::sort::sort_by_key;
 use livepatch_core::stack::{Range, StackCheck};
 use livepatch_core::state::{is_compatible, previous, SystemState};
 use livepatch_core::symbol::{find, find_all, Name, Symbols, Text};
@@ -71,6 +72,14 @@ proptest! {
             prop_assert_eq!(check.find(target, &entries), found);
             prop_assert_eq!(check.points_into(target, &entries), found.is_some());
         }
+    }
+
+    #[test]
+    fn sorting_is_sorting(mut items in vec((0u8..20, any::<u8>()), 0..70)) {
+        let mut expected = items.clone();
+        expected.sort();
+        sort_by_key(&mut items, |&item| item);
+        prop_assert_eq!(items, expected);
     }
 
     #[test]
