@@ -37,6 +37,8 @@ pub enum Capability {
     UnwindKthreads,
     /// A new function reaches symbols that its object keeps to itself.
     RelocationsLocal,
+    /// Still when that object, a module, came and went many times.
+    RelocationsAgain,
     /// It reaches exported ones.
     RelocationsExported,
     /// Static calls in a new function work.
@@ -67,6 +69,7 @@ impl Capability {
         Self::UnwindSoftirqs,
         Self::UnwindKthreads,
         Self::RelocationsLocal,
+        Self::RelocationsAgain,
         Self::RelocationsExported,
         Self::StaticCalls,
         Self::JumpLabels,
@@ -113,6 +116,10 @@ impl Capability {
             ),
             Self::UnwindKthreads => ("unwind-kthreads", "kthreads move, and stay where they must"),
             Self::RelocationsLocal => ("relocations-local", "relocations to local symbols"),
+            Self::RelocationsAgain => (
+                "relocations-again",
+                "likewise of a module that comes again and again",
+            ),
             Self::RelocationsExported => {
                 ("relocations-exported", "relocations to exported symbols")
             }

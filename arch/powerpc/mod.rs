@@ -7,7 +7,7 @@
 //! | saved registers | A `struct pt_regs` |
 //! | patch site | A nop at the local entry point, behind what sets up the TOC pointer |
 //! | reliable stacks | The back chain; an exception on the stack makes a trace unreliable |
-//! | relocations | A call out of the patch gets a stub, and behind the call the TOC pointer is restored |
+//! | relocations | A call out of the patch gets a stub, and behind the call the TOC pointer is restored. Stubs are not given back: a module can come a few times only |
 //!
 //! The address of a function is its global entry point, which works out the TOC pointer from `r12`. A
 //! changed instruction pointer is such an address: ftrace's trampoline goes to it with `r12` set, and on
@@ -65,6 +65,10 @@ impl Backend for Powerpc {
         (
             Capability::UnwindInterrupts,
             "a trace that meets an exception is not reliable: the task moves on its way to user mode",
+        ),
+        (
+            Capability::RelocationsAgain,
+            "apply_relocate_add() makes a stub for each new address, and none is ever given back",
         ),
         (Capability::SettledGear, "not implemented yet"),
     ];
