@@ -17,7 +17,7 @@ use crate::cli;
 use crate::context::Context;
 use crate::guest::{self, Userspace};
 use crate::provision;
-use crate::qemu::{Boot, Clock};
+use crate::qemu::{Boot, Clock, SILENCE};
 use crate::test::Tally;
 use anyhow::{bail, Result};
 use compare::Row;
@@ -300,6 +300,7 @@ fn transcript(cx: &Context, kernel: &Kernel, part: &Part) -> Result<Transcript> 
         initramfs: &initramfs,
         script: part.name,
         deadline: part.deadline,
+        silence: SILENCE,
         clock: Clock::Time,
     };
     let mut transcript = Transcript::default();

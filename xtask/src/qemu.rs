@@ -27,9 +27,9 @@ const MEMORY: &str = "768M";
 /// Likewise for a kernel that watches itself: KASAN shadows an eighth, and freed memory is kept.
 const DEBUG_MEMORY: &str = "3G";
 
-/// A guest that prints nothing for this long hangs. Emulated on a busy host, the longest silence of a
-/// sound one is some 20 s.
-const SILENCE: Duration = Duration::from_secs(120);
+/// A guest that prints nothing for this long hangs, as a rule. Emulated on a busy host, the longest silence
+/// of a sound one is some 20 s.
+pub const SILENCE: Duration = Duration::from_secs(120);
 
 /// One boot of a kernel, to run one script in it.
 pub struct Boot<'a> {
@@ -41,6 +41,8 @@ pub struct Boot<'a> {
     pub script: &'a str,
     /// How long it may take, from power-on to power-off.
     pub deadline: Duration,
+    /// How long it may print nothing.
+    pub silence: Duration,
     /// What its clock shows.
     pub clock: Clock,
 }
@@ -79,7 +81,7 @@ impl Boot<'_> {
             .join(format!("{}.log", self.name().replace(' ', "-")));
         let slowness = self.kernel.flavour.slowness();
         let mut console = Console::open(self.command(cx, accel)?, &log)?;
-        let end = console.follow(self.deadline * slowness, SILENCE * slowness, on_line)?;
+        let end = console.follow(self.deadline * slowness, self.silence * slowness, on_line)?;
         drop(console);
         match end {
             End::Exit(status) => Ok(Finished {

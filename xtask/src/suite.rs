@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::guest::{self, Userspace};
 use crate::ktap::{Case, Event, Reader, Report, Verdict};
 use crate::provision;
-use crate::qemu::{Boot, Clock, Finished};
+use crate::qemu::{Boot, Clock, Finished, SILENCE};
 use anyhow::{bail, Result};
 use console::style;
 use std::path::Path;
@@ -166,6 +166,7 @@ impl Suite {
             initramfs,
             script: self.name,
             deadline: self.deadline,
+            silence: SILENCE,
             clock: Clock::Time,
         }
     }
