@@ -6,6 +6,7 @@
 //! below the cache. The mirror is the machine's own; apt checks signatures and checksums as ever.
 
 use crate::context::Context;
+use crate::place;
 use crate::provision;
 use crate::step::{self, Step};
 use anyhow::{bail, Context as _, Result};
@@ -222,6 +223,31 @@ pub struct Download {
     pub deb: PathBuf,
     /// Its version.
     pub version: String,
+}
+
+impl Download {
+    /// Unpacks what it would install, below `dest`.
+    pub fn unpack(&self, cx: &Context, title: &str, dest: &Path) -> Result<()> {
+        let (sh, deb) = (cx.shell()?, &self.deb);
+        step::run(cx, title, cmd!(sh, "dpkg-deb -x {deb} {dest}")).map(drop)
+    }
+}
+
+/// Unpacks packages into a directory of their own, which `finish` completes, and removes their files.
+pub fn unpack(
+    cx: &Context,
+    title: &str,
+    packages: &[Download],
+    dest: &Path,
+    finish: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    place::whole(dest, |partial| {
+        let mut packages = packages.iter();
+        packages.try_for_each(|package| package.unpack(cx, title, partial))?;
+        finish(partial)
+    })?;
+    let mut packages = packages.iter();
+    packages.try_for_each(|package| place::remove(&package.deb))
 }
 
 /// Downloads a package of a version that is accepted into `dir`, from the first suite that has one.

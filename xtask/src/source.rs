@@ -217,10 +217,9 @@ fn unpack_package(cx: &Context) -> Result<String> {
     let version = package.version.replace(|c| !plain(c), "-");
     let key = format!("{name}_{version}");
     place::whole(&trees(cx).join(&key), |partial| {
-        let (sh, deb) = (cx.shell()?, &package.deb);
+        let sh = cx.shell()?;
         let unpacked = partial.join("package");
-        let unpack = cmd!(sh, "dpkg-deb -x {deb} {unpacked}");
-        step::run(cx, &format!("Unpack {name}"), unpack)?;
+        package.unpack(cx, &format!("Unpack {name}"), &unpacked)?;
         let archive = unpacked.join("usr/src").join(format!("{name}.tar.xz"));
         let linux = partial.join("linux");
         fs::create_dir(&linux)?;

@@ -9,7 +9,7 @@ pub use newer::reaches;
 
 use crate::context::Context;
 use crate::provision::Llvm;
-use crate::step::{self, Step};
+use crate::step::Step;
 use crate::target::Target;
 use crate::{apt, place, tool};
 use anyhow::{bail, Context as _, Result};
@@ -218,12 +218,7 @@ fn library_from_debian(cx: &Context, rustc: &Rustc) -> Result<()> {
     let package = apt::download(cx, "rust-src", fits, &incoming)?;
     place::whole(&dest, |partial| {
         let unpacked = partial.join("unpacked");
-        let (sh, deb) = (cx.shell()?, &package.deb);
-        step::run(
-            cx,
-            "Unpack rust-src",
-            cmd!(sh, "dpkg-deb -x {deb} {unpacked}"),
-        )?;
+        package.unpack(cx, "Unpack rust-src", &unpacked)?;
         let sources = unpacked.join("usr/src");
         for entry in std::fs::read_dir(&sources)? {
             let library = entry?.path().join("library");

@@ -4,11 +4,9 @@
 use crate::apt;
 use crate::context::Context;
 use crate::place;
-use crate::step;
 use crate::target::{Newer, Target};
 use crate::toolchain::reaches;
 use anyhow::{bail, Context as _, Result};
-use std::fs;
 use std::path::{Path, PathBuf};
 use xshell::{cmd, Shell};
 
@@ -70,20 +68,8 @@ fn fetch(cx: &Context, newer: &Newer, dest: &Path) -> Result<()> {
     for name in newer.packages {
         packages.push(apt::download(cx, name, fits, &incoming)?);
     }
-    if dest.exists() {
-        fs::remove_dir_all(dest)?;
-    }
-    place::whole(dest, |partial| {
-        let sh = cx.shell()?;
-        packages.iter().try_for_each(|package| {
-            let deb = &package.deb;
-            let unpack = cmd!(sh, "dpkg-deb -x {deb} {partial}");
-            step::run(cx, "Unpack a newer emulator", unpack).map(drop)
-        })
-    })?;
-    packages
-        .iter()
-        .try_for_each(|package| place::remove(&package.deb))
+    place::remove(dest)?;
+    apt::unpack(cx, "Unpack a newer emulator", &packages, dest, |_| Ok(()))
 }
 
 #[cfg(test)]

@@ -7,9 +7,7 @@
 use super::Rustc;
 use crate::apt;
 use crate::context::Context;
-use crate::place;
 use crate::provision::{self, Need, Probe};
-use crate::step;
 use crate::target::Target;
 use anyhow::{bail, Context as _, Result};
 use std::fs;
@@ -105,22 +103,14 @@ fn from_debian(cx: &Context, least: &str) -> Result<()> {
         packages.push(apt::download(cx, name, |_| true, &incoming)?);
     }
     packages.push(compiler.clone());
-    place::whole(&dir(cx).join(release), |partial| {
-        let sh = cx.shell()?;
-        for package in &packages {
-            let deb = &package.deb;
-            let title = "Unpack a newer rustc";
-            step::run(cx, title, cmd!(sh, "dpkg-deb -x {deb} {partial}"))?;
-        }
+    let dest = dir(cx).join(release);
+    apt::unpack(cx, "Unpack a newer rustc", &packages, &dest, |partial| {
         let start = partial.join("bin/rustc");
         fs::create_dir_all(partial.join("bin"))?;
         fs::write(&start, START)?;
         fs::set_permissions(&start, fs::Permissions::from_mode(0o755))?;
         Ok(())
-    })?;
-    packages
-        .iter()
-        .try_for_each(|package| place::remove(&package.deb))
+    })
 }
 
 #[cfg(test)]
