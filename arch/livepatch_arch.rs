@@ -62,6 +62,10 @@ pub trait Backend {
     /// addresses, which is quicker than to unwind it.
     const SLEEPING_STACK_POINTER: Option<usize>;
 
+    /// The settled gear: how ftrace is told to put a branch to `function` in place of its call, such
+    /// that it leaves the caller's return address where it is. `None`: there is no such branch.
+    fn settled_call(function: usize) -> Option<usize>;
+
     /// What it doesn't support, each with the reason. All else it claims, unless it is in progress.
     const UNSUPPORTED: &'static [(Capability, &'static str)];
 

@@ -61,6 +61,11 @@ impl Backend for Powerpc {
     /// Not looked into yet.
     const SLEEPING_STACK_POINTER: Option<usize> = None;
 
+    /// A branch would not bring the replacement its TOC, nor the caller's back.
+    fn settled_call(_function: usize) -> Option<usize> {
+        None
+    }
+
     const UNSUPPORTED: &'static [(Capability, &'static str)] = &[
         (
             Capability::UnwindInterrupts,
@@ -70,6 +75,9 @@ impl Backend for Powerpc {
             Capability::RelocationsAgain,
             "apply_relocate_add() makes a stub for each new address, and none is ever given back",
         ),
-        (Capability::SettledGear, "not implemented yet"),
+        (
+            Capability::SettledGear,
+            "a branch does not change the TOC: calls stay in the handler",
+        ),
     ];
 }

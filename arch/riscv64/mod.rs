@@ -53,6 +53,10 @@ impl Backend for Riscv64 {
     /// Without reliable stacks nobody asks.
     const SLEEPING_STACK_POINTER: Option<usize> = None;
 
+    fn settled_call(_function: usize) -> Option<usize> {
+        None
+    }
+
     const UNSUPPORTED: &'static [(Capability, &'static str)] =
         &[(Capability::SettledGear, "not implemented yet")];
 

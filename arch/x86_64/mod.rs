@@ -7,6 +7,7 @@
 //! | saved registers | A `struct pt_regs` |
 //! | patch site | A 5-byte nop, first in the function or behind its `endbr64` |
 //! | reliable stacks | The ORC unwinder, which goes on through an exception |
+//! | settled calls | A `jmp`, as long as ftrace's `call` |
 //! | relocations | Written only where there are zeroes: they have to be taken back before the object's next load |
 //!
 //! Headers: [`arch/x86/include/asm/ftrace.h`](srctree/arch/x86/include/asm/ftrace.h),
@@ -64,6 +65,10 @@ impl Backend for X86_64 {
 
     const SLEEPING_STACK_POINTER: Option<usize> = Some(core::mem::offset_of!(Thread, sp));
 
-    const UNSUPPORTED: &'static [(Capability, &'static str)] =
-        &[(Capability::SettledGear, "not implemented yet")];
+    /// The lowest bit asks for a `jmp` instead of a `call` (`ftrace_jmp_set()`).
+    fn settled_call(function: usize) -> Option<usize> {
+        Some(function | 1)
+    }
+
+    const UNSUPPORTED: &'static [(Capability, &'static str)] = &[];
 }

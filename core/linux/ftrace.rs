@@ -14,6 +14,19 @@
 //! should have gone are merely stale: they are not in the table, so the handler lets the original go
 //! on, and the next change makes the filter right.
 //!
+//! # The settled gear
+//!
+//! When no site of a batch is in transition, its calls go straight to the replacements: ftrace puts a
+//! branch in place of its call, wherever nothing else is attached. The operations stay registered, so
+//! whoever else comes is accepted or refused as if nothing had happened, and ftrace gives the location
+//! back to its trampoline, and so to our handler, for as long as that one stays.
+//!
+//! A call takes the branch or goes through the handler, and both lead to the same function as long as
+//! the site does not change: ftrace replaces one instruction by the other as a whole. So the branches
+//! may come one after the other while the handler is in use, and sites change only after
+//! `ftrace_unsettle()` has returned, when no CPU executes a branch any more. A task that has taken one
+//! is in the replacement, where the stack check finds it.
+//!
 //! # Who waits for what
 //!
 //! A handler runs with preemption off, as does its use of the table and of a hook found there:
@@ -49,16 +62,20 @@ use livepatch_arch::{
     SavedRegisters, //
 };
 use livepatch_core::dispatch::{
+    Gear,
     Refusal,
     Site,
     Target,
-    Tracer, //
+    Tracer,
+    View, //
 };
 
 /// A patched function as the handler knows it.
 struct Entry {
     location: usize,
     site: Site,
+    /// Whether its calls may go without the handler. Used under [`TRACED`].
+    settles: Atomic<bool>,
     /// The next one in the bucket.
     next: Atomic<*mut Entry>,
 }
@@ -88,13 +105,23 @@ fn bucket(location: usize) -> Option<&'static Atomic<*mut Entry>> {
 ///
 /// Preemption is off, or [`TRACED`] is held, for as long as the site is used.
 unsafe fn find<'a>(location: usize) -> Option<&'a Site> {
+    // SAFETY: As the caller promises.
+    unsafe { find_entry(location) }.map(|entry| &entry.site)
+}
+
+/// The entry of [`find`].
+///
+/// # Safety
+///
+/// As for that.
+unsafe fn find_entry<'a>(location: usize) -> Option<&'a Entry> {
     // Acquire: pairs with `link`. With the first entry all that are behind it can be seen, since they
     // were linked before, and what a removal stores is one of those.
     let mut next = bucket(location)?.load(Acquire);
     // SAFETY: Who unlinks an entry waits for every CPU to schedule before it frees it.
     while let Some(entry) = unsafe { next.as_ref() } {
         if entry.location == location {
-            return Some(&entry.site);
+            return Some(entry);
         }
         next = entry.next.load(Relaxed);
     }
@@ -174,6 +201,9 @@ struct Batch {
     locations: KVec<c_ulong>,
     /// Whether ftrace's filter has locations besides.
     stale: bool,
+    /// Where ftrace sends calls of each location without the handler, 0 where it does not; empty
+    /// while it does not for any.
+    settled: KVec<c_ulong>,
 }
 
 // SAFETY: See `ops`.
@@ -191,6 +221,7 @@ impl Batch {
         }
         Ok(Self {
             ops: KBox::new(Opaque::new(ops), GFP_KERNEL)?,
+            settled: KVec::with_capacity(locations.len(), GFP_KERNEL)?,
             locations,
             stale: false,
         })
@@ -229,6 +260,54 @@ impl Batch {
         result
     }
 
+    /// Where calls of the location may go without the handler, or 0. The caller holds [`TRACED`].
+    fn settled_call(location: c_ulong) -> c_ulong {
+        // SAFETY: The lock is held.
+        let entry = unsafe { find_entry(location as usize) };
+        let entry = entry.filter(|entry| entry.settles.load(Relaxed));
+        let address = match entry.map(|entry| entry.site.view()) {
+            Some(View::Settled(Target::Replacement(address))) => Native::settled_call(address),
+            _ => None,
+        };
+        address.unwrap_or(0) as c_ulong
+    }
+
+    /// Whether what ftrace does without the handler is all that it may do. The caller holds
+    /// [`TRACED`].
+    fn is_settled(&self) -> bool {
+        let mut settled = self.settled.iter();
+        self.locations
+            .iter()
+            .all(|&location| settled.next().copied().unwrap_or(0) == Self::settled_call(location))
+    }
+
+    /// Lets ftrace do without the handler what it may. The caller holds [`TRACED`].
+    fn settle(&mut self) {
+        if self.is_settled() || self.unsettle().is_err() {
+            return;
+        }
+        for &location in &self.locations {
+            let address = Self::settled_call(location);
+            // There is room for as many as there are locations.
+            if self.settled.push_within_capacity(address).is_err() {
+                self.settled.clear();
+                return;
+            }
+        }
+        if settle(&self.ops, &self.locations, &self.settled).is_err() {
+            self.settled.clear();
+        }
+    }
+
+    /// Has all calls go through the handler again. Errors: `ENODEV` where ftrace has broken down.
+    fn unsettle(&mut self) -> Result {
+        if !self.settled.is_empty() {
+            unsettle(&self.ops)?;
+            self.settled.clear();
+        }
+        Ok(())
+    }
+
     /// Forgets the locations that are not in the table any more, and tells ftrace. Says whether ftrace
     /// still knows the batch. The caller holds [`TRACED`].
     fn leave(&mut self) -> bool {
@@ -237,9 +316,16 @@ impl Batch {
         self.locations
             .retain(|location| unsafe { find(*location as usize) }.is_some());
         self.stale |= self.locations.len() != before;
+        if !self.stale {
+            return true;
+        }
+        // ftrace wants to have its call back before the filter changes.
+        if self.unsettle().is_err() {
+            return true;
+        }
         if !self.locations.is_empty() {
             // Where there is no memory for the new filter the old one stays.
-            self.stale = self.stale && self.set_filter().is_err();
+            self.stale = self.set_filter().is_err();
             return true;
         }
         // SAFETY: The operations are registered.
@@ -277,6 +363,7 @@ impl Tracer for Linux {
             Entry {
                 location,
                 site,
+                settles: Atomic::new(false),
                 next: Atomic::new(core::ptr::null_mut()),
             },
             GFP_KERNEL,
@@ -322,4 +409,72 @@ impl Tracer for Linux {
         }
         traced.retain(Batch::leave);
     }
+
+    fn settle(&self, hooks: &mut dyn Iterator<Item = &Self::Hook>) {
+        let mut traced = TRACED.lock();
+        for hook in hooks {
+            hook.0.settles.store(true, Relaxed);
+        }
+        traced.iter_mut().for_each(Batch::settle);
+    }
+
+    fn unsettle(&self, hooks: &mut dyn Iterator<Item = &Self::Hook>) -> Result {
+        let mut traced = TRACED.lock();
+        for hook in hooks {
+            hook.0.settles.store(false, Relaxed);
+        }
+        let mut leaving = traced.iter_mut().filter(|batch| !batch.is_settled());
+        leaving.try_for_each(Batch::unsettle)
+    }
+}
+
+/// Whether calls can do without the handler at all.
+pub(crate) fn can_settle() -> bool {
+    cfg!(CONFIG_DYNAMIC_FTRACE_WITH_SETTLED) && Native::settled_call(0).is_some()
+}
+
+/// The gear of patches for which nobody has chosen one.
+pub(crate) fn default_gear() -> Gear {
+    if can_settle() && crate::module_parameters::settle.value() {
+        Gear::Settled
+    } else {
+        Gear::Handler
+    }
+}
+
+/// Has ftrace put branches to `addresses` in place of its calls at `locations`, where nothing but
+/// `ops` is attached and the address is not 0.
+#[cfg(CONFIG_DYNAMIC_FTRACE_WITH_SETTLED)]
+fn settle(
+    ops: &Opaque<bindings::ftrace_ops>,
+    locations: &[c_ulong],
+    addresses: &[c_ulong],
+) -> Result {
+    let count = locations.len().min(addresses.len());
+    // SAFETY: The operations are registered; both arrays are only read, up to `count`.
+    to_result(unsafe {
+        bindings::ftrace_settle(
+            ops.get(),
+            locations.as_ptr(),
+            addresses.as_ptr(),
+            count as c_uint,
+        )
+    })
+}
+
+#[cfg(not(CONFIG_DYNAMIC_FTRACE_WITH_SETTLED))]
+fn settle(_: &Opaque<bindings::ftrace_ops>, _: &[c_ulong], _: &[c_ulong]) -> Result {
+    Err(EOPNOTSUPP)
+}
+
+/// Has ftrace call the handler again at all of the locations.
+#[cfg(CONFIG_DYNAMIC_FTRACE_WITH_SETTLED)]
+fn unsettle(ops: &Opaque<bindings::ftrace_ops>) -> Result {
+    // SAFETY: The operations are registered.
+    to_result(unsafe { bindings::ftrace_unsettle(ops.get()) })
+}
+
+#[cfg(not(CONFIG_DYNAMIC_FTRACE_WITH_SETTLED))]
+fn unsettle(_: &Opaque<bindings::ftrace_ops>) -> Result {
+    Ok(())
 }

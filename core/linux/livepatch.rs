@@ -48,6 +48,12 @@ module! {
     authors: ["The Rust livepatch core's authors"],
     description: "Kernel Live Patching Core",
     license: "GPL",
+    params: {
+        settle: bool {
+            default: true,
+            description: "Let calls bypass the handler once every task uses the patch",
+        },
+    },
 }
 
 /// The running kernel, as the core's traits see it.

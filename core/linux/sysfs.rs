@@ -32,9 +32,12 @@ use kernel::{
     }, //
 };
 use livepatch_core::{
+    dispatch::Gear,
     symbol::Name,
     sysfs::{
+        gear_text,
         parse_bool,
+        parse_gear,
         Writable, //
     }, //
 };
@@ -93,18 +96,21 @@ static REPLACE: Static<bindings::kobj_attribute> =
     attribute(c"replace", 0o444, Some(replace_show), None);
 static STACK_ORDER: Static<bindings::kobj_attribute> =
     attribute(c"stack_order", 0o444, Some(stack_order_show), None);
+static GEAR: Static<bindings::kobj_attribute> =
+    attribute(c"gear", 0o644, Some(gear_show), Some(gear_store));
 static PATCHED: Static<bindings::kobj_attribute> =
     attribute(c"patched", 0o444, Some(patched_show), None);
 
 /// A null-terminated list of `N - 1` attributes.
 type List<const N: usize> = Static<[*mut bindings::attribute; N]>;
 
-static PATCH_ATTRIBUTES: List<6> = Static::new([
+static PATCH_ATTRIBUTES: List<7> = Static::new([
     ENABLED.get().cast(),
     TRANSITION.get().cast(),
     FORCE.get().cast(),
     REPLACE.get().cast(),
     STACK_ORDER.get().cast(),
+    GEAR.get().cast(),
     core::ptr::null_mut(),
 ]);
 static OBJECT_ATTRIBUTES: List<2> = Static::new([PATCHED.get().cast(), core::ptr::null_mut()]);
@@ -375,6 +381,23 @@ unsafe extern "C" fn stack_order_show(
 
 /// # Safety
 ///
+/// Called by sysfs for a patch.
+unsafe extern "C" fn gear_show(
+    kobj: *mut bindings::kobject,
+    _attribute: *mut bindings::kobj_attribute,
+    buffer: *mut c_char,
+) -> isize {
+    // SAFETY: The kobject is a patch's.
+    let Some(patch) = (unsafe { PatchRef::from_raw(patch_of(kobj)) }) else {
+        return 0;
+    };
+    let text = gear_text(KLP_MUTEX.lock().gear(patch));
+    // SAFETY: The buffer is sysfs's; the format takes a string.
+    unsafe { bindings::sysfs_emit(buffer, c"%s\n".as_ptr().cast(), text.as_ptr()) as isize }
+}
+
+/// # Safety
+///
 /// Called by sysfs for an object.
 unsafe extern "C" fn patched_show(
     kobj: *mut bindings::kobject,
@@ -396,19 +419,19 @@ unsafe extern "C" fn patched_show(
 /// Called by sysfs for a patch: `buffer` holds a C string.
 unsafe fn store(
     kobj: *mut bindings::kobject,
-    attribute: Writable,
     buffer: *const c_char,
     count: usize,
+    carry_out: fn(PatchRef, &[u8]) -> Result,
 ) -> isize {
-    let store = || -> Result {
-        // SAFETY: As the caller promises.
-        let input = unsafe { CStr::from_ptr(buffer.cast()) };
-        let value = parse_bool(input.to_bytes())?;
-        // SAFETY: As the caller promises.
-        let patch = unsafe { PatchRef::from_raw(patch_of(kobj)) }.ok_or(EINVAL)?;
-        KLP_MUTEX.lock().store(&Linux, patch, attribute, value)
+    // SAFETY: As the caller promises.
+    let (input, patch) = unsafe {
+        let input = CStr::from_ptr(buffer.cast()).to_bytes();
+        (input, PatchRef::from_raw(patch_of(kobj)))
     };
-    match store() {
+    match patch
+        .ok_or(EINVAL)
+        .and_then(|patch| carry_out(patch, input))
+    {
         Ok(()) => count as isize,
         Err(error) => error.to_errno() as isize,
     }
@@ -424,7 +447,13 @@ unsafe extern "C" fn enabled_store(
     count: usize,
 ) -> isize {
     // SAFETY: As the caller promises.
-    unsafe { store(kobj, Writable::Enabled, buffer, count) }
+    unsafe {
+        store(kobj, buffer, count, |patch, input| {
+            let value = parse_bool(input)?;
+            let mut core = KLP_MUTEX.lock();
+            core.store(&Linux, patch, Writable::Enabled, value)
+        })
+    }
 }
 
 /// # Safety
@@ -437,5 +466,32 @@ unsafe extern "C" fn force_store(
     count: usize,
 ) -> isize {
     // SAFETY: As the caller promises.
-    unsafe { store(kobj, Writable::Force, buffer, count) }
+    unsafe {
+        store(kobj, buffer, count, |patch, input| {
+            let value = parse_bool(input)?;
+            let mut core = KLP_MUTEX.lock();
+            core.store(&Linux, patch, Writable::Force, value)
+        })
+    }
+}
+
+/// # Safety
+///
+/// Called by sysfs for a patch.
+unsafe extern "C" fn gear_store(
+    kobj: *mut bindings::kobject,
+    _attribute: *mut bindings::kobj_attribute,
+    buffer: *const c_char,
+    count: usize,
+) -> isize {
+    // SAFETY: As the caller promises.
+    unsafe {
+        store(kobj, buffer, count, |patch, input| {
+            let gear = parse_gear(input)?;
+            if gear == Gear::Settled && !crate::ftrace::can_settle() {
+                return Err(EOPNOTSUPP);
+            }
+            KLP_MUTEX.lock().set_gear(&Linux, patch, gear)
+        })
+    }
 }

@@ -281,6 +281,24 @@ pub trait Tracer {
     /// can't be told at once, the handler goes on to be called, and finds nothing. Where memory is
     /// short nothing else happens either.
     fn detach(&self, hooks: &mut dyn Iterator<Item = &Self::Hook>);
+
+    /// Lets calls go straight to where the sites send every task, in the settled gear, as far as the
+    /// tracer can: where it can't, or somebody else wants to see the calls, the handler goes on to be
+    /// called. No call gets anything else because of it, at no moment.
+    fn settle(&self, hooks: &mut dyn Iterator<Item = &Self::Hook>);
+
+    /// From here on, all calls go through the handler again, for these hooks. Needs no memory. Errors:
+    /// the tracer has broken down, and nothing has changed.
+    fn unsettle(&self, hooks: &mut dyn Iterator<Item = &Self::Hook>) -> Result;
+}
+
+/// How calls of a patch's functions get to it once its transition is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gear {
+    /// Through the handler, as during the transition.
+    Handler,
+    /// Straight to the replacement.
+    Settled,
 }
 
 /// Longest instruction by which an architecture calls the tracer, in bytes.
@@ -579,6 +597,34 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         for redirection in self.0.iter_mut() {
             redirection.attached &= !redirection.versions.is_empty();
         }
+    }
+
+    /// Lets calls of these functions go straight to these versions, where they are the newest.
+    pub fn settle<T: Tracer<Hook = H> + ?Sized>(
+        &self,
+        tracer: &T,
+        functions: impl Iterator<Item = (usize, F)>,
+    ) {
+        let is_newest = |own: &Redirection<F, H>, owner| {
+            let newest = own.versions.last();
+            newest.is_some_and(|version| version.function == owner)
+        };
+        let newest = functions.filter_map(|(function, owner)| {
+            let own = self.get(function)?;
+            (own.attached && is_newest(own, owner)).then_some(&own.hook)
+        });
+        tracer.settle(&mut { newest });
+    }
+
+    /// Has calls of those of the `functions` that are patched go through the handler, so that their
+    /// sites can change. Errors: the tracer's.
+    pub fn unsettle<T: Tracer<Hook = H> + ?Sized>(
+        &self,
+        tracer: &T,
+        functions: impl Iterator<Item = usize>,
+    ) -> Result {
+        let attached = functions.filter_map(|function| self.get(function));
+        tracer.unsettle(&mut attached.map(|own| &own.hook))
     }
 
     /// Whether there are hooks to reap.

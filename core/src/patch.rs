@@ -10,6 +10,7 @@
 use crate::{
     dispatch::{
         Addition,
+        Gear,
         Redirections,
         Target,
         Version, //
@@ -448,6 +449,8 @@ pub struct Patch<K: Kernel> {
     pub enabled: bool,
     /// Whether a transition was forced that could have left tasks in its code.
     pub forced: bool,
+    /// How calls get to its functions after its transition.
+    pub gear: Gear,
     /// The patch's stack check, while it is not in use.
     pub(crate) check: Option<Check<K>>,
 }
@@ -463,6 +466,7 @@ impl<K: Kernel> Patch<K> {
             objects: KVec::new(),
             enabled: false,
             forced: false,
+            gear: Gear::Settled,
             check: None,
         }
     }

@@ -5,7 +5,10 @@
 //! C counterpart: the lifecycle in `kernel/livepatch/core.c`.
 
 use crate::{
-    dispatch::Redirections,
+    dispatch::{
+        Gear,
+        Redirections, //
+    },
     patch::{
         Object,
         Patch,
@@ -247,6 +250,48 @@ impl<K: Kernel> Core<K> {
         Ok(())
     }
 
+    /// How calls get to the functions of `patch` now. `None`: that is up to its transition.
+    pub fn gear(&self, patch: K::Patch) -> Option<Gear> {
+        let own = self.find(patch).filter(|_| !self.is_in_transition(patch));
+        own.map(|own| own.gear)
+    }
+
+    /// Says how calls get to the functions of `patch` where no transition needs the handler. Errors:
+    /// `EINVAL` where the patch is not enabled, or the tracer's.
+    pub fn set_gear(&mut self, kernel: &K, patch: K::Patch, gear: Gear) -> Result {
+        let own = self.find_mut(patch).ok_or(EINVAL)?;
+        let before = core::mem::replace(&mut own.gear, gear);
+        if gear == Gear::Handler {
+            if let Err(error) = self.unsettle(kernel, patch) {
+                if let Some(own) = self.find_mut(patch) {
+                    own.gear = before;
+                }
+                return Err(error);
+            }
+        }
+        self.settle(kernel);
+        Ok(())
+    }
+
+    /// Lets calls of all functions whose newest version asks for it, and has every task, go straight
+    /// there.
+    pub(crate) fn settle(&self, kernel: &K) {
+        let patches = self.patches.iter().filter(|own| own.gear == Gear::Settled);
+        let objects = patches.flat_map(|patch| &patch.objects);
+        let functions = objects.flat_map(|object| &object.functions);
+        let functions = functions.filter(|function| function.patched && !function.transition);
+        let functions = functions.map(|function| (function.old.start, function.handle));
+        self.sites.settle(kernel, functions);
+    }
+
+    /// Has all calls of the patch's functions go through the handler: from here on their sites change.
+    pub(crate) fn unsettle(&self, kernel: &K, patch: K::Patch) -> Result {
+        let objects = self.find(patch).ok_or(EINVAL)?.objects.iter();
+        let functions = objects.flat_map(|object| &object.functions);
+        self.sites
+            .unsettle(kernel, functions.map(|function| function.old.start))
+    }
+
     /// Unpatches all patches before `new`, which now speaks for all of their functions.
     ///
     /// C counterpart: `klp_unpatch_replaced_patches()`.
@@ -325,6 +370,7 @@ impl<K: Kernel> Core<K> {
                 return Err(error);
             }
         }
+        self.settle(kernel);
         Ok(())
     }
 
@@ -472,6 +518,9 @@ impl<K: Kernel> Core<K> {
                 patch.name,
                 Text(name)
             );
+            let functions = object.functions.iter();
+            let unsettled = sites.unsettle(kernel, functions.map(|function| function.old.start));
+            kernel::warn_on!(unsettled.is_err());
             object.unpatch(kernel, sites, Which::All);
             sites.detach(kernel);
             object.post_unpatch(kernel);

@@ -3,7 +3,7 @@
 //! The attributes of patches and objects in sysfs, as a model; the kobjects are the bridge's.
 //!
 //! ```text
-//! /sys/kernel/livepatch/<patch>/{enabled,transition,force,replace,stack_order}
+//! /sys/kernel/livepatch/<patch>/{enabled,transition,force,replace,stack_order,gear}
 //! /sys/kernel/livepatch/<patch>/<object>/patched
 //! /sys/kernel/livepatch/<patch>/<object>/<function,sympos>/
 //! ```
@@ -11,9 +11,11 @@
 //! C counterpart: the sysfs part of `kernel/livepatch/core.c`.
 
 use crate::{
+    dispatch::Gear,
     registry::Core,
     Kernel, //
 };
+use core::ffi::CStr;
 use kernel::prelude::*;
 
 /// An attribute of a patch that can be written.
@@ -35,6 +37,24 @@ pub fn parse_bool(input: &[u8]) -> Result<bool> {
         [b'o' | b'O', b'n' | b'N', ..] => Ok(true),
         [b'o' | b'O', b'f' | b'F', ..] => Ok(false),
         _ => Err(EINVAL),
+    }
+}
+
+/// Parses a gear by its name, a newline allowed. Errors: `EINVAL`.
+pub fn parse_gear(input: &[u8]) -> Result<Gear> {
+    match input.strip_suffix(b"\n").unwrap_or(input) {
+        b"handler" => Ok(Gear::Handler),
+        b"settled" => Ok(Gear::Settled),
+        _ => Err(EINVAL),
+    }
+}
+
+/// The name of a gear; that of none is up to the transition.
+pub fn gear_text(gear: Option<Gear>) -> &'static CStr {
+    match gear {
+        None => c"transition",
+        Some(Gear::Handler) => c"handler",
+        Some(Gear::Settled) => c"settled",
     }
 }
 

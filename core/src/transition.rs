@@ -429,6 +429,7 @@ impl<K: Kernel> Core<K> {
     /// nobody asks for. C counterpart: `klp_init_transition()`.
     pub(crate) fn begin(&mut self, kernel: &K, handle: K::Patch, target: State) -> Result {
         kernel::warn_on!(self.transition.is_some());
+        self.unsettle(kernel, handle)?;
         let check = self.find_mut(handle).and_then(|patch| patch.check.take());
         let mut check = check.ok_or(EINVAL)?;
         let patch = self.find(handle).ok_or(EINVAL)?;
@@ -602,6 +603,7 @@ impl<K: Kernel> Core<K> {
             task.set_state(State::Idle);
         });
         self.finish(kernel, handle, target);
+        self.settle(kernel);
     }
 
     /// The last part of [`Self::complete`]: callbacks, the message, and no transition any more.

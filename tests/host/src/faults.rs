@@ -18,6 +18,10 @@ pub enum Operation {
     Register,
     /// Unregistering.
     Unregister,
+    /// Letting calls go straight to the replacement.
+    Settle,
+    /// Sending them through the handler again.
+    Unsettle,
     /// Writing a module's klp relocations.
     Relocate,
     /// A pre-patch callback.

@@ -24,11 +24,21 @@ pub struct Operations {
     attached: Cell<bool>,
     /// Whether a handler may have found it and still be running.
     in_use: Cell<bool>,
+    /// Where calls go without asking the handler.
+    direct: Cell<Option<Target>>,
 }
 
 impl Operations {
     fn function(&self) -> usize {
         self.location - OFFSET
+    }
+
+    /// What calls see, with the handler or without.
+    fn view(&self) -> View {
+        match self.direct.get() {
+            Some(target) => View::Settled(target),
+            None => self.site.view(),
+        }
     }
 }
 
@@ -75,11 +85,11 @@ impl Ftrace {
         hooks.filter(|hook| hook.attached.get())
     }
 
-    /// The functions whose calls go through a handler, with what it sees.
+    /// The functions that are hooked, with what calls of them see.
     pub fn hooked(&self) -> Vec<(usize, View)> {
         let mut hooked: Vec<_> = self
             .attached()
-            .map(|hook| (hook.function(), hook.site.view()))
+            .map(|hook| (hook.function(), hook.view()))
             .collect();
         hooked.sort_by_key(|&(function, _)| function);
         hooked
@@ -103,6 +113,13 @@ impl Ftrace {
         for hook in self.hooks() {
             hook.in_use.set(hook.attached.get());
         }
+    }
+
+    /// The functions whose calls go straight to the replacement.
+    pub fn settled(&self) -> Vec<usize> {
+        let attached = self.attached();
+        let settled = attached.filter(|hook| hook.direct.get().is_some());
+        settled.map(|hook| hook.function()).collect()
     }
 
     /// Number of locations that the handler is called for.
@@ -132,7 +149,7 @@ impl Simulation {
             .ftrace
             .attached()
             .find(|hook| hook.location == location);
-        match hook.map(|hook| hook.site.choose(|| task.state())) {
+        match hook.map(|hook| hook.view().choose(|| task.state())) {
             Some(Target::Replacement(address)) => address,
             Some(Target::Original) | None => function,
         }
@@ -169,6 +186,7 @@ impl Tracer for Simulation {
             site,
             attached: Cell::new(false),
             in_use: Cell::new(false),
+            direct: Cell::new(None),
         });
         self.ftrace.hooks.borrow_mut().push(Rc::downgrade(&hook));
         Ok(Hook(hook))
@@ -207,6 +225,7 @@ impl Tracer for Simulation {
         for hook in hooks {
             self.point();
             access(Access::Unregister(hook.0.function()));
+            assert_eq!(hook.0.direct.get(), None, "detached while settled");
             assert!(hook.0.attached.replace(false), "detached twice");
         }
         let last = self.ftrace.attached().next().is_none();
@@ -219,5 +238,31 @@ impl Tracer for Simulation {
         if self.faults.check(Operation::Unfilter).is_ok() {
             self.ftrace.set_filter();
         }
+    }
+
+    fn settle(&self, hooks: &mut dyn Iterator<Item = &Hook>) {
+        self.may_sleep();
+        for Hook(hook) in hooks.filter(|hook| hook.0.direct.get().is_none()) {
+            let View::Settled(target) = hook.site.view() else {
+                panic!("settled in a transition");
+            };
+            if target != Target::Original && self.faults.check(Operation::Settle).is_ok() {
+                self.point();
+                hook.direct.set(Some(target));
+            }
+        }
+    }
+
+    fn unsettle(&self, hooks: &mut dyn Iterator<Item = &Hook>) -> Result {
+        self.may_sleep();
+        let settled: Vec<_> = hooks.filter(|hook| hook.0.direct.get().is_some()).collect();
+        if !settled.is_empty() {
+            self.faults.check(Operation::Unsettle)?;
+        }
+        for hook in settled {
+            self.point();
+            hook.0.direct.set(None);
+        }
+        Ok(())
     }
 }

@@ -9,10 +9,11 @@
 //! ```
 #![cfg(not(loom))]
 
+use livepatch_core::dispatch::Gear;
 use livepatch_core::relocation::{
     parse_section, parse_symbol, SymbolName, MAX_OBJECT, MAX_SYMBOL, SECTION_PREFIX, SYMBOL_PREFIX,
 };
-use livepatch_core::sysfs::parse_bool;
+use livepatch_core::sysfs::{gear_text, parse_bool, parse_gear};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -208,6 +209,19 @@ fn every_boolean_of_two_bytes() {
         }
     }
     assert!(parse_bool(b"").is_err());
+}
+
+#[test]
+fn gears_are_what_they_are_called() {
+    for gear in [Gear::Handler, Gear::Settled] {
+        let text = gear_text(Some(gear)).to_bytes();
+        assert_eq!(parse_gear(text), Ok(gear));
+        assert_eq!(parse_gear(&[text, b"\n"].concat()), Ok(gear));
+        assert!(parse_gear(&[text, b"\n\n"].concat()).is_err());
+    }
+    for text in ["", "\n", "1", "settle", "Settled", "transition"] {
+        assert!(parse_gear(text.as_bytes()).is_err(), "{text}");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@
 //! | `tasklist_lock`, what `task_call_func()` takes | mutexes |
 //! | ftrace calls the handler, which finds the hook, or does not | a flag: release, acquire |
 //! | the scheduler's static key | always on |
+//! | the branch of the settled gear | each CPU notices on its own; `unsettle` waits until it has |
 
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
@@ -123,6 +124,8 @@ struct Machine {
     site: RefCell<Option<Rc<Site>>>,
     /// Whether calls go through the handler of that site.
     hooked: AtomicBool,
+    /// Where calls on each CPU branch to without the handler; 0: nowhere. Under its section.
+    branches: Vec<Cell<usize>>,
     /// Whether there is a stack check to be seen.
     visible: AtomicBool,
     /// Whether it may be read, or changed.
@@ -153,6 +156,7 @@ impl Cpu {
             sections: (0..cpus).map(|_| Mutex::new(())).collect(),
             site: RefCell::default(),
             hooked: AtomicBool::new(false),
+            branches: (0..cpus).map(|_| Cell::new(0)).collect(),
             visible: AtomicBool::new(false),
             contents: UnsafeCell::new(()),
             check: RefCell::default(),
@@ -181,6 +185,10 @@ impl Cpu {
     /// The current task calls the function. Says where that goes.
     pub fn call(&self) -> usize {
         let _off = self.preemption_off();
+        let branch = self.machine.branches[self.number].get();
+        if branch != 0 {
+            return branch;
+        }
         if !self.machine.hooked.load(Ordering::Acquire) {
             return FUNCTION;
         }
@@ -245,6 +253,14 @@ impl Cpu {
     /// Whether the core asked for a retry since the last call.
     pub fn take_retry(&self) -> bool {
         self.machine.retry.take()
+    }
+
+    /// One CPU after the other notices that the instruction has changed.
+    fn branch_to(&self, address: usize) {
+        for (branch, section) in self.machine.branches.iter().zip(&self.machine.sections) {
+            let _interrupted = section.lock().unwrap();
+            branch.set(address);
+        }
     }
 
     /// Waits until preemption has been on, once, on all other CPUs.
@@ -406,6 +422,23 @@ impl Tracer for Cpu {
 
     fn detach(&self, _hooks: &mut dyn Iterator<Item = &Hook>) {
         self.machine.hooked.store(false, Ordering::Relaxed);
+    }
+
+    fn settle(&self, hooks: &mut dyn Iterator<Item = &Hook>) {
+        for hook in hooks {
+            if let View::Settled(Target::Replacement(address)) = hook.site.view() {
+                self.branch_to(address);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn unsettle(&self, hooks: &mut dyn Iterator<Item = &Hook>) -> Result {
+        let settled = hooks.count() > 0;
+        if settled && !is_weakened(here(), "wait for branches") {
+            self.branch_to(0);
+        }
+        Ok(())
     }
 }
 
