@@ -24,10 +24,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("core/src", "kernel/livepatch/core"),
     ("core/linux", "kernel/livepatch/linux"),
     ("arch", "kernel/livepatch/arch"),
-    (
-        "Documentation/livepatch/rust",
-        "Documentation/livepatch/rust",
-    ),
+    ("Documentation", "Documentation"),
 ];
 
 /// Names of files that are about the checkout, not the kernel.
