@@ -377,7 +377,7 @@ impl Tracer for Linux {
     fn attach(&self, hooks: &[&Self::Hook]) -> Result<(), Refusal> {
         let mut traced = TRACED.lock();
         // A stale location may be one of those that come.
-        traced.retain(Batch::leave);
+        traced.retain(|batch| !batch.stale || batch.leave());
         let refusal = |error| Refusal::Filter(error);
         let mut batch = Batch::new(hooks).map_err(refusal)?;
         traced
