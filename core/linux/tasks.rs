@@ -428,11 +428,28 @@ impl Tasks for Linux {
         }
     }
 
-    fn retry_later(&self) {
+    fn now(&self) -> u64 {
+        // SAFETY: Only reads a clock, which starts at 0.
+        let nanoseconds = unsafe { bindings::ktime_get() };
+        nanoseconds as u64 / 1_000_000
+    }
+
+    fn retry_later(&self, delay: u64) {
+        let jiffies = kernel::time::msecs_to_jiffies(delay as kernel::time::Msecs);
         // SAFETY: `init` made the work ready, since there is a transition.
         unsafe {
-            let delay = bindings::round_jiffies_relative(kernel::time::msecs_to_jiffies(1000));
-            bindings::schedule_delayed_work(RETRY.get().cast(), delay);
+            let jiffies = if delay < 1000 {
+                jiffies
+            } else {
+                // With the other timers that don't mind when.
+                bindings::round_jiffies_relative(jiffies)
+            };
+            bindings::mod_delayed_work_on(
+                bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+                bindings::system_percpu_wq,
+                RETRY.get().cast(),
+                jiffies,
+            );
         }
     }
 

@@ -67,8 +67,26 @@ use kernel::{
     }, //
 };
 
-/// Attempts, about a second apart, between two rounds of signals to the tasks that are left.
-const SIGNALS_TIMEOUT: u32 = 15;
+/// A second. Times are in milliseconds.
+const SECOND: u64 = 1000;
+
+/// Time between two rounds of signals to the tasks that are left.
+const SIGNALS_TIMEOUT: u64 = 15 * SECOND;
+
+/// How long to wait after an attempt that took `took`, if `waited` has been waited before it since the
+/// transition started or was reversed.
+///
+/// Nearly all tasks that don't move in the first attempt were merely running, and move by themselves
+/// within milliseconds: then the next attempt is all that is missing. So the first ones come soon, each
+/// after twice as long as the one before, and when a second has passed there is one each second.
+///
+/// That makes six attempts more than one a second would. An attempt takes some microseconds for each
+/// task and lets others run meanwhile. Where there are so many tasks that the attempts before the
+/// first second has passed would take more than a tenth of a CPU, they come later, or not at all.
+fn next_delay(waited: u64, took: u64) -> u64 {
+    let soon = waited.saturating_add(10).max(took.saturating_mul(10));
+    soon.min(SECOND.saturating_sub(waited % SECOND))
+}
 
 /// Which version of the changing functions a task uses (`task->patch_state`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -175,8 +193,11 @@ pub trait Tasks: crate::patch::Descriptors {
     fn synchronize(&self);
     /// Lets the scheduler try to move the task it switches away from, or stops it.
     fn switch_in_scheduler(&self, on: bool);
-    /// Calls [`Core::retry`] in about a second.
-    fn retry_later(&self);
+    /// The time since some moment, in milliseconds.
+    fn now(&self) -> u64;
+    /// Calls [`Core::retry`] once, in about so many milliseconds, a second at most. Takes the place of
+    /// what was asked for before.
+    fn retry_later(&self, delay: u64);
     /// Replaces the stack check that everyone uses. The one returned may still be in use until the
     /// next [`Self::synchronize`].
     fn replace_stack_check(&self, check: Option<Check<Self>>) -> Option<Check<Self>>;
@@ -376,8 +397,8 @@ fn is_plainly_outside<K: Tasks + ?Sized>(kernel: &K, task: &K::Task, target: Sta
 pub(crate) struct Ongoing<P> {
     /// The patch that is being enabled or disabled.
     pub(crate) patch: P,
-    /// Attempts since it started or was reversed.
-    attempts: u32,
+    /// How long it has waited between attempts since it started or was reversed, in milliseconds.
+    waited: u64,
 }
 
 impl<K: Kernel> Core<K> {
@@ -442,7 +463,7 @@ impl<K: Kernel> Core<K> {
 
         self.transition = Some(Ongoing {
             patch: handle,
-            attempts: 0,
+            waited: 0,
         });
         kernel.mirror_transition(Some(handle));
         kernel.shared().set_target(target);
@@ -478,7 +499,7 @@ impl<K: Kernel> Core<K> {
         });
         kernel.switch_in_scheduler(true);
         if let Some(transition) = self.transition.as_mut() {
-            transition.attempts = 0;
+            transition.waited = 0;
         }
     }
 
@@ -488,6 +509,7 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn try_complete(&mut self, kernel: &K) {
         let target = kernel.shared().target();
         warn_on_once!(target == State::Idle);
+        let start = kernel.now();
         let mut complete = true;
         // Without the lock that forks wait for: to look at thousands of stacks takes long.
         kernel.for_each_thread_unlocked(&mut |task| complete &= try_switch(kernel, task));
@@ -514,13 +536,21 @@ impl<K: Kernel> Core<K> {
             self.complete_and_free(kernel);
             return;
         }
-        if let Some(transition) = self.transition.as_mut() {
-            if transition.attempts > 0 && transition.attempts % SIGNALS_TIMEOUT == 0 {
-                Self::signal(kernel, transition.attempts == SIGNALS_TIMEOUT);
+        if let Some(transition) = &self.transition {
+            if transition.waited > 0 && transition.waited % SIGNALS_TIMEOUT == 0 {
+                Self::signal(kernel, transition.waited == SIGNALS_TIMEOUT);
             }
-            transition.attempts = transition.attempts.saturating_add(1);
         }
-        kernel.retry_later();
+        self.retry_later(kernel, kernel.now().saturating_sub(start));
+    }
+
+    /// Asks for the next attempt, after one that took `took`.
+    fn retry_later(&mut self, kernel: &K, took: u64) {
+        if let Some(transition) = self.transition.as_mut() {
+            let delay = next_delay(transition.waited, took);
+            transition.waited = transition.waited.saturating_add(delay);
+            kernel.retry_later(delay);
+        }
     }
 
     /// What [`Tasks::retry_later`] asks for.
@@ -658,6 +688,8 @@ impl<K: Kernel> Core<K> {
         // The target before the pending flags.
         smp_mb(Write);
         self.start(kernel);
+        // Most tasks are there already.
+        self.retry_later(kernel, 0);
     }
 
     /// Moves all tasks at once, wherever they are. C counterpart: `klp_force_transition()`.

@@ -236,7 +236,10 @@ impl World {
             "the scheduler's key"
         );
         assert_eq!(machine.check().is_some(), in_transition, "the stack check");
-        assert!(machine.retry.get() || !in_transition, "nobody will retry");
+        assert!(
+            machine.retry.get().is_some() || !in_transition,
+            "nobody will retry"
+        );
         for task in machine.tasks() {
             if in_transition {
                 assert_ne!(task.state(), State::Idle, "{} has no state", task.name());

@@ -86,7 +86,7 @@ impl World {
                 .map(|cpu| (cpu.online.get(), cpu.woken.get()))
                 .collect(),
             target: machine.target(),
-            retry: machine.retry.get(),
+            retry: machine.retry.get().is_some(),
             patches: patches
                 .map(|patch| PatchSnapshot {
                     id: patch.handle,

@@ -125,8 +125,12 @@ pub struct Machine {
     pub current: Cell<Option<TaskId>>,
     /// Whether the scheduler tries to move the task it switches away from.
     pub scheduler: Cell<bool>,
-    /// Whether a retry was asked for and has not happened.
-    pub retry: Cell<bool>,
+    /// The time, in milliseconds.
+    pub clock: Cell<u64>,
+    /// How long it takes to look at a task.
+    pub effort: Cell<u64>,
+    /// In how long a retry was asked for, if it has not happened.
+    pub retry: Cell<Option<u64>>,
     /// Whether stacks can be trusted at all.
     pub reliable: Cell<bool>,
     check: RefCell<Option<Rc<Check<Simulation>>>>,
@@ -163,7 +167,9 @@ impl Default for Machine {
             shared: Shared::new(),
             current: Cell::new(None),
             scheduler: Cell::new(false),
-            retry: Cell::new(false),
+            clock: Cell::new(0),
+            effort: Cell::new(0),
+            retry: Cell::new(None),
             reliable: Cell::new(true),
             check: RefCell::new(None),
             locked: Cell::new(false),
@@ -343,6 +349,8 @@ impl Tasks for Simulation {
         }
         let before = self.machine.pinned.replace(Some(task.id));
         assert!(before.is_none(), "two tasks pinned");
+        let clock = &self.machine.clock;
+        clock.set(clock.get() + self.machine.effort.get());
         job();
         self.machine.scripted.replace(None);
         self.machine.pinned.set(None);
@@ -407,8 +415,13 @@ impl Tasks for Simulation {
         self.machine.scheduler.set(on);
     }
 
-    fn retry_later(&self) {
-        self.machine.retry.set(true);
+    fn now(&self) -> u64 {
+        self.machine.clock.get()
+    }
+
+    fn retry_later(&self, delay: u64) {
+        assert!((1..=1000).contains(&delay), "a retry in {delay} ms");
+        self.machine.retry.set(Some(delay));
     }
 
     fn replace_stack_check(&self, check: Option<Check<Self>>) -> Option<Check<Self>> {

@@ -196,9 +196,11 @@ impl World {
         result
     }
 
-    /// About a second passes: if a retry was asked for, it happens.
+    /// If a retry was asked for, time passes until it happens.
     pub fn tick(&mut self) {
-        if self.kernel.machine.retry.replace(false) {
+        let machine = &self.kernel.machine;
+        if let Some(delay) = machine.retry.take() {
+            machine.clock.set(machine.clock.get() + delay);
             self.core.retry(&self.kernel);
         }
     }

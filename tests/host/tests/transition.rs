@@ -333,48 +333,80 @@ fn fork_in_each_state() {
     world.check_pristine();
 }
 
+/// Waits for the next attempt, and says how long, in milliseconds.
+fn pause(world: &mut World) -> u64 {
+    let before = world.kernel.machine.clock.get();
+    world.settle();
+    world.kernel.machine.clock.get() - before
+}
+
 #[test]
-fn stragglers_are_signalled_every_fifteen_attempts() {
+fn stragglers_are_signalled_every_fifteen_seconds() {
     let mut world = inside();
     world.thread(3).reliable.set(false);
-    // The first attempt is made by enabling itself.
     let patch = world
         .insmod(&Recipe::of_kernel("one", &["cmdline"]))
         .unwrap();
     let signals = |world: &World| [1, 2, 3].map(|number| world.thread(number).signals.get());
-    let mut said = 0;
-    for attempt in 2..=47 {
-        world.settle();
-        let log = world.dmesg();
-        said += log
-            .iter()
-            .filter(|line| *line == "livepatch: signaling remaining tasks")
-            .count();
-        let rounds = match attempt {
-            ..=15 => 0,
-            16..=30 => 1,
-            31..=45 => 2,
-            _ => 3,
-        };
-        assert_eq!(signals(&world), [rounds, 0, rounds], "attempt {attempt}");
-        assert_eq!(said, rounds.min(1), "said once, attempt {attempt}");
+    let signaling = "livepatch: signaling remaining tasks".to_owned();
+    let mut time = 0;
+    while time < 47_000 {
+        time += pause(&mut world);
+        let rounds = time as usize / 15_000;
+        assert_eq!(signals(&world), [rounds, 0, rounds], "after {time} ms");
+        let said = world.dmesg().contains(&signaling);
+        assert_eq!(said, time == 15_000, "said once, after {time} ms");
     }
     // To turn round begins to count anew, for those who have moved.
     world.thread(2).reliable.set(false);
     world.write_enabled(patch, "0").unwrap();
-    for attempt in 1..=16 {
-        world.settle();
-        let round = usize::from(attempt == 16);
-        assert_eq!(
-            signals(&world),
-            [3, round, 3],
-            "attempt {attempt} after the turn"
-        );
-        let said = "livepatch: signaling remaining tasks".to_owned();
-        assert_eq!(world.dmesg().contains(&said), attempt == 16);
+    time = 0;
+    while time < 16_000 {
+        time += pause(&mut world);
+        let round = time as usize / 15_000;
+        let counts = signals(&world);
+        assert_eq!(counts, [3, round, 3], "{time} ms after the turn");
+        let said = world.dmesg().contains(&signaling);
+        assert_eq!(said, time == 15_000, "said once, {time} ms after the turn");
     }
     world.thread(2).reliable.set(true);
     world.wait();
+}
+
+#[test]
+fn attempts_come_soon_and_then_every_second() {
+    let mut world = inside();
+    let patch = world
+        .insmod(&Recipe::of_kernel("one", &["cmdline"]))
+        .unwrap();
+    let pauses = |world: &mut World| [(); 9].map(|()| pause(world));
+    let expected = [10, 20, 40, 80, 160, 320, 370, 1000, 1000];
+    assert_eq!(pauses(&mut world), expected);
+    // To turn round begins anew, whatever was planned.
+    world.thread(2).reliable.set(false);
+    world.write_enabled(patch, "0").unwrap();
+    assert_eq!(pauses(&mut world), expected);
+    world.thread(2).reliable.set(true);
+    world.wait();
+}
+
+#[test]
+fn attempts_that_take_long_are_fewer() {
+    for (effort, expected) in [
+        (1, [10, 20, 40, 80, 160, 320, 370, 1000]),
+        (5, [10, 50, 70, 140, 280, 450, 1000, 1000]),
+        (40, [10, 400, 420, 170, 1000, 1000, 1000, 1000]),
+        (200, [10, 990, 1000, 1000, 1000, 1000, 1000, 1000]),
+    ] {
+        let mut world = inside();
+        world
+            .insmod(&Recipe::of_kernel("one", &["cmdline"]))
+            .unwrap();
+        // One task is left to be looked at.
+        world.kernel.machine.effort.set(effort);
+        let pauses = [(); 8].map(|()| pause(&mut world) - effort);
+        assert_eq!(pauses, expected, "{effort} ms each");
+    }
 }
 
 #[test]

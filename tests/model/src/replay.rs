@@ -462,7 +462,7 @@ impl Replayer {
         world.kernel.structures.released.set(0);
         if in_transition(world).is_none() {
             // It would do nothing.
-            world.kernel.machine.retry.set(false);
+            world.kernel.machine.retry.set(None);
         }
     }
 
@@ -503,7 +503,7 @@ impl Replayer {
             hooks,
             target: machine.target(),
             scheduler: machine.scheduler.get(),
-            retry: machine.retry.get(),
+            retry: machine.retry.get().is_some(),
             locked: (machine.locked.get(), machine.cpus_locked.get()),
             pinned: machine.pinned.get(),
             check: machine

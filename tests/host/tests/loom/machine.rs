@@ -331,7 +331,11 @@ impl Tasks for Cpu {
 
     fn switch_in_scheduler(&self, _on: bool) {}
 
-    fn retry_later(&self) {
+    fn now(&self) -> u64 {
+        0
+    }
+
+    fn retry_later(&self, _delay: u64) {
         self.machine.retry.set(true);
     }
 

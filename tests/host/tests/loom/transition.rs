@@ -36,7 +36,7 @@ impl Admin {
         result.expect("it is patched");
     }
 
-    /// What the core asked to be done in a second, if it did.
+    /// What the core asked to be done later, if it did.
     fn retry(&mut self) {
         if self.cpu.take_retry() {
             self.core.retry(&self.cpu);
