@@ -65,7 +65,7 @@ fn initramfs(cx: &Context, kernel: &Kernel, minutes: u32) -> Result<PathBuf> {
     guest::mirror(&cx.root.join("tests/guest/stress"), &work)?;
     let modules = work.join("modules");
     guest::make_modules(cx, kernel, &modules, "Build the stress test's modules")?;
-    let program = guest::compile(cx, kernel, &work.join("stress.c"))?;
+    let program = guest::compile_directory(cx, kernel, &work)?;
     let mut archive = Archive::on_top_of(&base, &dir.join(format!("{NAME}.cpio")))?;
     archive.copy(&format!("guest/{NAME}"), &work.join("run"))?;
     archive.copy(&format!("{NAME}/{}", guest::name(&program)), &program)?;
