@@ -53,6 +53,8 @@ pub enum Command {
     Verify(Verify),
     /// Exercise every capability that an architecture's backend claims
     Conformance(Conformance),
+    /// Call what is patched from every CPU while patches come and go, and count wrong results
+    Stress(Stress),
     /// Measure the C core and the Rust core side by side: a table, JSON and plots
     Bench(Bench),
     /// Build the kernel, without booting it
@@ -101,7 +103,7 @@ pub struct Test {
     /// Only the host's tests
     #[arg(long, conflicts_with = "guest")]
     pub host: bool,
-    /// Only this suite of the guest's: `smoke`, `kselftest`, `conformance`, or with `--debug-kernel` the
+    /// Only this suite of the guest's: `smoke`, `kselftest`, `conformance`, `stress`, or with `--debug-kernel` the
     /// `scenarios` of `parity`
     #[arg(long, value_name = "SUITE")]
     pub guest: Option<String>,
@@ -154,6 +156,17 @@ pub struct Conformance {
     /// The kernel to exercise.
     #[command(flatten)]
     pub kernel: Build,
+}
+
+/// Flags of `stress`.
+#[derive(Args)]
+pub struct Stress {
+    /// The kernel to stress.
+    #[command(flatten)]
+    pub kernel: Build,
+    /// For how long patches come and go
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub minutes: u32,
 }
 
 /// Flags of `bench`.

@@ -12,7 +12,7 @@ use anyhow::Result;
 use std::path::PathBuf;
 
 pub use archive::Archive;
-pub use modules::{compile, files, make_modules, mirror, name, objects};
+pub use modules::{compile, compile_directory, files, make_modules, mirror, name, objects};
 pub use userspace::Userspace;
 
 /// Where the guest looks for its scripts, below the root.

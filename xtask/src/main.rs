@@ -18,7 +18,7 @@
 //! | [`klp`] | marking relocations as a live patch's |
 //! | [`qemu`] | booting it, and how that ended |
 //! | [`ktap`], [`suite`] | running a script in it, and reading what it reports |
-//! | [`demo`], [`boot`], [`test`], [`parity`], [`conformance`], [`bench`] | the commands that boot |
+//! | [`demo`], [`boot`], [`test`], [`parity`], [`conformance`], [`stress`], [`bench`] | the commands that boot |
 //! | [`verify`] | model checking, loom, mutants, properties, sanitizers |
 
 mod apt;
@@ -44,6 +44,7 @@ mod qemu;
 mod series;
 mod source;
 mod step;
+mod stress;
 mod suite;
 mod target;
 mod test;
@@ -77,6 +78,7 @@ fn run(cli: &cli::Cli) -> anyhow::Result<()> {
         cli::Command::Parity(args) => parity::run(&cx, args),
         cli::Command::Verify(args) => verify::run(&cx, args),
         cli::Command::Conformance(args) => conformance::run(&cx, args),
+        cli::Command::Stress(args) => stress::run(&cx, args),
         cli::Command::Bench(args) => bench::run(&cx, args),
         cli::Command::Clean(args) => clean::run(&cx, args),
     }

@@ -112,14 +112,25 @@ impl Suite {
     pub fn run(&self, cx: &Context, kernel: &Kernel, view: View) -> Result<Outcome> {
         provision::ensure(cx, &provision::for_guest(kernel.target))?;
         let initramfs = guest::initramfs(cx, kernel, self.userspace)?;
+        self.run_in(cx, kernel, &initramfs, view)
+    }
+
+    /// As [`Self::run`], in a guest that was made for it.
+    pub fn run_in(
+        &self,
+        cx: &Context,
+        kernel: &Kernel,
+        initramfs: &Path,
+        view: View,
+    ) -> Result<Outcome> {
         let mut screen = Screen {
             view,
             pending: Vec::new(),
         };
-        self.run_on(cx, kernel, &initramfs, &mut |event| screen.show(event))
+        self.run_on(cx, kernel, initramfs, &mut |event| screen.show(event))
     }
 
-    /// As [`Self::run`], in a guest that was made for it, with somebody else to show what happens.
+    /// As [`Self::run_in`], with somebody else to show what happens.
     pub fn run_on(
         &self,
         cx: &Context,

@@ -3,11 +3,12 @@
 
 mod host;
 
-use crate::build::{self, Flavour, Kernel};
+use crate::build::{self, Flavour};
 use crate::cli;
 use crate::conformance;
 use crate::context::Context;
 use crate::parity;
+use crate::stress;
 use crate::suite::{self, Outcome, Suite, View};
 use crate::target::Target;
 use anyhow::Result;
@@ -60,6 +61,24 @@ impl Tally {
             skipped: 0,
         }
     }
+
+    /// What a suite came to; says how the guest ended.
+    pub fn of(outcome: Outcome) -> Self {
+        let Outcome { report, end } = outcome;
+        match end {
+            Ok(end) => println!(
+                "  {:.0} s; log: {}",
+                end.took.as_secs_f32(),
+                end.log.display()
+            ),
+            Err(error) => eprintln!("error: {error:#}"),
+        }
+        Self {
+            passed: report.passed(),
+            failed: report.failed(),
+            skipped: report.skipped(),
+        }
+    }
 }
 
 /// What could not even run counts as one failed test.
@@ -73,6 +92,7 @@ fn failure(error: anyhow::Error) -> Tally {
 struct GuestTests {
     suites: Vec<&'static Suite>,
     conformance: bool,
+    stress: bool,
     /// Elsewhere they are compared with what the C core does; here the kernel itself is the judge.
     scenarios: bool,
 }
@@ -86,9 +106,11 @@ impl GuestTests {
                 tests.suites = suite::TESTS.iter().collect();
                 // What it shows of interrupts depends on time, of which such a kernel takes a lot.
                 tests.conformance = !args.debug_kernel;
+                tests.stress = !args.debug_kernel;
                 tests.scenarios = args.debug_kernel;
             }
             Some(conformance::NAME) => tests.conformance = true,
+            Some(stress::NAME) => tests.stress = true,
             Some(parity::SCENARIOS) if args.debug_kernel => tests.scenarios = true,
             Some(name) => tests.suites.push(suite::find(name)?),
         }
@@ -96,7 +118,7 @@ impl GuestTests {
     }
 
     fn is_empty(&self) -> bool {
-        self.suites.is_empty() && !self.conformance && !self.scenarios
+        self.suites.is_empty() && !self.conformance && !self.stress && !self.scenarios
     }
 }
 
@@ -159,10 +181,16 @@ fn guest(
             suite.name, target.name, suite.about
         );
         println!("\n{}", style(title).bold());
-        total += one(cx, &kernel, suite);
+        total += suite
+            .run(cx, &kernel, View::Results)
+            .map_or_else(failure, Tally::of);
     }
     if tests.conformance {
         total += conformance::of(cx, &kernel).unwrap_or_else(failure);
+    }
+    if tests.stress {
+        total +=
+            stress::of(cx, &kernel, stress::MINUTES_IN_TEST, View::Results).unwrap_or_else(failure);
     }
     if tests.scenarios {
         let title = "The scenarios of `parity`, on this core alone";
@@ -170,24 +198,4 @@ fn guest(
         total += parity::alone(cx, &kernel).unwrap_or_else(failure);
     }
     total
-}
-
-fn one(cx: &Context, kernel: &Kernel, suite: &Suite) -> Tally {
-    let Outcome { report, end } = match suite.run(cx, kernel, View::Results) {
-        Ok(outcome) => outcome,
-        Err(error) => return failure(error),
-    };
-    match end {
-        Ok(end) => println!(
-            "  {:.0} s; log: {}",
-            end.took.as_secs_f32(),
-            end.log.display()
-        ),
-        Err(error) => eprintln!("error: {error:#}"),
-    }
-    Tally {
-        passed: report.passed(),
-        failed: report.failed(),
-        skipped: report.skipped(),
-    }
 }

@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::place;
 use crate::step;
 use anyhow::{bail, Context as _, Result};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -81,9 +82,25 @@ pub fn make_modules(cx: &Context, kernel: &Kernel, work: &Path, title: &str) -> 
 
 /// A program for the guest, static: it depends on nothing there.
 pub fn compile(cx: &Context, kernel: &Kernel, source: &Path) -> Result<PathBuf> {
-    let program = source.with_extension("");
-    if modified(&program) > modified(source) {
-        return Ok(program);
+    compile_all(cx, kernel, &source.with_extension(""), &[source])
+}
+
+/// As [`compile`], of all the sources in a directory, for a program named after that.
+pub fn compile_directory(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
+    let mut sources = files(dir)?;
+    sources.retain(|path| path.extension() == Some("c".as_ref()));
+    compile_all(cx, kernel, &dir.join(name(dir)), &sources)
+}
+
+fn compile_all(
+    cx: &Context,
+    kernel: &Kernel,
+    program: &Path,
+    sources: &[impl AsRef<Path> + AsRef<OsStr>],
+) -> Result<PathBuf> {
+    let newest = sources.iter().map(|source| modified(source.as_ref())).max();
+    if modified(program) > newest.flatten() {
+        return Ok(program.to_owned());
     }
     let triple = format!("{}-unknown-linux-gnu", kernel.target.rust_arch);
     let host = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
@@ -97,9 +114,9 @@ pub fn compile(cx: &Context, kernel: &Kernel, source: &Path) -> Result<PathBuf> 
         .try_get_compiler()
         .context("cannot work out how to compile for the guest")?;
     let mut command = compiler.to_command();
-    command.args(["-static", "-o"]).arg(&program).arg(source);
-    step::run(cx, &format!("Compile {}", name(&program)), command)?;
-    Ok(program)
+    command.args(["-static", "-o"]).arg(program).args(sources);
+    step::run(cx, &format!("Compile {}", name(program)), command)?;
+    Ok(program.to_owned())
 }
 
 fn modified(path: &Path) -> Option<std::time::SystemTime> {

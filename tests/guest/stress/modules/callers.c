@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The callers: on each CPU a kthread, a timer that interrupts and one in a softirq; and whoever reads
+ * /proc/stress/calls or sleeps in /proc/stress/hold. None of their own functions is ever patched.
+ */
+#include <linux/cpumask.h>
+#include <linux/delay.h>
+#include <linux/hrtimer.h>
+#include <linux/kthread.h>
+#include <linux/module.h>
+#include <linux/percpu.h>
+#include <linux/proc_fs.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "judge.h"
+
+/* So many that a move among them would show, few enough that preemption is not off for long. */
+#define PAIRS		64
+#define PAIRS_INTERRUPT	8
+/* Batches while a task is in the kernel once. */
+#define BATCHES		16
+
+#define PERIOD		ms_to_ktime(1)
+#define PERIOD_SOFTIRQ	us_to_ktime(1300)
+
+static bool rest;
+module_param(rest, bool, 0644);
+MODULE_PARM_DESC(rest, "whether tasks sleep between their calls, so that timers find the CPUs idle");
+
+static unsigned int hold;
+module_param(hold, uint, 0644);
+MODULE_PARM_DESC(hold, "for how many milliseconds stress_hold() is asked to sleep; 0: it is not called");
+
+static atomic_t held;
+module_param_named(held, held.counter, int, 0444);
+MODULE_PARM_DESC(held, "how many tasks are on their way through it");
+
+/* Calls in turn, with preemption off: their task can't be moved meanwhile. */
+static void call(enum context context, struct view *view, int pairs)
+{
+	struct calls calls;
+	u64 x;
+
+	preempt_disable();
+	calls_begin(&calls);
+	x = calls.phase + (unsigned long)&calls;
+	while (pairs--) {
+		u64 a = mix(4, x), b = ~a, c = a >> 7, d = a + x, e = a << 3, f = b - x, g = c * 3, h = d ^ 5,
+		    i = a * 7, j = x;
+
+		calls_add(&calls, mix_f(a, b, c, d, e, f, g, h, i, j),
+			  stress_f(a, b, c, d, e, f, g, h, i, j));
+		calls_add(&calls, mix_g(a, b, c), stress_g(a, b, c));
+		x = j + i;
+	}
+	calls_end(&calls, context, view);
+	preempt_enable();
+}
+
+static void call_often(enum context context, struct view *view)
+{
+	int i;
+
+	for (i = 0; i < BATCHES; i++) {
+		call(context, view, PAIRS);
+		cond_resched();
+	}
+	if (READ_ONCE(rest))
+		msleep(20);
+}
+
+/* --- kthreads and timers ---------------------------------------------------------------------------- */
+
+struct caller {
+	struct task_struct *thread;
+	struct view view;
+	struct hrtimer interrupt, softirq;
+};
+
+static DEFINE_PER_CPU(struct caller, callers);
+
+/* What is interrupted is known to have seen something if it is a kthread of ours. */
+static void call_from_timer(enum context context)
+{
+	struct caller *caller = this_cpu_ptr(&callers);
+
+	call(context, current == caller->thread ? &caller->view : NULL, PAIRS_INTERRUPT);
+}
+
+static enum hrtimer_restart interrupt_fires(struct hrtimer *timer)
+{
+	call_from_timer(INTERRUPT);
+	hrtimer_forward_now(timer, PERIOD);
+	return HRTIMER_RESTART;
+}
+
+static enum hrtimer_restart softirq_fires(struct hrtimer *timer)
+{
+	call_from_timer(SOFTIRQ);
+	hrtimer_forward_now(timer, PERIOD_SOFTIRQ);
+	return HRTIMER_RESTART;
+}
+
+static int caller_thread(void *data)
+{
+	struct caller *caller = data;
+
+	hrtimer_start(&caller->interrupt, PERIOD, HRTIMER_MODE_REL_PINNED_HARD);
+	hrtimer_start(&caller->softirq, PERIOD_SOFTIRQ, HRTIMER_MODE_REL_PINNED_SOFT);
+	while (!kthread_should_stop())
+		call_often(THREAD, &caller->view);
+	hrtimer_cancel(&caller->interrupt);
+	hrtimer_cancel(&caller->softirq);
+	return 0;
+}
+
+static void stop_callers(void)
+{
+	unsigned int cpu;
+
+	for_each_possible_cpu(cpu) {
+		struct caller *caller = per_cpu_ptr(&callers, cpu);
+
+		if (caller->thread)
+			kthread_stop(caller->thread);
+	}
+}
+
+static int __init start_callers(void)
+{
+	unsigned int cpu;
+
+	for_each_online_cpu(cpu) {
+		struct caller *caller = per_cpu_ptr(&callers, cpu);
+		struct task_struct *thread;
+
+		hrtimer_setup(&caller->interrupt, interrupt_fires, CLOCK_MONOTONIC,
+			      HRTIMER_MODE_REL_PINNED_HARD);
+		hrtimer_setup(&caller->softirq, softirq_fires, CLOCK_MONOTONIC,
+			      HRTIMER_MODE_REL_PINNED_SOFT);
+		thread = kthread_create_on_cpu(caller_thread, caller, cpu, "stress/%u");
+		if (IS_ERR(thread)) {
+			stop_callers();
+			return PTR_ERR(thread);
+		}
+		caller->thread = thread;
+		wake_up_process(thread);
+	}
+	return 0;
+}
+
+/* --- files ------------------------------------------------------------------------------------------ */
+
+static int view_open(struct inode *inode, struct file *file)
+{
+	file->private_data = kzalloc(sizeof(struct view), GFP_KERNEL);
+	return file->private_data ? 0 : -ENOMEM;
+}
+
+static int view_release(struct inode *inode, struct file *file)
+{
+	kfree(file->private_data);
+	return 0;
+}
+
+static ssize_t calls_read(struct file *file, char __user *buffer, size_t size, loff_t *pos)
+{
+	call_often(USER, file->private_data);
+	return 0;
+}
+
+static const struct proc_ops calls_ops = {
+	.proc_open = view_open,
+	.proc_read = calls_read,
+	.proc_release = view_release,
+};
+
+/* One call that takes long. What it runs is settled as it begins. */
+static ssize_t hold_read(struct file *file, char __user *buffer, size_t size, loff_t *pos)
+{
+	unsigned int ms = READ_ONCE(hold);
+	struct calls calls;
+
+	if (!ms)
+		return 0;
+	atomic_inc(&held);
+	calls_begin(&calls);
+	calls_add(&calls, mix_hold(ms), stress_hold(ms));
+	calls_end(&calls, USER, file->private_data);
+	atomic_dec(&held);
+	return 0;
+}
+
+static const struct proc_ops hold_ops = {
+	.proc_open = view_open,
+	.proc_read = hold_read,
+	.proc_release = view_release,
+};
+
+static int __init target_init(void)
+{
+	struct proc_dir_entry *dir = proc_mkdir("stress", NULL);
+	int ret;
+
+	if (!dir)
+		return -ENOMEM;
+	ret = judge_init(dir);
+	if (!ret && (!proc_create("calls", 0444, dir, &calls_ops) || !proc_create("hold", 0444, dir, &hold_ops)))
+		ret = -ENOMEM;
+	ret = ret ?: start_callers();
+	if (ret)
+		remove_proc_subtree("stress", NULL);
+	return ret;
+}
+module_init(target_init);
+
+static void __exit target_exit(void)
+{
+	remove_proc_subtree("stress", NULL);
+	stop_callers();
+}
+module_exit(target_exit);
+
+MODULE_DESCRIPTION("Functions that are patched while they are called, and their callers");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Patches in random order. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "stress.h"
+
+#define KLP	"/sys/kernel/livepatch"
+#define DEPTH	3
+
+/* Those that are enabled, and below them the original. */
+static int stack[DEPTH + 1];
+static int depth;
+
+static int top(void)
+{
+	return stack[depth];
+}
+
+void phase(unsigned int allowed, int towards, bool force)
+{
+	must_put(PARAMETERS "/phase", text("%x %d %d", allowed, towards, force));
+}
+
+void settled_phase(void)
+{
+	phase(BIT(top()), NOWHERE, false);
+}
+
+/* A task that is held as a transition begins makes it last. */
+static void set_hold(unsigned int ms)
+{
+	must_put(PARAMETERS "/hold", text("%u", ms));
+}
+
+const char *attribute(int version, const char *name)
+{
+	return text(KLP "/stress_p%d/%s", version, name);
+}
+
+void load(int version, const char *parameters)
+{
+	int file = open(text("/stress/stress_p%d.ko", version), O_RDONLY | O_CLOEXEC);
+
+	if (syscall(SYS_finit_module, file, parameters, 0))
+		give_up("loading patch %d (%s): %s", version, parameters, strerror(errno));
+	close(file);
+}
+
+/* Once it is disabled: its directory goes, and so does what holds the module. */
+void unload(int version)
+{
+	double start = seconds();
+
+	while (access(attribute(version, "enabled"), F_OK) == 0 ||
+	       syscall(SYS_delete_module, text("stress_p%d", version), O_NONBLOCK)) {
+		if (seconds() - start > PATIENCE)
+			give_up("patch %d is not let go", version);
+		nap(10);
+	}
+}
+
+static bool in_transition(int version)
+{
+	return number(attribute(version, "transition")) == 1;
+}
+
+void wait_settled(int version, void (*time)(unsigned int ms))
+{
+	double start = seconds();
+
+	for (; in_transition(version); time(5))
+		if (seconds() - start > PATIENCE)
+			give_up("the transition of patch %d does not end", version);
+}
+
+static bool enabled(int version)
+{
+	return number(attribute(version, "enabled")) == 1;
+}
+
+/*
+ * Turns a transition round, or if that has just ended, begins to disable the patch. Whether it goes on
+ * or off from now on; "off" is what runs without it. Who has replaced others goes back to them only
+ * while they are still there.
+ */
+static bool turn(int version, bool on, int *off)
+{
+	int error;
+
+	phase(BIT(version) | BIT(*off) | BIT(0), NOWHERE, false);
+	error = put(attribute(version, "enabled"), on ? "0" : "1");
+	if (!error) {
+		on = !on;
+		done.reversals++;
+		if (!on && *off && !enabled(*off))
+			*off = 0;
+	} else if (on || (error != EINVAL && error != ENOENT && error != ENODEV)) {
+		give_up("patch %d cannot be turned: %s", version, strerror(error));
+	}
+	phase(BIT(version) | BIT(*off), on ? version : *off, false);
+	return on;
+}
+
+/* Moves all tasks at once, wherever they are: calls that are going on may see both versions. */
+static void force(int version)
+{
+	phase(BIT(0) | BIT(version), NOWHERE, true);
+	if (!put(attribute(version, "force"), "1"))
+		done.forced++;
+	phase(BIT(0) | BIT(version), version, false);
+}
+
+/* To the end of a transition that has begun, by detours. Whether the patch is enabled then. */
+static bool settle(int version, bool on, int *off)
+{
+	int turns = any(3) ? any(6) : 0;
+
+	done.transitions++;
+	while (turns-- && in_transition(version)) {
+		pass(any(4) ? any(30) : any(1200));
+		if (in_transition(version))
+			on = turn(version, on, off);
+	}
+	wait_settled(version, pass);
+	return enabled(version);
+}
+
+static bool is_enabled(int version)
+{
+	int i;
+
+	for (i = 1; i <= depth; i++)
+		if (stack[i] == version)
+			return true;
+	return false;
+}
+
+/*
+ * Forced is only a patch that has no other below: a task that is inside one of those would be left behind
+ * when they are unloaded.
+ */
+static void push(bool by_force)
+{
+	bool replace = any(2);
+	int version, off = top();
+
+	do
+		version = 1 + any(PATCHES);
+	while (is_enabled(version));
+	phase(BIT(off) | BIT(version), version, false);
+	load(version, replace ? "replace=1" : "");
+	if (by_force)
+		force(version);
+	if (settle(version, true, &off)) {
+		if (!replace && depth)
+			done.stacked++;
+		if (replace && depth)
+			done.replacements++;
+		for (; replace && depth; depth--)
+			unload(top());
+		stack[++depth] = version;
+		settled_phase();
+		return;
+	}
+	if (off != top())
+		/* It had replaced them, and was disabled after that. */
+		for (; depth; depth--)
+			unload(top());
+	settled_phase();
+	unload(version);
+}
+
+static void pop(void)
+{
+	int version = top(), off = stack[depth - 1];
+
+	phase(BIT(version) | BIT(off), off, false);
+	must_put(attribute(version, "enabled"), "0");
+	if (settle(version, false, &off)) {
+		settled_phase();
+		return;
+	}
+	depth--;
+	settled_phase();
+	unload(version);
+}
+
+static void play_round(void)
+{
+	static const unsigned int holds[] = { 0, 5, 100, 700, 1500, 3000 };
+
+	set_hold(holds[any(6)]);
+	pass(any(60));
+	if (!depth || (depth < DEPTH && any(2)))
+		push(!depth && !any(6));
+	else
+		pop();
+	/* Long enough for whatever a core does once a patch has settled. */
+	pass(20 + any(400));
+}
+
+void play(double minutes)
+{
+	double end = seconds() + 60 * minutes;
+
+	while (seconds() < end)
+		play_round();
+	while (depth)
+		pop();
+	set_hold(0);
+	set_tracer("nop");
+	set_kprobe(false);
+	must_put(PARAMETERS "/rest", "0");
+}
+
+/* One that tasks are in the way of. */
+void play_force(void)
+{
+	while (number(PARAMETERS "/held") > 0)
+		nap(10);
+	set_hold(3000);
+	while (number(PARAMETERS "/held") < HOLDERS)
+		nap(10);
+	push(true);
+	set_hold(0);
+	pass(500);
+	while (depth)
+		pop();
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `cargo xtask stress`: calls from every CPU while live patches come and go, and whether each of them
+//! got a version that it could get.
+
+use crate::build::{self, Kernel};
+use crate::cli;
+use crate::context::Context;
+use crate::guest::{self, Archive, Userspace};
+use crate::provision;
+use crate::suite::{self, Suite, View};
+use crate::test::Tally;
+use anyhow::Result;
+use console::style;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What the suite is called.
+pub const NAME: &str = "stress";
+
+/// How long it is one of the tests.
+pub const MINUTES_IN_TEST: u32 = 1;
+
+/// What it takes besides the minutes asked for: to boot, to show that it would notice, and to wait for
+/// the last transition.
+const OVERHEAD: Duration = Duration::from_secs(10 * 60);
+
+/// Runs the command.
+pub fn run(cx: &Context, args: &cli::Stress) -> Result<()> {
+    let kernel = build::kernel(cx, args.kernel.arch, args.kernel.core)?;
+    let tally = of(cx, &kernel, args.minutes, View::Story)?;
+    println!("{tally}");
+    if tally.failed > 0 {
+        // Not an error to be explained: everything has been, and the counts are to be the last line.
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+/// So many minutes on one kernel.
+pub fn of(cx: &Context, kernel: &Kernel, minutes: u32, view: View) -> Result<Tally> {
+    let suite = Suite {
+        name: NAME,
+        about: "calls from every CPU while patches come and go",
+        userspace: Userspace::Small,
+        deadline: OVERHEAD + Duration::from_secs(60) * minutes,
+        may_skip: false,
+    };
+    provision::ensure(cx, &provision::for_guest(kernel.target))?;
+    let initramfs = initramfs(cx, kernel, minutes)?;
+    let core = suite::core_name(kernel.core);
+    let title = format!(
+        "{NAME} on {} with the {core}: {}",
+        kernel.target.name, suite.about
+    );
+    println!("\n{}", style(title).bold());
+    Ok(Tally::of(suite.run_in(cx, kernel, &initramfs, view)?))
+}
+
+/// An initramfs with the modules and the program.
+fn initramfs(cx: &Context, kernel: &Kernel, minutes: u32) -> Result<PathBuf> {
+    let base = guest::initramfs(cx, kernel, Userspace::Small)?;
+    let dir = cx.cache.join("guest").join(guest::key(kernel));
+    let _lock = cx.lock(&format!("{NAME}-{}", guest::key(kernel)))?;
+    let work = dir.join(NAME);
+    guest::mirror(&cx.root.join("tests/guest/stress"), &work)?;
+    let modules = work.join("modules");
+    guest::make_modules(cx, kernel, &modules, "Build the stress test's modules")?;
+    let program = guest::compile_directory(cx, kernel, &work)?;
+    let mut archive = Archive::on_top_of(&base, &dir.join(format!("{NAME}.cpio")))?;
+    archive.copy(&format!("guest/{NAME}"), &work.join("run"))?;
+    archive.copy(&format!("{NAME}/{}", guest::name(&program)), &program)?;
+    archive.file(
+        &format!("{NAME}/minutes"),
+        0o644,
+        format!("{minutes}\n").as_bytes(),
+    )?;
+    for path in guest::objects(&modules)? {
+        archive.copy(&format!("{NAME}/{}", guest::name(&path)), &path)?;
+    }
+    archive.finish()
+}
