@@ -126,7 +126,10 @@ impl Capability {
             Self::StaticCalls => ("static-calls", "static calls in a new function"),
             Self::JumpLabels => ("jump-labels", "jump labels in a new function"),
             Self::Alternatives => ("alternatives", "alternatives in a new function"),
-            Self::SettledGear => ("settled-gear", "calls go straight to the replacement once all tasks have moved"),
+            Self::SettledGear => (
+                "settled-gear",
+                "calls go straight to the replacement once all tasks have moved",
+            ),
         }
     }
 }
