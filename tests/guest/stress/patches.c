@@ -207,7 +207,8 @@ void play(double minutes)
 {
 	double end = seconds() + 60 * minutes;
 
-	while (seconds() < end)
+	/* Chance may want more time than a short run has. */
+	while (seconds() < end || !done.reversals || !done.stacked || !done.replacements)
 		play_round();
 	while (depth)
 		pop();

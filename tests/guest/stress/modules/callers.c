@@ -10,6 +10,7 @@
 #include <linux/module.h>
 #include <linux/percpu.h>
 #include <linux/proc_fs.h>
+#include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
@@ -64,7 +65,8 @@ static void call_often(enum context context, struct view *view)
 
 	for (i = 0; i < BATCHES; i++) {
 		call(context, view, PAIRS);
-		cond_resched();
+		/* Who unhooks a function waits for every task to pass here, or to leave the kernel. */
+		cond_resched_tasks_rcu_qs();
 	}
 	if (READ_ONCE(rest))
 		msleep(20);
