@@ -632,8 +632,9 @@ impl<K: Kernel> Core<K> {
             warn_on_once!(task.is_pending());
             task.set_state(State::Idle);
         });
-        self.finish(kernel, handle, target);
+        // Before anyone can see that the transition is over.
         self.settle(kernel);
+        self.finish(kernel, handle, target);
     }
 
     /// The last part of [`Self::complete`]: callbacks, the message, and no transition any more.
