@@ -60,6 +60,7 @@ void unload(int version)
 		if (seconds() - start > PATIENCE)
 			give_up("patch %d is not let go", version);
 		nap(10);
+		progress();
 	}
 }
 

@@ -29,6 +29,8 @@ static void notice(const char *parameters, const char *kind, unsigned int from, 
 {
 	unsigned int context;
 
+	printf("# now: %s\n", when);
+	fflush(stdout);
 	forget();
 	/* Disabling it comes unannounced. */
 	phase(BIT(0) | BIT(1), 1, false);
