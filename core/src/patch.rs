@@ -9,6 +9,7 @@
 
 use crate::{
     dispatch::{
+        entry,
         Addition,
         Gear,
         Redirections,
@@ -23,7 +24,7 @@ use crate::{
     symbol::{
         self,
         Name,
-        Tally, //
+        Sizes, //
     },
     transition::Check,
     Kernel,
@@ -128,6 +129,8 @@ pub struct Function<K: Kernel> {
     pub nop: bool,
     /// The original's code, once the object is there. No code starts at 0.
     pub old: Range,
+    /// Where the original calls the tracer.
+    pub entry: Range,
     /// The replacement's code.
     pub new: Range,
     /// Whether calls go through this version.
@@ -145,6 +148,7 @@ impl<K: Kernel> Function<K> {
             position,
             nop: false,
             old: Range { start: 0, size: 0 },
+            entry: Range { start: 0, size: 0 },
             new: Range {
                 start: new,
                 size: 0,
@@ -174,29 +178,31 @@ impl<K: Kernel> Function<K> {
         kernel.publish_function(object, self.handle, &self.name, self.occurrence())
     }
 
-    /// Finds the code of the original, which was looked for if there is a `tally`, and of the
-    /// replacement.
-    fn resolve(&mut self, kernel: &K, object: Option<&Name>, tally: Option<&Tally>) -> Result {
-        self.old.start = match tally {
-            Some(tally) => tally.settle(object, &self.name, self.position)?,
-            None => symbol::find(kernel, object, &self.name, self.position)?,
+    /// Measures the code of the original, a symbol of the object with these `sizes`, and of the
+    /// replacement, one of the patch's module.
+    fn measure(&mut self, kernel: &K, original: Option<&Sizes>, replacement: &Sizes) -> Result {
+        let size = match original {
+            Some(sizes) => sizes.at(kernel, self.old.start),
+            None => kernel.size_at(self.old.start),
         };
-        let Some(size) = kernel.size_at(self.old.start) else {
+        let Some(size) = size else {
             pr_err!("kallsyms size lookup failed for '{}'\n", self.name);
             return Err(ENOENT);
         };
         self.old.size = size;
         if self.nop {
-            self.new.start = self.old.start;
+            self.new = self.old;
+        } else {
+            let Some(size) = replacement.at(kernel, self.new.start) else {
+                pr_err!(
+                    "kallsyms size lookup failed for '{}' replacement\n",
+                    self.name
+                );
+                return Err(ENOENT);
+            };
+            self.new.size = size;
         }
-        let Some(size) = kernel.size_at(self.new.start) else {
-            pr_err!(
-                "kallsyms size lookup failed for '{}' replacement\n",
-                self.name
-            );
-            return Err(ENOENT);
-        };
-        self.new.size = size;
+        self.entry = entry(kernel, self.old.start);
         kernel.mirror_function(self);
         Ok(())
     }
@@ -309,7 +315,9 @@ impl<K: Kernel> Object<K> {
     }
 
     /// Looks for the module and makes the directories. C counterpart: `klp_init_object()`.
-    pub fn publish(&mut self, kernel: &K, patch: K::Patch) -> Result {
+    ///
+    /// `name` is that of the patch's module.
+    pub fn publish(&mut self, kernel: &K, patch: K::Patch, name: &Name) -> Result {
         if let Some(name) = &self.name {
             if name.as_bytes().len() >= MODULE_NAME_LEN {
                 return Err(EINVAL);
@@ -322,27 +330,27 @@ impl<K: Kernel> Object<K> {
             function.publish(kernel, self.handle)?;
         }
         if self.is_loaded() {
-            self.resolve(kernel, patch)?;
+            self.resolve(kernel, patch, name)?;
         }
         Ok(())
     }
 
     /// What can only be done once the object is loaded: relocations and addresses.
     ///
-    /// C counterpart: `klp_init_object_loaded()`. Unlike there, a failure takes the relocations
-    /// back, so that the module can be loaded another time.
-    pub fn resolve(&mut self, kernel: &K, patch: K::Patch) -> Result {
+    /// `name` is that of the patch's module. C counterpart: `klp_init_object_loaded()`. Unlike there, a
+    /// failure takes the relocations back, so that the module can be loaded another time.
+    pub fn resolve(&mut self, kernel: &K, patch: K::Patch, name: &Name) -> Result {
         if let Some(name) = &self.name {
             kernel.relocate(patch, name, true)?;
         }
-        let result = self.resolve_functions(kernel);
+        let result = self.resolve_functions(kernel, name);
         if result.is_err() {
             self.forget_code(kernel, patch);
         }
         result
     }
 
-    fn resolve_functions(&mut self, kernel: &K) -> Result {
+    fn resolve_functions(&mut self, kernel: &K, patch: &Name) -> Result {
         let object = self.name.as_ref();
         let wanted = self.functions.iter();
         let wanted = wanted.map(|function| (&function.name, function.position));
@@ -351,9 +359,20 @@ impl<K: Kernel> Object<K> {
         let tallies = tallies.transpose()?;
         for (index, function) in self.functions.iter_mut().enumerate() {
             let tally = tallies.as_ref().and_then(|tallies| tallies.get(index));
-            function.resolve(kernel, object, tally)?;
+            function.old.start = match tally {
+                Some(tally) => tally.settle(object, &function.name, function.position)?,
+                None => symbol::find(kernel, object, &function.name, function.position)?,
+            };
         }
-        Ok(())
+
+        let originals = self.functions.iter().map(|function| function.old.start);
+        let originals = object.map(|object| Sizes::of(kernel, object, originals));
+        let originals = originals.transpose()?;
+        let replacements = self.functions.iter().map(|function| function.new.start);
+        let replacements = Sizes::of(kernel, patch, replacements)?;
+        self.functions
+            .iter_mut()
+            .try_for_each(|function| function.measure(kernel, originals.as_ref(), &replacements))
     }
 
     /// Takes back what [`Self::resolve`] did.

@@ -146,11 +146,9 @@ impl<K: Kernel> Core<K> {
                 patch.add_nops(kernel, old)?;
             }
         }
-        let handle = patch.handle;
-        patch
-            .objects
-            .iter_mut()
-            .try_for_each(|object| object.publish(kernel, handle))?;
+        for object in patch.objects.iter_mut() {
+            object.publish(kernel, patch.handle, &patch.name)?;
+        }
         patch.reserve_check()
     }
 
@@ -394,7 +392,7 @@ impl<K: Kernel> Core<K> {
             return Ok(());
         };
         object.set_module(kernel, Some(module));
-        if let Err(error) = object.resolve(kernel, handle) {
+        if let Err(error) = object.resolve(kernel, handle, &patch.name) {
             pr_warn!(
                 "failed to initialize patch '{}' for module '{}' ({})\n",
                 patch.name,
@@ -472,7 +470,7 @@ impl<K: Kernel> Core<K> {
         in_transition: bool,
     ) -> Result {
         if in_transition {
-            self.renew_stack_check(kernel, |object| object.is_module(name));
+            self.renew_stack_check(kernel, &|object| object.is_module(name));
         }
         let Self { patches, sites, .. } = self;
         let result = match patches.get_mut(index).and_then(|patch| {
@@ -486,7 +484,7 @@ impl<K: Kernel> Core<K> {
         };
         if result.is_err() && in_transition {
             // The module's memory may soon be another's.
-            self.renew_stack_check(kernel, |_| false);
+            self.renew_stack_check(kernel, &|_| false);
         }
         result
     }
@@ -529,7 +527,7 @@ impl<K: Kernel> Core<K> {
             renew |= in_transition;
         }
         if renew {
-            self.renew_stack_check(kernel, |_| false);
+            self.renew_stack_check(kernel, &|_| false);
         } else if self.sites.is_littered() {
             kernel.synchronize();
             self.sites.reap();

@@ -7,42 +7,67 @@
 //!
 //! C counterpart: `lib/sort.c`, a heapsort too.
 
-/// Sorts `items` by their `key`, in place. Items with the same key come in any order.
-pub fn sort_by_key<T, K: Ord>(items: &mut [T], key: impl Fn(&T) -> K) {
-    for root in (0..items.len() / 2).rev() {
-        sift_down(items, root, &key);
+/// Items to be sorted, whatever they are: the sorting itself is compiled once.
+trait Items {
+    /// Whether the key of the item at `first` is less than that of the one at `second`.
+    fn is_less(&self, first: usize, second: usize) -> bool;
+    /// Swaps two items, the second behind the first.
+    fn swap(&mut self, first: usize, second: usize);
+}
+
+struct Keyed<'a, T, F> {
+    items: &'a mut [T],
+    key: F,
+}
+
+impl<T, K: Ord, F: Fn(&T) -> K> Items for Keyed<'_, T, F> {
+    fn is_less(&self, first: usize, second: usize) -> bool {
+        match (self.items.get(first), self.items.get(second)) {
+            (Some(first), Some(second)) => (self.key)(first) < (self.key)(second),
+            _ => false,
+        }
     }
-    for end in (1..items.len()).rev() {
-        swap(items, 0, end);
-        sift_down(items.get_mut(..end).unwrap_or_default(), 0, &key);
+
+    /// Unlike the library's it can't panic.
+    fn swap(&mut self, first: usize, second: usize) {
+        if let Some((before, behind)) = self.items.split_at_mut_checked(second) {
+            if let (Some(first), Some(second)) = (before.get_mut(first), behind.first_mut()) {
+                core::mem::swap(first, second);
+            }
+        }
     }
 }
 
-/// Makes a heap, the largest first, of one of which only `root` is in the wrong place.
-fn sift_down<T, K: Ord>(heap: &mut [T], mut root: usize, key: &impl Fn(&T) -> K) {
+/// Sorts `items` by their `key`, in place. Items with the same key come in any order.
+pub fn sort_by_key<T, K: Ord>(items: &mut [T], key: impl Fn(&T) -> K) {
+    let count = items.len();
+    sort(&mut Keyed { items, key }, count);
+}
+
+fn sort(items: &mut dyn Items, count: usize) {
+    for root in (0..count / 2).rev() {
+        sift_down(items, root, count);
+    }
+    for end in (1..count).rev() {
+        items.swap(0, end);
+        sift_down(items, 0, end);
+    }
+}
+
+/// Makes a heap of the first `end` items, the largest first, of which only `root` is in the wrong place.
+fn sift_down(items: &mut dyn Items, mut root: usize, end: usize) {
     loop {
         let child = root.saturating_mul(2).saturating_add(1);
         let mut largest = root;
         for index in [child, child.saturating_add(1)] {
-            if let (Some(item), Some(other)) = (heap.get(largest), heap.get(index)) {
-                if key(item) < key(other) {
-                    largest = index;
-                }
+            if index < end && items.is_less(largest, index) {
+                largest = index;
             }
         }
         if largest == root {
             return;
         }
-        swap(heap, root, largest);
+        items.swap(root, largest);
         root = largest;
-    }
-}
-
-/// Swaps two items, the second behind the first. Unlike the library's it can't panic.
-fn swap<T>(items: &mut [T], first: usize, second: usize) {
-    if let Some((before, behind)) = items.split_at_mut_checked(second) {
-        if let (Some(first), Some(second)) = (before.get_mut(first), behind.first_mut()) {
-            core::mem::swap(first, second);
-        }
     }
 }

@@ -204,3 +204,85 @@ pub fn find_all<'a, S: Symbols + ?Sized>(
     });
     Ok(tallies)
 }
+
+/// The least size of a page. A module's code begins and ends with a page.
+const PAGE: usize = 4096;
+
+/// Whether kallsyms takes `name` for that of a symbol. Some assemblers mark where code and data begin.
+fn is_symbol(name: &[u8]) -> bool {
+    let marks: [&[u8]; 3] = [b"$", b".L", b"L0"];
+    !name.is_empty() && !marks.iter().any(|mark| name.starts_with(mark))
+}
+
+/// A symbol whose size is wanted.
+struct Extent {
+    start: usize,
+    /// Where the next symbol starts.
+    end: usize,
+    /// Whether there is a symbol at `start`.
+    found: bool,
+}
+
+/// The sizes of many symbols of a module, from one pass over its symbol table.
+///
+/// kallsyms goes through all of a module's symbols for each address that it is asked about.
+pub struct Sizes(KVec<Extent>);
+
+impl Sizes {
+    /// Looks for the symbols at `addresses` in the module `object`. Errors: `ENOMEM`.
+    pub fn of<S: Symbols + ?Sized>(
+        symbols: &S,
+        object: &Name,
+        addresses: impl Iterator<Item = usize>,
+    ) -> Result<Self> {
+        let mut extents = KVec::new();
+        for start in addresses {
+            let extent = Extent {
+                start,
+                end: usize::MAX,
+                found: false,
+            };
+            extents.push(extent, GFP_KERNEL)?;
+        }
+        sort_by_key(&mut extents, |own| own.start);
+        let mut sizes = Self(extents);
+        symbols.each_symbol(object, &mut |name, address| {
+            if is_symbol(name) {
+                sizes.add(address);
+            }
+            ControlFlow::Continue(())
+        });
+        Ok(sizes)
+    }
+
+    /// Of those that are at `start` or before, the last.
+    fn last(&self, start: usize) -> Option<&Extent> {
+        let after = self.0.partition_point(|own| own.start <= start);
+        self.0.get(..after)?.last()
+    }
+
+    /// Takes note of a symbol at `address`.
+    fn add(&mut self, address: usize) {
+        let here = self.0.partition_point(|own| own.start < address);
+        let (before, here) = self.0.split_at_mut_checked(here).unwrap_or_default();
+        if let Some(before) = before.last_mut() {
+            before.end = before.end.min(address);
+        }
+        for own in here.iter_mut().take_while(|own| own.start == address) {
+            own.found = true;
+        }
+    }
+
+    /// The size in bytes of the symbol at `address`, `None` where there is none.
+    ///
+    /// It ends where the next one starts, or the memory that it is in. That may only be where a page
+    /// ends: then, and about what is not here, kallsyms is asked.
+    pub fn at<S: Symbols + ?Sized>(&self, symbols: &S, address: usize) -> Option<usize> {
+        match self.last(address) {
+            Some(own) if own.start == address && own.found && own.end / PAGE == address / PAGE => {
+                own.end.checked_sub(address)
+            }
+            _ => symbols.size_at(address),
+        }
+    }
+}

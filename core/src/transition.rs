@@ -40,7 +40,6 @@
 //!    transition that was forced ends all the same; the patch then stays in memory for ever.
 
 use crate::{
-    dispatch::entry,
     patch::{
         Object,
         Patch,
@@ -418,10 +417,9 @@ impl<K: Kernel> Core<K> {
     /// Only objects that are patched, or `about_to` be, have code that a task can be in.
     fn fill_stack_check(
         &self,
-        kernel: &K,
         check: &mut StackCheck<K::Function>,
         patch: &Patch<K>,
-        about_to: impl Fn(&Object<K>) -> bool,
+        about_to: &dyn Fn(&Object<K>) -> bool,
     ) {
         check.clear();
         for object in &patch.objects {
@@ -435,8 +433,7 @@ impl<K: Kernel> Core<K> {
                     self.sites.newest(function.old.start)
                 };
                 let old = below.unwrap_or(function.old);
-                let entry = entry(kernel, function.old.start);
-                let pushed = check.push(function.handle, entry, old, function.new);
+                let pushed = check.push(function.handle, function.entry, old, function.new);
                 // Room was made for all functions when the patch was enabled.
                 warn_on_once!(pushed.is_err());
             }
@@ -454,7 +451,7 @@ impl<K: Kernel> Core<K> {
         let check = self.find_mut(handle).and_then(|patch| patch.check.take());
         let mut check = check.ok_or(EINVAL)?;
         let patch = self.find(handle).ok_or(EINVAL)?;
-        self.fill_stack_check(kernel, &mut check, patch, |object| {
+        self.fill_stack_check(&mut check, patch, &|object| {
             target == State::Patched && object.is_loaded()
         });
         kernel.debug(Debug::Initializing(&patch.name, target));
@@ -718,7 +715,7 @@ impl<K: Kernel> Core<K> {
 
     /// Makes the stack check anew after an object of the patch in transition came or went. Meanwhile
     /// there is none, and no task moves by its stack.
-    pub(crate) fn renew_stack_check(&mut self, kernel: &K, about_to: impl Fn(&Object<K>) -> bool) {
+    pub(crate) fn renew_stack_check(&mut self, kernel: &K, about_to: &dyn Fn(&Object<K>) -> bool) {
         let check = kernel.replace_stack_check(None);
         // The scheduler may have been looking things up in it. Handlers of functions that were
         // detached finish too.
@@ -728,7 +725,7 @@ impl<K: Kernel> Core<K> {
             kernel::warn_on!(true);
             return;
         };
-        self.fill_stack_check(kernel, &mut check, patch, about_to);
+        self.fill_stack_check(&mut check, patch, about_to);
         kernel.replace_stack_check(Some(check));
     }
 }

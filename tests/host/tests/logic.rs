@@ -8,10 +8,12 @@ use kernel::prelude::*;
 use livepatch_core::sort::sort_by_key;
 use livepatch_core::stack::{Range, StackCheck};
 use livepatch_core::state::{is_compatible, previous, SystemState};
-use livepatch_core::symbol::{find, find_all, Name, Symbols, Text};
+use livepatch_core::symbol::{find, find_all, Name, Sizes, Symbols, Text};
 use livepatch_core::transition::State;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 /// A function with the slots of its old and its new code. Slots are side by side; a slot may have
@@ -140,6 +142,97 @@ impl Symbols for Table {
     fn size_at(&self, _address: usize) -> Option<usize> {
         None
     }
+}
+
+/// The symbols of a module with the memory that they are in, and kallsyms's answer to what size one has.
+struct Module {
+    symbols: Vec<(String, usize)>,
+    /// Where memory begins and ends.
+    memory: Vec<(usize, usize)>,
+    /// How often it was asked.
+    asked: Cell<usize>,
+}
+
+impl Symbols for Module {
+    fn each_match(&self, _name: &Name, _found: &mut dyn FnMut(usize) -> ControlFlow<()>) {}
+
+    fn each_symbol(&self, _object: &Name, found: &mut dyn FnMut(&[u8], usize) -> ControlFlow<()>) {
+        for (name, address) in &self.symbols {
+            if found(name.as_bytes(), *address).is_break() {
+                return;
+            }
+        }
+    }
+
+    /// As `find_kallsyms_symbol()` has it.
+    fn size_at(&self, address: usize) -> Option<usize> {
+        self.asked.set(self.asked.get() + 1);
+        let inside = |&&(begin, end): &&(usize, usize)| (begin..end).contains(&address);
+        let &(begin, end) = self.memory.iter().find(inside)?;
+        let named = self.symbols.iter().filter(|(name, _)| {
+            !name.is_empty() && !["$", ".L", "L0"].iter().any(|mark| name.starts_with(mark))
+        });
+        let starts = named.map(|&(_, start)| start);
+        let own = starts
+            .clone()
+            .filter(|start| (begin..=address).contains(start));
+        let next = starts.filter(|start| (address + 1..end).contains(start));
+        Some(next.min().unwrap_or(end) - own.max()?)
+    }
+}
+
+proptest! {
+    #[test]
+    fn sizes_are_those_of_kallsyms(
+        symbols in vec(
+            (select(vec!["a", "b", "$x", ".L1", "L01", "L1", ".a", ""]), 0usize..16, 0usize..0x80),
+            0..40,
+        ),
+        addresses in vec((0usize..16, 0usize..0x80), 0..20),
+    ) {
+        // Pages 0 to 7, and others that are next to nothing.
+        let place = |page: usize, offset: usize| (page + usize::from(page > 7)) * 4096 + 16 * offset;
+        let module = Module {
+            symbols: symbols
+                .iter()
+                .map(|&(name, page, offset)| (name.to_owned(), place(page, offset)))
+                .collect(),
+            memory: vec![(0, 2 * 4096), (2 * 4096, 5 * 4096), (5 * 4096, 8 * 4096), (9 * 4096, 17 * 4096)],
+            asked: Cell::new(0),
+        };
+        let addresses: Vec<usize> = addresses
+            .iter()
+            .map(|&(page, offset)| place(page, offset))
+            // Most are symbols.
+            .chain(module.symbols.iter().map(|&(_, address)| address))
+            .collect();
+        let name = Name::new(b"module").unwrap();
+        let sizes = Sizes::of(&module, &name, addresses.iter().copied()).unwrap();
+        for address in addresses {
+            prop_assert_eq!(sizes.at(&module, address), module.size_at(address), "{:#x}", address);
+        }
+    }
+}
+
+#[test]
+fn kallsyms_is_asked_only_about_ends_of_pages() {
+    let module = Module {
+        symbols: (0..1000).map(|n| ("f".to_owned(), 4096 + 16 * n)).collect(),
+        memory: vec![(4096, 5 * 4096)],
+        asked: Cell::new(0),
+    };
+    let name = Name::new(b"module").unwrap();
+    let addresses = module.symbols.iter().map(|&(_, address)| address);
+    let sizes = Sizes::of(&module, &name, addresses.clone()).unwrap();
+    for address in addresses {
+        let expected = if address == 4096 + 16 * 999 {
+            4096 - (16 * 999) % 4096
+        } else {
+            16
+        };
+        assert_eq!(sizes.at(&module, address), Some(expected));
+    }
+    assert_eq!(module.asked.get(), 4);
 }
 
 proptest! {
