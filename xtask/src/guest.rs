@@ -43,6 +43,40 @@ pub fn initramfs(cx: &Context, kernel: &Kernel, userspace: Userspace) -> Result<
     archive.finish()
 }
 
+/// The initramfs for a suite. One that is a directory of `tests/guest/` brings programs and modules of its
+/// own: its script `run` finds them in the directory of the suite's name.
+pub fn suite(cx: &Context, kernel: &Kernel, userspace: Userspace, name: &str) -> Result<PathBuf> {
+    let base = initramfs(cx, kernel, userspace)?;
+    let sources = cx.root.join("tests/guest").join(name);
+    if !sources.is_dir() {
+        return Ok(base);
+    }
+    let key = key(kernel);
+    let dir = cx.cache.join("guest").join(&key);
+    let _lock = cx.lock(&format!("{name}-{key}"))?;
+    let work = dir.join(name);
+    mirror(&sources, &work)?;
+    let modules = work.join("modules");
+    make_modules(
+        cx,
+        kernel,
+        &modules,
+        &format!("Build the modules of {name}"),
+    )?;
+    let mut built = objects(&modules)?;
+    for source in files(&work)? {
+        if source.extension() == Some("c".as_ref()) {
+            built.push(compile(cx, kernel, &source)?);
+        }
+    }
+    let mut archive = Archive::on_top_of(&base, &dir.join(format!("{name}.cpio")))?;
+    archive.copy(&format!("{SCRIPTS}/{name}"), &work.join("run"))?;
+    for path in built {
+        archive.copy(&format!("{name}/{}", modules::name(&path)), &path)?;
+    }
+    archive.finish()
+}
+
 /// Tells this kernel's guests from those of others, in the cache.
 pub fn key(kernel: &Kernel) -> String {
     let name = kernel.out.file_name().unwrap_or_default();
