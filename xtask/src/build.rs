@@ -42,7 +42,9 @@ pub enum Flavour {
     Plain,
     /// Allocations can be made to fail.
     Fault,
-    /// Likewise, and the kernel watches itself: KASAN, lockdep, kmemleak and the like. Slow.
+    /// BPF programs can be put on functions.
+    Bpf,
+    /// Allocations can fail, and the kernel watches itself: KASAN, lockdep, kmemleak and the like. Slow.
     Debug,
 }
 
@@ -51,7 +53,7 @@ impl Flavour {
     /// only where the C compiler is clang.
     pub fn llvm(self, target: &Target) -> Option<&'static Llvm> {
         target.llvm.or(match self {
-            Self::Plain | Self::Fault => None,
+            Self::Plain | Self::Fault | Self::Bpf => None,
             Self::Debug => Some(&LLVM_19),
         })
     }
@@ -61,6 +63,7 @@ impl Flavour {
         match self {
             Self::Plain => "",
             Self::Fault => "-fault",
+            Self::Bpf => "-bpf",
             Self::Debug => "-debug",
         }
     }
@@ -68,7 +71,7 @@ impl Flavour {
     /// How many times as long as a plain kernel one of this flavour takes for the same.
     pub fn slowness(self) -> u32 {
         match self {
-            Self::Plain | Self::Fault => 1,
+            Self::Plain | Self::Fault | Self::Bpf => 1,
             Self::Debug => 8,
         }
     }
@@ -130,6 +133,9 @@ pub fn kernel_of(
     let mut needs = provision::for_build(target);
     if let Some(llvm) = flavour.llvm(target) {
         needs.extend(llvm.needs);
+    }
+    if flavour == Flavour::Bpf {
+        needs.push(provision::PAHOLE);
     }
     provision::ensure(cx, &needs)?;
     let tools = Toolchain::ready(cx)?;

@@ -103,8 +103,8 @@ pub struct Test {
     /// Only the host's tests
     #[arg(long, conflicts_with = "guest")]
     pub host: bool,
-    /// Only this suite of the guest's: `smoke`, `kselftest`, `conformance`, `stress`, or with `--debug-kernel` the
-    /// `scenarios` of `parity`
+    /// Only this suite of the guest's: `smoke`, `kselftest`, `neighbours`, `conformance`, `stress`, or with
+    /// `--debug-kernel` the `scenarios` of `parity`
     #[arg(long, value_name = "SUITE")]
     pub guest: Option<String>,
     /// Architectures to test: a name, or `all`
@@ -131,7 +131,8 @@ pub struct Parity {
     #[arg(long, default_value_t = 200, value_name = "N")]
     pub sequences: usize,
     /// Only this scenario, or one of the groups `scenarios` (on the usual kernel), `starved` (allocations
-    /// fail), `sequences` (random) and `kselftest`; may be given several times
+    /// fail), `sequences` (random), `kselftest` and `neighbours` (on a kernel with BPF where there is one);
+    /// may be given several times
     #[arg(long, value_name = "NAME")]
     pub scenario: Vec<String>,
     /// Leave out upstream's selftests

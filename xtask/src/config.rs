@@ -87,6 +87,7 @@ impl Configuration<'_> {
         match self.flavour {
             Flavour::Plain => {}
             Flavour::Fault => fragments.push(dir.join("fault.config")),
+            Flavour::Bpf => fragments.push(dir.join("bpf.config")),
             Flavour::Debug => {
                 fragments.extend(["fault.config", "debug.config"].map(|name| dir.join(name)));
             }

@@ -43,6 +43,38 @@ pub fn initramfs(cx: &Context, kernel: &Kernel, userspace: Userspace) -> Result<
     archive.finish()
 }
 
+/// The initramfs for a suite. One that is a directory of `tests/guest/` brings modules, programs and other
+/// files of its own: its script `run` finds them in the directory of the suite's name.
+pub fn suite(cx: &Context, kernel: &Kernel, userspace: Userspace, name: &str) -> Result<PathBuf> {
+    let base = initramfs(cx, kernel, userspace)?;
+    let sources = cx.root.join("tests/guest").join(name);
+    if !sources.is_dir() {
+        return Ok(base);
+    }
+    let key = key(kernel);
+    let dir = cx.cache.join("guest").join(&key);
+    let _lock = cx.lock(&format!("{name}-{key}"))?;
+    let work = dir.join(name);
+    mirror(&sources, &work)?;
+    let made = work.join("modules");
+    make_modules(cx, kernel, &made, &format!("Build the modules of {name}"))?;
+    let mut own = objects(&made)?;
+    // By the sources, since the copy has what was built too.
+    for source in files(&sources)? {
+        let copy = work.join(modules::name(&source));
+        own.push(match source.extension() {
+            Some(extension) if extension == "c" => compile(cx, kernel, &copy)?,
+            _ => copy,
+        });
+    }
+    let mut archive = Archive::on_top_of(&base, &dir.join(format!("{name}.cpio")))?;
+    archive.copy(&format!("{SCRIPTS}/{name}"), &work.join("run"))?;
+    for path in own {
+        archive.copy(&format!("{name}/{}", modules::name(&path)), &path)?;
+    }
+    archive.finish()
+}
+
 /// Tells this kernel's guests from those of others, in the cache.
 pub fn key(kernel: &Kernel) -> String {
     let name = kernel.out.file_name().unwrap_or_default();

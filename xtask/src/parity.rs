@@ -31,6 +31,7 @@ pub const SCENARIOS: &str = "scenarios";
 const STARVED: &str = "starved";
 const SEQUENCES: &str = "sequences";
 const KSELFTEST: &str = "kselftest";
+const NEIGHBOURS: &str = "neighbours";
 
 /// How many random sequences [`alone`] plays.
 const SEQUENCES_ALONE: usize = 20;
@@ -134,12 +135,25 @@ fn parts(cx: &Context, args: &cli::Parity) -> Result<Vec<Part>> {
             deadline: Duration::from_secs(30 * 60),
         });
     }
+    if wanted(NEIGHBOURS) {
+        parts.push(Part {
+            name: "parity-neighbours",
+            entry: NEIGHBOURS,
+            userspace: Userspace::Small,
+            flavour: match args.arch.bpf {
+                true => Flavour::Bpf,
+                false => Flavour::Plain,
+            },
+            script: String::new(),
+            deadline: Duration::from_secs(30 * 60),
+        });
+    }
     Ok(parts)
 }
 
 /// Sees that there is what was asked for.
 fn known<'a>(args: &cli::Parity, scenarios: impl Iterator<Item = &'a str>) -> Result<()> {
-    let groups = [SCENARIOS, STARVED, SEQUENCES, KSELFTEST];
+    let groups = [SCENARIOS, STARVED, SEQUENCES, KSELFTEST, NEIGHBOURS];
     let names: Vec<&str> = groups.into_iter().chain(scenarios).collect();
     match args
         .scenario

@@ -129,6 +129,9 @@ pub static LLVM_22: Llvm = Llvm {
     ],
 };
 
+/// What makes the type information that BPF goes by.
+pub const PAHOLE: Need = program("pahole", &["pahole", "dwarves"]);
+
 /// What building a kernel for that target needs.
 pub fn for_build(target: &'static Target) -> Vec<Need> {
     let mut needs = BUILD.to_vec();

@@ -118,7 +118,7 @@ impl Boot<'_> {
         let accel = accel.argument();
         let clock = clock.into_iter().flatten();
         let memory = match self.kernel.flavour {
-            Flavour::Plain | Flavour::Fault => MEMORY,
+            Flavour::Plain | Flavour::Fault | Flavour::Bpf => MEMORY,
             Flavour::Debug => DEBUG_MEMORY,
         };
         let (image, initramfs) = (&self.kernel.image, self.initramfs);

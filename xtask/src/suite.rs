@@ -61,6 +61,14 @@ pub static TESTS: &[Suite] = &[
         deadline: Duration::from_secs(30 * 60),
         may_skip: false,
     },
+    Suite {
+        name: "neighbours",
+        about: "tracers, kprobes and BPF programs on patched functions, in every gear",
+        userspace: Userspace::Small,
+        deadline: Duration::from_secs(30 * 60),
+        // Not every architecture has kprobes on ftrace, nor every kernel BPF.
+        may_skip: true,
+    },
 ];
 
 /// The test suite of that name.
@@ -111,7 +119,7 @@ impl Suite {
     /// Fails if there is no guest to boot; what the guest does wrong is in the outcome.
     pub fn run(&self, cx: &Context, kernel: &Kernel, view: View) -> Result<Outcome> {
         provision::ensure(cx, &provision::for_guest(kernel.target))?;
-        let initramfs = guest::initramfs(cx, kernel, self.userspace)?;
+        let initramfs = guest::suite(cx, kernel, self.userspace, self.name)?;
         self.run_in(cx, kernel, &initramfs, view)
     }
 

@@ -36,6 +36,8 @@ pub struct Target {
     pub libc_packages: &'static [&'static str],
     /// The LLVM that its kernels take; `None`: gcc will do, and compiles about twice as fast.
     pub llvm: Option<&'static Llvm>,
+    /// Whether there is a kernel with BPF to be had: `xtask/kconfig/bpf.config`.
+    pub bpf: bool,
     /// The emulator.
     pub qemu: &'static str,
     /// Packages of the emulator, best first.
@@ -75,6 +77,7 @@ pub static TARGETS: &[Target] = &[
         cross_packages: &["gcc-x86-64-linux-gnu"],
         libc_packages: &["libc6-dev-amd64-cross"],
         llvm: None,
+        bpf: true,
         qemu: "qemu-system-x86_64",
         qemu_packages: &["qemu-system-x86"],
         newer_qemu: None,
@@ -95,6 +98,7 @@ pub static TARGETS: &[Target] = &[
         cross_packages: &["gcc-aarch64-linux-gnu"],
         libc_packages: &["libc6-dev-arm64-cross"],
         llvm: None,
+        bpf: false,
         qemu: "qemu-system-aarch64",
         qemu_packages: &["qemu-system-arm"],
         newer_qemu: None,
@@ -115,6 +119,7 @@ pub static TARGETS: &[Target] = &[
         cross_packages: &["gcc-s390x-linux-gnu"],
         libc_packages: &["libc6-dev-s390x-cross"],
         llvm: None,
+        bpf: false,
         qemu: "qemu-system-s390x",
         qemu_packages: &["qemu-system-s390x", "qemu-system-misc"],
         newer_qemu: Some(Newer {
@@ -139,6 +144,7 @@ pub static TARGETS: &[Target] = &[
         libc_packages: &["libc6-dev-ppc64el-cross"],
         // bindgen takes no flags of gcc's `-mprofile-kernel`; older clangs know no other way to ftrace.
         llvm: Some(&LLVM_22),
+        bpf: false,
         qemu: "qemu-system-ppc64",
         qemu_packages: &["qemu-system-ppc"],
         newer_qemu: None,
@@ -168,6 +174,7 @@ pub static TARGETS: &[Target] = &[
         libc_packages: &["libc6-dev-riscv64-cross"],
         // There, Kconfig allows Rust only where the C compiler is clang.
         llvm: Some(&LLVM_19),
+        bpf: false,
         qemu: "qemu-system-riscv64",
         qemu_packages: &["qemu-system-riscv", "qemu-system-misc"],
         newer_qemu: None,

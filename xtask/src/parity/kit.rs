@@ -14,8 +14,8 @@ use xshell::cmd;
 /// Where the player looks for its script and its modules, below the root.
 const PLACE: &str = "parity";
 
-/// An initramfs on top of the ordinary one of that size: `entry` of `tests/guest/parity/` runs as
-/// `/guest/<name>`, with this script to play.
+/// An initramfs on top of the ordinary one of that size, and of what the suite of that name has: `entry` of
+/// `tests/guest/parity/` runs as `/guest/<name>`, with this script to play, if there is one.
 pub fn initramfs(
     cx: &Context,
     kernel: &Kernel,
@@ -23,13 +23,13 @@ pub fn initramfs(
     (entry, name): (&str, &str),
     script: &str,
 ) -> Result<PathBuf> {
-    let base = guest::initramfs(cx, kernel, userspace)?;
+    let base = guest::suite(cx, kernel, userspace, entry)?;
     let dir = cx.cache.join("guest").join(guest::key(kernel));
     let sources = cx.root.join("tests/guest/parity");
     let _lock = cx.lock(&format!("parity-{}", guest::key(kernel)))?;
     let mut archive = Archive::on_top_of(&base, &dir.join(format!("{name}.cpio")))?;
     archive.copy(&format!("guest/{name}"), &sources.join(entry))?;
-    if userspace == Userspace::Small {
+    if !script.is_empty() {
         archive.copy(
             &format!("{PLACE}/player"),
             &player(cx, kernel, &sources, &dir)?,

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef NEIGHBOURS_H
+#define NEIGHBOURS_H
+
+/* What a function that is patched returns: the version that ran. */
+enum version { ORIGINAL, NEW };
+
+/* In a file without callers, so that no compiler knows what these return. */
+int neighbours_function(void);
+int neighbours_hold(void (*body)(void));
+int neighbours_replacement(void);
+
+#endif
