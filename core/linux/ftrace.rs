@@ -61,13 +61,16 @@ use livepatch_arch::{
     Native,
     SavedRegisters, //
 };
-use livepatch_core::dispatch::{
-    Gear,
-    Refusal,
-    Site,
-    Target,
-    Tracer,
-    View, //
+use livepatch_core::{
+    dispatch::{
+        Gear,
+        Refusal,
+        Site,
+        Target,
+        Tracer,
+        View, //
+    },
+    stack::Range, //
 };
 
 /// A patched function as the handler knows it.
@@ -352,9 +355,13 @@ pub(crate) fn init() {
 impl Tracer for Linux {
     type Hook = Hook;
 
-    fn location(&self, function: usize) -> Option<usize> {
-        // SAFETY: Takes any address.
-        let location = unsafe { bindings::ftrace_location(function as c_ulong) };
+    fn location(&self, function: Range) -> Option<usize> {
+        let first = function.start as c_ulong;
+        let last = first.saturating_add((function.size as c_ulong).saturating_sub(1));
+        // `ftrace_location()` would look for the size first, which takes kallsyms long in a module.
+        //
+        // SAFETY: Takes any addresses.
+        let location = unsafe { bindings::ftrace_location_range(first, last) };
         (location != 0).then_some(location as usize)
     }
 

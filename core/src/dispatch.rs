@@ -263,8 +263,8 @@ pub trait Tracer {
     /// [`Tasks::synchronize`](crate::transition::Tasks::synchronize) has waited for the handlers.
     type Hook;
 
-    /// Where in `function` the tracer can take over, `None` where it can't.
-    fn location(&self, function: usize) -> Option<usize>;
+    /// Where in a function the tracer can take over, `None` where it can't.
+    fn location(&self, function: Range) -> Option<usize>;
 
     /// Makes a hook, not yet in effect. Errors: `ENOMEM`.
     fn new_hook(&self, location: usize, site: Site) -> Result<Self::Hook>;
@@ -305,8 +305,8 @@ pub enum Gear {
 const LONGEST_CALL: usize = 8;
 
 /// Where in `function` the call of the tracer is, up to the address that it returns to, included.
-pub(crate) fn entry<T: Tracer + ?Sized>(tracer: &T, function: usize) -> Range {
-    let size = tracer.location(function).map_or(0, |location| {
+pub(crate) fn entry(function: usize, location: Option<usize>) -> Range {
+    let size = location.map_or(0, |location| {
         let offset = location.saturating_sub(function);
         offset.saturating_add(LONGEST_CALL + 1)
     });
@@ -334,6 +334,8 @@ pub struct Version<F> {
 pub struct Addition<'a, F> {
     /// The address of the function.
     pub function: usize,
+    /// Where in it the tracer can take over, `None` where it can't.
+    pub location: Option<usize>,
     /// The function's name, for messages.
     pub name: &'a Name,
     /// The version.
@@ -482,7 +484,7 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
             redirection.versions.push(addition.version, GFP_KERNEL)?;
             return Ok(());
         }
-        let Some(location) = tracer.location(addition.function) else {
+        let Some(location) = addition.location else {
             pr_err!("failed to find location for function '{}'\n", addition.name);
             return Err(EINVAL);
         };

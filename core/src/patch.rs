@@ -9,7 +9,6 @@
 
 use crate::{
     dispatch::{
-        entry,
         Addition,
         Gear,
         Redirections,
@@ -129,8 +128,8 @@ pub struct Function<K: Kernel> {
     pub nop: bool,
     /// The original's code, once the object is there. No code starts at 0.
     pub old: Range,
-    /// Where the original calls the tracer.
-    pub entry: Range,
+    /// Where the original calls the tracer, `None` where it does not.
+    pub location: Option<usize>,
     /// The replacement's code.
     pub new: Range,
     /// Whether calls go through this version.
@@ -148,7 +147,7 @@ impl<K: Kernel> Function<K> {
             position,
             nop: false,
             old: Range { start: 0, size: 0 },
-            entry: Range { start: 0, size: 0 },
+            location: None,
             new: Range {
                 start: new,
                 size: 0,
@@ -202,7 +201,7 @@ impl<K: Kernel> Function<K> {
             };
             self.new.size = size;
         }
-        self.entry = entry(kernel, self.old.start);
+        self.location = kernel.location(self.old);
         kernel.mirror_function(self);
         Ok(())
     }
@@ -219,6 +218,7 @@ impl<K: Kernel> Function<K> {
     fn addition(&self) -> Addition<'_, K::Function> {
         Addition {
             function: self.old.start,
+            location: self.location,
             name: &self.name,
             version: Version {
                 function: self.handle,

@@ -40,6 +40,7 @@
 //!    transition that was forced ends all the same; the patch then stays in memory for ever.
 
 use crate::{
+    dispatch::entry,
     patch::{
         Object,
         Patch,
@@ -433,7 +434,8 @@ impl<K: Kernel> Core<K> {
                     self.sites.newest(function.old.start)
                 };
                 let old = below.unwrap_or(function.old);
-                let pushed = check.push(function.handle, function.entry, old, function.new);
+                let entry = entry(function.old.start, function.location);
+                let pushed = check.push(function.handle, entry, old, function.new);
                 // Room was made for all functions when the patch was enabled.
                 warn_on_once!(pushed.is_err());
             }

@@ -8,6 +8,7 @@ use crate::simulation::{allocate, Simulation};
 use crate::tasks::SimulatedTask;
 use kernel::prelude::*;
 use livepatch_core::dispatch::{Refusal, Site, Target, Tracer, View};
+use livepatch_core::stack::Range;
 use livepatch_core::transition::Task;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -174,9 +175,9 @@ impl Simulation {
 impl Tracer for Simulation {
     type Hook = Hook;
 
-    fn location(&self, function: usize) -> Option<usize> {
-        let traceable = self.code.at(function)?.traceable;
-        traceable.then_some(function + OFFSET)
+    fn location(&self, function: Range) -> Option<usize> {
+        let traceable = self.code.at(function.start)?.traceable;
+        traceable.then_some(function.start + OFFSET)
     }
 
     fn new_hook(&self, location: usize, site: Site) -> Result<Hook> {

@@ -4,12 +4,13 @@
 //! versions behind it.
 #![cfg(not(loom))]
 
+use host_tests::code::SIZE;
 use host_tests::simulation::Simulation;
 use host_tests::tasks::{SimulatedTask, TaskId};
 use host_tests::tracer::Hook;
 use host_tests::world::World;
 use kernel::prelude::*;
-use livepatch_core::dispatch::{Addition, Redirections, Site, Target, Version, View};
+use livepatch_core::dispatch::{Addition, Redirections, Site, Target, Tracer, Version, View};
 use livepatch_core::stack::Range;
 use livepatch_core::symbol::Name;
 use livepatch_core::transition::{State, Task, Tasks};
@@ -193,6 +194,10 @@ fn finish(sites: &mut Redirections<u8, Hook>, kernel: &Simulation) {
     sites.reap();
 }
 
+fn location(kernel: &impl Tracer, start: usize) -> Option<usize> {
+    kernel.location(Range { start, size: SIZE })
+}
+
 proptest! {
     /// The stacks of versions behave as plain vectors do.
     #[test]
@@ -213,7 +218,12 @@ proptest! {
                     }
                     let target = if nop { Original } else { Replacement(code(owner).start) };
                     let version = Version { function: owner, target, code: code(owner), in_transition: false };
-                    let addition = Addition { function: functions[function], name: &name, version };
+                    let addition = Addition {
+                        function: functions[function],
+                        location: location(kernel, functions[function]),
+                        name: &name,
+                        version,
+                    };
                     real.push(kernel, once(addition)).unwrap();
                     model[function].push((owner, target, false));
                 }
@@ -288,6 +298,7 @@ fn what_is_not_there_is_a_broken_invariant() {
     };
     let addition = |function| Addition {
         function,
+        location: location(kernel, function),
         name: &name,
         version,
     };

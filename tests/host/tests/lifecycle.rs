@@ -11,7 +11,7 @@ use host_tests::tasks::TaskId;
 use host_tests::tracer::OFFSET;
 use host_tests::world::World;
 use kernel::prelude::*;
-use livepatch_core::dispatch::Redirections;
+use livepatch_core::dispatch::{Redirections, Tracer};
 use livepatch_core::patch::{Descriptors, Which};
 use livepatch_core::sysfs::Writable;
 use livepatch_core::transition::{Task, Tasks};
@@ -108,6 +108,7 @@ fn a_function_is_patched_where_it_is_and_once() {
     assert_eq!(object.patch(&world.kernel, &mut sites), Err(EINVAL));
     assert_eq!(kernel::warnings(), 1, "nobody knows where it is");
     object.functions[0].old.start = world.function("cmdline");
+    object.functions[0].location = world.kernel.location(object.functions[0].old);
     object.patch(&world.kernel, &mut sites).unwrap();
     object.patched = false;
     assert_eq!(object.patch(&world.kernel, &mut sites), Err(EINVAL));

@@ -21,7 +21,7 @@ use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::weaken::is_weakened;
 use livepatch_core::dispatch::{Refusal, Site, Target, Tracer, View};
 use livepatch_core::patch::{Descriptors, Function, Object, Patch};
-use livepatch_core::stack::StackCheck;
+use livepatch_core::stack::{Range, StackCheck};
 use livepatch_core::symbol::{Name, Symbols};
 use livepatch_core::transition::{
     switch_current, Check, Debug, Shared, State, Task, Tasks, Unreliable,
@@ -393,8 +393,8 @@ impl Drop for Hook {
 impl Tracer for Cpu {
     type Hook = Hook;
 
-    fn location(&self, function: usize) -> Option<usize> {
-        Some(function)
+    fn location(&self, function: Range) -> Option<usize> {
+        Some(function.start)
     }
 
     fn new_hook(&self, _location: usize, site: Site) -> Result<Hook> {
