@@ -34,23 +34,27 @@ static const char *const context_names[] = { "user", "thread", "softirq", "inter
 #define ALLOWED(phase)	((unsigned int)(phase) & 0xff)
 /* VERSIONS: towards none. */
 #define TOWARDS(phase)	((unsigned int)((phase) >> 8) & 0xff)
-/* Tasks are forced: they may move anywhere. */
-#define FORCED(phase)	((phase) & BIT_ULL(16))
 #define NEXT_PHASE	BIT_ULL(32)
 
-static u64 phase = 1 | VERSIONS << 8;
+static u64 phase = NEXT_PHASE | 1 | VERSIONS << 8;
+
+/* The last one in which tasks were forced: calls may begin before it and end behind it. */
+static u64 forced_phase;
 
 static int set_phase(const char *val, const struct kernel_param *kp)
 {
 	unsigned int allowed, towards, forced;
-	u64 old = phase;
+	u64 new;
 
 	if (sscanf(val, "%x %u %u", &allowed, &towards, &forced) != 3 ||
 	    allowed > 0xff || towards > VERSIONS || forced > 1)
 		return -EINVAL;
+	new = (phase & ~(NEXT_PHASE - 1)) + NEXT_PHASE + (allowed | towards << 8 | forced << 16);
+	if (forced)
+		WRITE_ONCE(forced_phase, new);
 	/* After all that its writer has seen and done, and before all that it will do. */
 	smp_mb();
-	WRITE_ONCE(phase, (old & ~(NEXT_PHASE - 1)) + NEXT_PHASE + (allowed | towards << 8 | forced << 16));
+	WRITE_ONCE(phase, new);
 	smp_mb();
 	return 0;
 }
@@ -112,20 +116,23 @@ void calls_add(struct calls *calls, u64 mixed, u64 got)
 
 void calls_end(struct calls *calls, enum context context, struct view *view)
 {
-	bool same, moved;
+	bool same, moved, forced;
 	u64 now;
 
 	/* Against set_phase(): calls come before what is done after this phase. */
 	smp_mb();
 	now = READ_ONCE(phase);
 	same = calls->phase == now;
+	/* Against set_phase(): forced up to now, and since these calls began. */
+	smp_rmb();
+	forced = READ_ONCE(forced_phase) >= (calls->phase & ~(NEXT_PHASE - 1));
 	/* This task may not be where it was, nor on the CPU, when it comes from a sleep. */
 	preempt_disable();
 	this_cpu_add(counts.calls[context], calls->count);
 	this_cpu_inc(counts.versions[__ffs(calls->versions)]);
 	if (calls->expected != (calls->got & ~VERSION_BITS))
 		wrong(calls, context, GARBLED);
-	if (hweight32(calls->versions) > 1 && !FORCED(calls->phase) && !FORCED(now))
+	if (hweight32(calls->versions) > 1 && !forced)
 		wrong(calls, context, MIXED);
 	if (same && calls->versions & ~ALLOWED(now))
 		wrong(calls, context, FORBIDDEN);
