@@ -96,6 +96,7 @@ const BUCKET_BITS: u32 = 9;
 static BUCKETS: [Atomic<*mut Entry>; 1 << BUCKET_BITS] =
     [const { Atomic::new(core::ptr::null_mut()) }; 1 << BUCKET_BITS];
 
+#[inline(always)]
 fn bucket(location: usize) -> Option<&'static Atomic<*mut Entry>> {
     // As `hash_64()` does it.
     let hash = (location as u64).wrapping_mul(0x61c8_8646_80b5_83eb);
@@ -107,6 +108,7 @@ fn bucket(location: usize) -> Option<&'static Atomic<*mut Entry>> {
 /// # Safety
 ///
 /// Preemption is off, or [`TRACED`] is held, for as long as the site is used.
+#[inline(always)]
 unsafe fn find<'a>(location: usize) -> Option<&'a Site> {
     // SAFETY: As the caller promises.
     unsafe { find_entry(location) }.map(|entry| &entry.site)
@@ -117,6 +119,7 @@ unsafe fn find<'a>(location: usize) -> Option<&'a Site> {
 /// # Safety
 ///
 /// As for that.
+#[inline(always)]
 unsafe fn find_entry<'a>(location: usize) -> Option<&'a Entry> {
     // Acquire: pairs with `link`. With the first entry all that are behind it can be seen, since they
     // were linked before, and what a removal stores is one of those.

@@ -74,7 +74,7 @@ pub enum View {
 
 impl View {
     /// The version for a task in `state`, which is only asked for during a transition.
-    #[inline]
+    #[inline(always)]
     pub fn choose(self, state: impl FnOnce() -> State) -> Target {
         match self {
             Self::Settled(target) => target,
@@ -167,6 +167,7 @@ impl Site {
         site
     }
 
+    #[inline(always)]
     fn slot(&self, number: usize) -> &Slot {
         let [even, odd] = &self.slots;
         if number & 1 == 0 {
@@ -177,7 +178,7 @@ impl Site {
     }
 
     /// What the site shows now. Never blocks; safe in any context.
-    #[inline]
+    #[inline(always)]
     pub fn view(&self) -> View {
         loop {
             let word = self.word.load(Acquire);
@@ -221,7 +222,7 @@ impl Site {
 
     /// The version that a call gets, for a task whose state `state` tells. The ftrace handler's
     /// question; preemption is off.
-    #[inline]
+    #[inline(always)]
     pub fn choose(&self, state: impl FnOnce() -> State) -> Target {
         self.view().choose(state)
     }
