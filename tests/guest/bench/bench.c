@@ -279,11 +279,17 @@ static void *watcher(void *unused)
 	return unused;
 }
 
-/* Begins a transition, which looks at every task once, and can't end while one of them is held. */
+/*
+ * Begins a transition, which looks at every task once, and can't end while one of them is held. To
+ * leave the settled gear is no part of that, and among the times to disable.
+ */
 static uint64_t attempt(void)
 {
-	uint64_t start = now();
+	uint64_t start;
 
+	if (access(PATCH "gear", W_OK) == 0)
+		put(PATCH "gear", "handler");
+	start = now();
 	put(PATCH "enabled", "0");
 	return now() - start;
 }
