@@ -48,6 +48,8 @@
 
 /* How long the core may take to come to rest, and a task to get where it is wanted. */
 #define PATIENCE_MS	45000
+/* How long a transition that nothing keeps open may go on. */
+#define TURN_MS		1500
 #define POLL_MS		5
 
 static char pinned[256];
@@ -209,15 +211,22 @@ static bool at_rest(void)
 	return rest_found;
 }
 
-bool settle(void)
+static bool comes_to_rest(long ms)
 {
-	long deadline = now() + PATIENCE_MS;
+	long deadline = now() + ms;
 
 	while (now() < deadline) {
 		if (at_rest())
 			return true;
 		nap(POLL_MS);
 	}
+	return false;
+}
+
+bool settle(void)
+{
+	if (comes_to_rest(PATIENCE_MS))
+		return true;
 	printf("x the core does not come to rest\n");
 	return false;
 }
@@ -372,6 +381,9 @@ static void step(char *line)
 	}
 	if (wait)
 		settle();
+	else if (!strncmp(command, "write ", 6))
+		/* A turn may leave nothing in the way. Each core has its own time to look at that, a second at most. */
+		comes_to_rest(TURN_MS);
 	tell_log(false);
 	tell_state();
 	tell_answers();
