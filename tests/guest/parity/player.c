@@ -367,6 +367,8 @@ static void step(char *line)
 {
 	bool wait = strncmp(line, "- ", 2);
 	char *command = wait ? line : line + 2;
+	/* run() takes it apart. */
+	bool turn = !wait && !strncmp(command, "write ", 6);
 	int error;
 
 	printf("# step %s\n", line);
@@ -381,7 +383,7 @@ static void step(char *line)
 	}
 	if (wait)
 		settle();
-	else if (!strncmp(command, "write ", 6))
+	else if (turn)
 		/* A turn may leave nothing in the way. Each core has its own time to look at that, a second at most. */
 		comes_to_rest(TURN_MS);
 	tell_log(false);

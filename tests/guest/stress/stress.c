@@ -14,62 +14,101 @@
 
 /* --- whether it would notice ------------------------------------------------------------------------ */
 
-/* On every CPU, in time: an emulated one may not run for a while. */
-static void expect(const char *kind, unsigned int context, const char *when)
-{
-	unsigned int cpu, of = name_in(kinds, KINDS, kind);
-	double start = seconds();
-
-	for (;; nap(100)) {
-		take_count();
-		for (cpu = 0; cpu < count.cpus && count.wrong[cpu][context][of]; cpu++)
-			;
-		if (cpu == count.cpus)
-			return;
-		if (seconds() - start > PATIENCE)
-			give_up("%s: no %s result in context %s on CPU %u", when, kind, contexts[context], cpu);
-	}
-}
-
-static void expect_calls(unsigned int context, const char *when)
+/* Waits until "number" is not 0 on any CPU, in time: an emulated one may not run for a while. */
+static bool on_every_cpu(unsigned long long (*number)(unsigned int cpu, unsigned int context, unsigned int kind),
+			 unsigned int context, unsigned int kind, double patience)
 {
 	double start = seconds();
 	unsigned int cpu;
 
 	for (;; nap(100)) {
 		take_count();
-		for (cpu = 0; cpu < count.cpus && count.calls[cpu][context]; cpu++)
+		for (cpu = 0; cpu < count.cpus && number(cpu, context, kind); cpu++)
 			;
 		if (cpu == count.cpus)
-			return;
-		if (seconds() - start > PATIENCE)
-			give_up("%s: no calls in context %s on CPU %u", when, contexts[context], cpu);
+			return true;
+		if (seconds() - start > patience)
+			return false;
 	}
 }
 
-/* Enables and disables a patch that something is wrong with, of which the latter may be the wrong. */
-static void notice(const char *parameters, const char *kind, unsigned int from, unsigned int end, const char *when)
+static unsigned long long wrong(unsigned int cpu, unsigned int context, unsigned int kind)
 {
-	bool late = !*parameters;
+	return count.wrong[cpu][context][kind];
+}
+
+static unsigned long long calls(unsigned int cpu, unsigned int context, unsigned int kind)
+{
+	(void)kind;
+	return count.calls[cpu][context];
+}
+
+static void expect(const char *kind, unsigned int context, const char *when)
+{
+	if (!on_every_cpu(wrong, context, name_in(kinds, KINDS, kind), PATIENCE))
+		give_up("%s: no %s result in context %s on each CPU", when, kind, contexts[context]);
+}
+
+/* Enables a patch that something is wrong with, and disables it unannounced. */
+static void try_patch(const char *parameters, const char *when)
+{
 	unsigned int context;
 
-	printf("# now: %s\n", when);
-	fflush(stdout);
-	/* Disabling it comes unannounced. */
 	phase(BIT(0) | BIT(1), 1, false);
 	load(1, parameters);
 	wait_settled(1, nap);
 	forget();
-	for (context = from; context < end; context++)
-		expect_calls(context, when);
-	for (context = from; context < end && !late; context++)
-		expect(kind, context, when);
+	nap(100);
+	for (context = 0; context < CONTEXTS; context++)
+		if (!on_every_cpu(calls, context, 0, PATIENCE))
+			give_up("%s: no calls in context %s on each CPU", when, contexts[context]);
+}
+
+static void take_back(void)
+{
 	must_put(attribute(1, "enabled"), "0");
 	wait_settled(1, nap);
-	for (context = from; context < end && late; context++)
-		expect(kind, context, when);
+}
+
+static void put_away(void)
+{
 	unload(1);
 	settled_phase();
+}
+
+static void notice(const char *parameters, const char *kind, const char *when)
+{
+	unsigned int context;
+
+	printf("# now: %s\n", when);
+	fflush(stdout);
+	try_patch(parameters, when);
+	for (context = 0; context < CONTEXTS; context++)
+		expect(kind, context, when);
+	take_back();
+	put_away();
+}
+
+/*
+ * A program may have ended meanwhile, and timers interrupt anyone: only kthreads are sure to see it, if
+ * they get to run before and after.
+ */
+static void notice_turn(const char *when)
+{
+	unsigned int kind = name_in(kinds, KINDS, "backwards");
+	bool noticed = false;
+	int tries;
+
+	printf("# now: %s\n", when);
+	fflush(stdout);
+	for (tries = 0; tries < 10 && !noticed; tries++) {
+		try_patch("", when);
+		take_back();
+		noticed = on_every_cpu(wrong, THREAD, kind, 3);
+		put_away();
+	}
+	if (!noticed)
+		give_up("%s: no backwards result in context thread on each CPU", when);
 }
 
 static void notice_all(void)
@@ -85,10 +124,9 @@ static void notice_all(void)
 	phase(BIT(7), NOWHERE, false);
 	for (context = 0; context < CONTEXTS; context++)
 		expect("forbidden", context, "the original, which is not allowed");
-	notice("half=1", "mixed", 0, CONTEXTS, "a patch of half the functions");
-	notice("spoil=8", "garbled", 0, CONTEXTS, "a patch that loses a bit");
-	/* A program may have ended meanwhile, and timers interrupt anyone: only kthreads are sure to see it. */
-	notice("", "backwards", THREAD, THREAD + 1, "a patch that is taken back unannounced");
+	notice("half=1", "mixed", "a patch of half the functions");
+	notice("spoil=8", "garbled", "a patch that loses a bit");
+	notice_turn("a patch that is taken back unannounced");
 	nap(100);
 	forget();
 	done.noticed = true;
