@@ -59,3 +59,24 @@ livepatch: '$SAMPLE': unpatching complete" "$(livepatch_log)"
 
 in_use() { ! unused "$1"; }
 disable() { echo 0 >"$KLP/$1/enabled"; }
+
+retire() { # PATCH: disable it and unload its module
+	[ ! -e "$KLP/$1" ] || disable "$1"
+	wait_until gone "$1" && wait_until unused "$1" && rmmod "$1"
+}
+
+# --- its gear --------------------------------------------------------------------------------------
+
+GEAR=$KLP/$SAMPLE/gear
+SITE=cmdline_proc_show
+
+# Whether calls of the patched function go straight to its replacement.
+site() {
+	sed -n "/^$SITE /,/^[^\t]/p" /sys/kernel/tracing/enabled_functions | grep -q -e "settled-->" &&
+		echo settled || echo handler
+}
+
+is_in_gear() { # GEAR: both say so, and the patch is in effect
+	_gear="$(cat "$GEAR"), $(site), $(cat /proc/cmdline)"
+	[ "$_gear" = "$1, $1, this has been live patched" ] || { echo "$_gear"; false; }
+}

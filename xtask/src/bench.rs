@@ -101,6 +101,7 @@ fn measure(cx: &Context, kernel: &Kernel, group: Group) -> Result<Samples> {
         kernel,
         initramfs: &initramfs,
         script,
+        append: "",
         deadline: DEADLINE,
         // One write to take back a patch of 2000 functions.
         silence: DEADLINE,

@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::guest::Userspace;
 use crate::suite::{Outcome, Suite, View, HELLO};
 use anyhow::{bail, Result};
+use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ static SHELL: Suite = Suite {
     name: "shell",
     about: "a shell",
     userspace: Userspace::Small,
+    append: Cow::Borrowed(""),
     deadline: Duration::MAX,
     may_skip: false,
 };
@@ -30,9 +32,9 @@ pub fn run(cx: &Context, args: &cli::Boot) -> Result<()> {
             "Booting Linux {}; leave at any time with Ctrl-a x",
             kernel.release
         );
-        return SHELL.attach(cx, &kernel);
+        return of(&SHELL, args).attach(cx, &kernel);
     }
-    let Outcome { report, end } = HELLO.run(cx, &kernel, View::Story)?;
+    let Outcome { report, end } = of(&HELLO, args).run(cx, &kernel, View::Story)?;
     let end = end?;
     println!(
         "\n  up and down in {:.1} s; full log: {}",
@@ -43,4 +45,12 @@ pub fn run(cx: &Context, args: &cli::Boot) -> Result<()> {
         bail!("the kernel boots, but not as it should: see above");
     }
     Ok(())
+}
+
+/// A suite, with the command line that the user wants.
+fn of(suite: &Suite, args: &cli::Boot) -> Suite {
+    Suite {
+        append: args.append.clone().into(),
+        ..suite.clone()
+    }
 }

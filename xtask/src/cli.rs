@@ -95,6 +95,14 @@ pub struct Boot {
     /// Open a shell in the guest
     #[arg(long)]
     pub shell: bool,
+    /// More for the kernel's command line, such as `livepatch.settle=0`
+    #[arg(
+        long,
+        value_name = "WORDS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub append: String,
 }
 
 /// Flags of `test`.
@@ -103,8 +111,8 @@ pub struct Test {
     /// Only the host's tests
     #[arg(long, conflicts_with = "guest")]
     pub host: bool,
-    /// Only this suite of the guest's: `smoke`, `kselftest`, `neighbours`, `conformance`, `stress`, or with
-    /// `--debug-kernel` the `scenarios` of `parity`
+    /// Only this suite of the guest's: `smoke`, `kselftest`, `neighbours`, `settle`, `conformance`, `stress`,
+    /// or with `--debug-kernel` the `scenarios` of `parity`
     #[arg(long, value_name = "SUITE")]
     pub guest: Option<String>,
     /// Architectures to test: a name, or `all`

@@ -18,6 +18,7 @@ use crate::test::Tally;
 use anyhow::{Context as _, Result};
 use console::style;
 use livepatch_arch::{Capability, Claims, Support, BACKENDS};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -29,6 +30,7 @@ static SUITE: Suite = Suite {
     name: NAME,
     about: "every capability that a backend can claim",
     userspace: Userspace::Small,
+    append: Cow::Borrowed(""),
     deadline: Duration::from_secs(20 * 60),
     may_skip: false,
 };

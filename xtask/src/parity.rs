@@ -313,6 +313,7 @@ fn transcript(cx: &Context, kernel: &Kernel, part: &Part) -> Result<Transcript> 
         kernel,
         initramfs: &initramfs,
         script: part.name,
+        append: "",
         deadline: part.deadline,
         silence: SILENCE,
         clock: Clock::Time,

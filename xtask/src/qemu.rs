@@ -39,6 +39,8 @@ pub struct Boot<'a> {
     pub initramfs: &'a Path,
     /// The script to run, of those in `tests/guest/`.
     pub script: &'a str,
+    /// More for the kernel's command line; may be empty.
+    pub append: &'a str,
     /// How long it may take, from power-on to power-off.
     pub deadline: Duration,
     /// How long it may print nothing.
@@ -147,10 +149,10 @@ impl Boot<'_> {
     /// The last words are for the guest's /init.
     fn command_line(&self) -> String {
         let Kernel { target, core, .. } = self.kernel;
-        format!(
-            "{} panic=-1 oops=panic core={core} guest={}",
-            target.boot_args, self.script
-        )
+        let own = format!("core={core} guest={}", self.script);
+        let mut words = vec![target.boot_args, "panic=-1 oops=panic", self.append, &own];
+        words.retain(|words| !words.is_empty());
+        words.join(" ")
     }
 
     fn name(&self) -> String {

@@ -11,6 +11,7 @@ use crate::suite::{self, Suite, View};
 use crate::test::Tally;
 use anyhow::Result;
 use console::style;
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ pub fn of(cx: &Context, kernel: &Kernel, minutes: u32, view: View) -> Result<Tal
         name: NAME,
         about: "calls from every CPU while patches come and go",
         userspace: Userspace::Small,
+        append: Cow::Borrowed(""),
         // The minutes are the guest's: on a busy host an emulated one's clock is slow.
         deadline: OVERHEAD + Duration::from_secs(5 * 60) * minutes,
         may_skip: false,

@@ -9,11 +9,12 @@ use crate::provision;
 use crate::qemu::{Boot, Clock, Finished, SILENCE};
 use anyhow::{bail, Result};
 use console::style;
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
 /// A script of `tests/guest/`, and what it takes to run it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Suite {
     /// The script's name.
     pub name: &'static str,
@@ -21,6 +22,8 @@ pub struct Suite {
     pub about: &'static str,
     /// The userspace it needs.
     pub userspace: Userspace,
+    /// What the kernel's command line has to say for it; may be empty.
+    pub append: Cow<'static, str>,
     /// How long it may take, with room for a busy host that emulates.
     pub deadline: Duration,
     /// Whether a skipped test is fine. A suite that every core runs in full has no excuse to skip.
@@ -32,6 +35,7 @@ pub static DEMO: Suite = Suite {
     name: "demo",
     about: "one live patch, start to finish",
     userspace: Userspace::Small,
+    append: Cow::Borrowed(""),
     deadline: Duration::from_secs(5 * 60),
     may_skip: false,
 };
@@ -41,6 +45,7 @@ pub static HELLO: Suite = Suite {
     name: "hello",
     about: "which core is inside",
     userspace: Userspace::Small,
+    append: Cow::Borrowed(""),
     deadline: Duration::from_secs(3 * 60),
     may_skip: false,
 };
@@ -51,6 +56,7 @@ pub static TESTS: &[Suite] = &[
         name: "smoke",
         about: "the demo's steps, and what the core must refuse",
         userspace: Userspace::Small,
+        append: Cow::Borrowed(""),
         deadline: Duration::from_secs(8 * 60),
         may_skip: true,
     },
@@ -58,6 +64,7 @@ pub static TESTS: &[Suite] = &[
         name: "kselftest",
         about: "upstream's livepatch selftests, unmodified",
         userspace: Userspace::Full,
+        append: Cow::Borrowed(""),
         deadline: Duration::from_secs(30 * 60),
         may_skip: false,
     },
@@ -65,8 +72,18 @@ pub static TESTS: &[Suite] = &[
         name: "neighbours",
         about: "tracers, kprobes and BPF programs on patched functions, in every gear",
         userspace: Userspace::Small,
+        append: Cow::Borrowed(""),
         deadline: Duration::from_secs(30 * 60),
         // Not every architecture has kprobes on ftrace, nor every kernel BPF.
+        may_skip: true,
+    },
+    Suite {
+        name: "settle",
+        about: "the boot parameter livepatch.settle=0",
+        userspace: Userspace::Small,
+        append: Cow::Borrowed("livepatch.settle=0"),
+        deadline: Duration::from_secs(5 * 60),
+        // Only the Rust core has it, and only some architectures the gear.
         may_skip: true,
     },
 ];
@@ -179,11 +196,12 @@ impl Suite {
         self.boot(kernel, &initramfs).attach(cx)
     }
 
-    fn boot<'a>(&self, kernel: &'a Kernel, initramfs: &'a Path) -> Boot<'a> {
+    fn boot<'a>(&'a self, kernel: &'a Kernel, initramfs: &'a Path) -> Boot<'a> {
         Boot {
             kernel,
             initramfs,
             script: self.name,
+            append: &self.append,
             deadline: self.deadline,
             silence: SILENCE,
             clock: Clock::Time,
