@@ -29,8 +29,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATCH "/sys/kernel/livepatch/bench_patch/"
 #define TARGET "/sys/module/bench_target/parameters/"
+
+/* The patch that is loaded: its module, and where sysfs has it. */
+static char patch[32];
+static char directory[64], enabled[96], transition[96], gear[96];
 
 /* A patch is measured this often, but not again once it has taken this long in all. */
 #define RUNS 5
@@ -92,18 +95,26 @@ static void put(const char *path, const char *text)
 	close(file);
 }
 
-static void load(const char *parameters)
+static void load(long size, const char *parameters)
 {
-	int file = open("/bench/bench_patch.ko", O_RDONLY | O_CLOEXEC);
+	char path[64];
+	int file;
 
+	snprintf(patch, sizeof(patch), "bench_patch_%ld", size);
+	snprintf(directory, sizeof(directory), "/sys/kernel/livepatch/%s", patch);
+	snprintf(enabled, sizeof(enabled), "%s/enabled", directory);
+	snprintf(transition, sizeof(transition), "%s/transition", directory);
+	snprintf(gear, sizeof(gear), "%s/gear", directory);
+	snprintf(path, sizeof(path), "/bench/%s.ko", patch);
+	file = open(path, O_RDONLY | O_CLOEXEC);
 	if (file < 0 || syscall(SYS_finit_module, file, parameters, 0))
-		fail(parameters);
+		fail(patch);
 	close(file);
 }
 
 static void unload(void)
 {
-	while (syscall(SYS_delete_module, "bench_patch", O_NONBLOCK)) {
+	while (syscall(SYS_delete_module, patch, O_NONBLOCK)) {
 		if (errno != EAGAIN && errno != EBUSY)
 			fail("delete_module");
 		nap(1000000);
@@ -112,7 +123,7 @@ static void unload(void)
 
 static void settle(void)
 {
-	while (is(PATCH "transition", '1'))
+	while (is(transition, '1'))
 		nap(1000000);
 }
 
@@ -120,13 +131,13 @@ static void wait_gone(void)
 {
 	struct stat none;
 
-	while (!stat(PATCH, &none))
+	while (!stat(directory, &none))
 		nap(1000000);
 }
 
 static void disable(void)
 {
-	put(PATCH "enabled", "0");
+	put(enabled, "0");
 	wait_gone();
 	unload();
 }
@@ -182,7 +193,7 @@ static void all_calls(void)
 
 	calls("original");
 	child = hold();
-	load("count=1 hold=1");
+	load(1, "hold=1");
 	calls("transition");
 	release(child);
 	settle();
@@ -211,15 +222,13 @@ static long long free_memory(void)
 /* What the kernel holds for an enabled patch, less what the module itself takes. */
 static void memory(long size)
 {
-	char parameters[64];
 	long long with_none, with_all;
 
-	load("count=0");
+	load(size, "count=0");
 	settle();
 	with_none = free_memory();
 	disable();
-	snprintf(parameters, sizeof(parameters), "count=%ld", size);
-	load(parameters);
+	load(size, "");
 	settle();
 	with_all = free_memory();
 	disable();
@@ -228,26 +237,24 @@ static void memory(long size)
 
 static void patches(long size)
 {
-	char parameters[64];
 	uint64_t begin = now();
 	int run;
 
-	snprintf(parameters, sizeof(parameters), "count=%ld", size);
 	for (run = 0; run < RUNS && (!run || now() - begin < BUDGET); run++) {
-		uint64_t start = now(), enabled, settled, disabled;
+		uint64_t start = now(), loaded, settled, gone;
 
-		load(parameters);
-		enabled = now();
+		load(size, "");
+		loaded = now();
 		settle();
 		settled = now();
-		put(PATCH "enabled", "0");
+		put(enabled, "0");
 		wait_gone();
-		disabled = now();
+		gone = now();
 		unload();
-		tell("enable", size, enabled - start);
-		tell("settle", size, settled - enabled);
-		tell("disable", size, disabled - settled);
-		tell("unload", size, now() - disabled);
+		tell("enable", size, loaded - start);
+		tell("settle", size, settled - loaded);
+		tell("disable", size, gone - settled);
+		tell("unload", size, now() - gone);
 	}
 }
 
@@ -287,10 +294,10 @@ static uint64_t attempt(void)
 {
 	uint64_t start;
 
-	if (access(PATCH "gear", W_OK) == 0)
-		put(PATCH "gear", "handler");
+	if (access(gear, W_OK) == 0)
+		put(gear, "handler");
 	start = now();
-	put(PATCH "enabled", "0");
+	put(enabled, "0");
 	return now() - start;
 }
 
@@ -316,7 +323,7 @@ static void tasks(long count)
 	for (run = 0; run < 2 * RUNS; run++) {
 		uint64_t quiet;
 
-		load("count=1 hold=1");
+		load(1, "hold=1");
 		settle();
 		child = hold();
 		if (run < RUNS) {

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A live patch of as many functions of bench_target as one asks for. */
+/* A live patch of SIZE functions of bench_target. */
+#include <linux/args.h>
 #include <linux/livepatch.h>
 #include <linux/module.h>
 
 #include "functions.h"
 
-static int count = 1;
+#define EACH(X) CONCATENATE(EACH_, SIZE)(X)
+
+static int count = SIZE;
 module_param(count, int, 0444);
-MODULE_PARM_DESC(count, "how many functions to patch");
+MODULE_PARM_DESC(count, "how many of the functions to patch");
 
 static bool hold;
 module_param(hold, bool, 0444);
@@ -29,7 +32,7 @@ static int new_hold(void)
 }
 
 #define ENTRY(n) { .old_name = "bench_" #n, .new_func = new_##n },
-static struct klp_func funcs[FUNCTIONS + 2] = { EACH(ENTRY) };
+static struct klp_func funcs[SIZE + 2] = { EACH(ENTRY) };
 
 static struct klp_object objs[] = {
 	{
@@ -46,7 +49,7 @@ static struct klp_patch patch = {
 
 static int __init patch_init(void)
 {
-	if (count < 0 || count > FUNCTIONS)
+	if (count < 0 || count > SIZE)
 		return -EINVAL;
 	funcs[count] = (struct klp_func){ };
 	if (hold) {

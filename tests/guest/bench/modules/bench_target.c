@@ -24,7 +24,7 @@
 	{                                                                                        \
 		return x + 1##n;                                                                 \
 	}
-EACH(DEFINE)
+EACH_2000(DEFINE)
 
 /* One jump on the way to bench_0001(): the least that a redirection can cost. */
 int bench_jump(int x);
