@@ -49,7 +49,7 @@
 /* How long the core may take to come to rest, and a task to get where it is wanted. */
 #define PATIENCE_MS	45000
 /* How long a transition that nothing keeps open may go on. */
-#define TURN_MS		1500
+#define TURN_MS		2500
 #define POLL_MS		5
 
 static char pinned[256];
@@ -384,7 +384,7 @@ static void step(char *line)
 	if (wait)
 		settle();
 	else if (turn)
-		/* A turn may leave nothing in the way. Each core has its own time to look at that, a second at most. */
+		/* A turn may leave nothing in the way. The C core looks at that after 0.75 s to 1.75 s. */
 		comes_to_rest(TURN_MS);
 	tell_log(false);
 	tell_state();
