@@ -121,6 +121,16 @@ const fn next(number: usize) -> usize {
     }
 }
 
+// All the way round, each number is of the other parity than the one before, and below the addresses.
+const _: () = {
+    let mut number = 1;
+    while next(number) != 1 {
+        assert!(next(number) % 2 != number % 2 && next(number) < FIRST_ADDRESS);
+        number = next(number);
+    }
+    assert!(number % 2 == 0 && number == FIRST_ADDRESS - 2);
+};
+
 /// The lock-free cell of a patched function: read by every call, written under the core's lock.
 ///
 /// Nearly always a function is settled, and then one word says all: where calls go. During a

@@ -512,12 +512,19 @@ fn ftrace_keeps_a_location() {
 /// A task that was preempted behind the handler, on its way to the version that it got, is inside.
 #[test]
 fn in_the_trampoline() {
+    // What is on its stack then: where the original goes on, behind the call of the tracer, which is
+    // longer here and shorter there.
+    for length in [4, 5, 6, 8] {
+        in_the_trampoline_of(length);
+    }
+}
+
+fn in_the_trampoline_of(length: usize) {
     let mut world = World::new();
     let recipe = |name| Recipe::of_kernel(name, &["cmdline"]);
     let one = world.load(&recipe("one"));
     let task = world.thread(1);
-    // What is on its stack then: where the original goes on.
-    let return_address = world.function("cmdline") + OFFSET + 5;
+    let return_address = world.function("cmdline") + OFFSET + length;
     task.stack.borrow_mut().push(return_address);
     let two = world.insmod(&recipe("two")).unwrap();
     world.wait_stuck();
@@ -536,6 +543,23 @@ fn in_the_trampoline() {
     world.wait();
     world.run_deferred();
     world.rmmod(two).unwrap();
+    world.unload(one);
+    world.check_pristine();
+}
+
+/// Farther on it is in the original itself, which is none of the business of those above.
+#[test]
+fn behind_the_trampoline() {
+    let mut world = World::new();
+    let recipe = |name| Recipe::of_kernel(name, &["cmdline"]);
+    let one = world.load(&recipe("one"));
+    let task = world.thread(1);
+    let return_address = world.function("cmdline") + OFFSET + 9;
+    task.stack.borrow_mut().push(return_address);
+    let two = world.load(&recipe("two"));
+    assert!(!task.is_pending());
+    world.unload(two);
+    task.stack.borrow_mut().clear();
     world.unload(one);
     world.check_pristine();
 }

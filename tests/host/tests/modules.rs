@@ -417,6 +417,30 @@ fn a_module_that_comes_in_mid_transition_waits_once() {
 }
 
 #[test]
+fn a_module_that_nobody_patches_goes_without_a_wait() {
+    let mut world = World::new();
+    let patch = world.load(&Recipe::of_kernel("one", &["cmdline"]));
+    let waits = world.kernel.machine.synchronizations.get();
+    world.load_module("target").unwrap();
+    world.unload_module("target");
+    assert_eq!(world.kernel.machine.synchronizations.get(), waits);
+    world.unload(patch);
+    world.check_pristine();
+}
+
+#[test]
+fn a_module_that_is_patched_goes_with_one_wait() {
+    let mut world = World::new();
+    world.load_module("target").unwrap();
+    let patch = world.load(&demo());
+    let waits = world.kernel.machine.synchronizations.get();
+    world.unload_module("target");
+    assert_eq!(world.kernel.machine.synchronizations.get(), waits + 1);
+    world.unload(patch);
+    world.check_pristine();
+}
+
+#[test]
 fn module_going_while_its_patch_is_disabled() {
     let mut world = World::new();
     world.load_module("target").unwrap();
