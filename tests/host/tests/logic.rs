@@ -119,13 +119,14 @@ fn stack_check_at_the_end_of_memory() {
     assert_eq!(check.find(State::Patched, &[]), None);
 }
 
-/// A symbol table: names and addresses.
-struct Table(Vec<(u8, usize)>);
+/// A symbol table: names and addresses, and how many matches were looked at.
+struct Table(Vec<(u8, usize)>, Cell<usize>);
 
 impl Symbols for Table {
     fn each_match(&self, name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>) {
-        for &(own, address) in &self.0 {
-            if name.as_bytes() == [own] && found(address).is_break() {
+        for &(_, address) in self.0.iter().filter(|own| name.as_bytes() == [own.0]) {
+            self.1.set(self.1.get() + 1);
+            if found(address).is_break() {
                 return;
             }
         }
@@ -252,8 +253,12 @@ proptest! {
             0 => None,
             n => matches.get(n - 1).copied(),
         };
-        let found = find(&Table(symbols), None, &Name::new(&[name]).unwrap(), position);
+        let table = Table(symbols, Cell::default());
+        let found = find(&table, None, &Name::new(&[name]).unwrap(), position);
         prop_assert_eq!(found.ok(), expected);
+        // And no farther than it takes.
+        let enough = if position == 0 { 2 } else { position };
+        prop_assert_eq!(table.1.get(), matches.len().min(enough));
         prop_assert_eq!(kernel::log().len(), usize::from(expected.is_none()));
     }
 
@@ -263,7 +268,7 @@ proptest! {
         symbols in vec((b'a'..=b'c', 1usize..1000), 0..12),
         wanted in vec((b'a'..=b'd', 0usize..4), 0..6),
     ) {
-        let table = Table(symbols);
+        let table = Table(symbols, Cell::default());
         let object = Name::new(b"ext4").unwrap();
         let wanted: Vec<(Name, usize)> = wanted
             .iter()
@@ -389,7 +394,7 @@ mod relocations {
     }
 
     fn table() -> Table {
-        Table(vec![(b'a', 10), (b'b', 20), (b'b', 21)])
+        Table(vec![(b'a', 10), (b'b', 20), (b'b', 21)], Default::default())
     }
 
     #[test]
