@@ -187,6 +187,55 @@ fn a_child_that_an_attempt_does_not_meet() {
     }
 }
 
+/// Nor can it be moved then: it calls what changes.
+#[test]
+fn a_child_that_an_attempt_does_not_meet_may_be_inside() {
+    let mut met = 0;
+    for point in 0.. {
+        let mut world = World::new();
+        let (child, cmdline) = (Thread(4), world.function("cmdline"));
+        world.steps(&[Run(Thread(1), 0), Enter(Thread(1))]);
+        let patch = enable(&mut world);
+        world.wait_stuck();
+
+        let plan = [
+            Fork(Thread(1)),
+            Run(child, 1),
+            Call(child, cmdline),
+            Leave(Thread(1)),
+        ];
+        world
+            .kernel
+            .interruptions
+            .plan(&plan.map(|step| (point, step)));
+        world.tick();
+        let points = world.kernel.interruptions.clear();
+        world.check();
+        if point > points {
+            assert!(met >= 3, "inside after {met} of {points} points");
+            return;
+        }
+        if !world.thread(1).user.get() {
+            world.steps(&[Leave(Thread(1))]);
+        }
+        if world
+            .kernel
+            .machine
+            .threads()
+            .iter()
+            .any(|task| task.id == child)
+        {
+            met += 1;
+            assert_eq!(state(&world, child), WAITING, "point {point}");
+            world.steps(&[Return(child), Leave(child), Sleep(child)]);
+        }
+        world.wait();
+        world.steps(&[Sleep(Thread(1))]);
+        world.unload(patch);
+        world.check_pristine();
+    }
+}
+
 #[test]
 fn current_task_is_looked_at_though_it_runs() {
     let mut world = World::new();
