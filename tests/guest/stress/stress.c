@@ -37,6 +37,16 @@ static unsigned long long wrong(unsigned int cpu, unsigned int context, unsigned
 	return count.wrong[cpu][context][kind];
 }
 
+/* In the CPU's kthread, by its own calls or by those of a timer that interrupts it: whichever come first. */
+static unsigned long long wrong_in_kthread(unsigned int cpu, unsigned int context, unsigned int kind)
+{
+	unsigned long long sum = 0;
+
+	for (context = THREAD; context < CONTEXTS; context++)
+		sum += count.wrong[cpu][context][kind];
+	return sum;
+}
+
 static unsigned long long calls(unsigned int cpu, unsigned int context, unsigned int kind)
 {
 	(void)kind;
@@ -89,26 +99,18 @@ static void notice(const char *parameters, const char *kind, const char *when)
 	put_away();
 }
 
-/*
- * A program may have ended meanwhile, and timers interrupt anyone: only kthreads are sure to see it, if
- * they get to run before and after.
- */
+/* It shows once in each task that lives to see both versions, as the kthreads do. */
 static void notice_turn(const char *when)
 {
 	unsigned int kind = name_in(kinds, KINDS, "backwards");
-	bool noticed = false;
-	int tries;
 
 	printf("# now: %s\n", when);
 	fflush(stdout);
-	for (tries = 0; tries < 10 && !noticed; tries++) {
-		try_patch("", when);
-		take_back();
-		noticed = on_every_cpu(wrong, THREAD, kind, 3);
-		put_away();
-	}
-	if (!noticed)
-		give_up("%s: no backwards result in context thread on each CPU", when);
+	try_patch("", when);
+	take_back();
+	if (!on_every_cpu(wrong_in_kthread, THREAD, kind, PATIENCE))
+		give_up("%s: no backwards result in the kthread of each CPU", when);
+	put_away();
 }
 
 static void notice_all(void)
