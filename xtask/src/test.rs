@@ -189,18 +189,8 @@ fn guest(
         total += conformance::of(cx, &kernel).unwrap_or_else(failure);
     }
     if tests.stress {
-        let mut excused = target.skips.iter();
-        total += match excused.find(|(name, _)| *name == stress::NAME) {
-            Some((name, why)) => {
-                println!("\n  - {name} (skipped: {why})");
-                Tally {
-                    skipped: 1,
-                    ..Tally::default()
-                }
-            }
-            None => stress::of(cx, &kernel, stress::MINUTES_IN_TEST, View::Results)
-                .unwrap_or_else(failure),
-        };
+        total +=
+            stress::of(cx, &kernel, stress::MINUTES_IN_TEST, View::Results).unwrap_or_else(failure);
     }
     if tests.scenarios {
         let title = "The scenarios of `parity`, on this core alone";
