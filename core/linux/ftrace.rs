@@ -65,9 +65,11 @@ use livepatch_core::{
     dispatch::{
         Gear,
         Refusal,
+        Tracer, //
+    },
+    site::{
         Site,
         Target,
-        Tracer,
         View, //
     },
     stack::Range, //

@@ -14,7 +14,7 @@
 //! | lifecycle of patches | [`registry`], [`patch`] | `core.c` |
 //! | symbols, relocations | [`symbol`], [`relocation`] | `core.c` |
 //! | attributes in sysfs | [`sysfs`] | `core.c` |
-//! | which version a call gets | [`dispatch`] | `patch.c` |
+//! | which version a call gets | [`dispatch`], [`site`] | `patch.c` |
 //! | moving the tasks | [`transition`], [`stack`] | `transition.c` |
 //! | shadow variables, system states | [`shadow`], [`state`] | `shadow.c`, `state.c` |
 //!
@@ -53,6 +53,7 @@ pub mod patch;
 pub mod registry;
 pub mod relocation;
 pub mod shadow;
+pub mod site;
 pub mod sort;
 pub mod stack;
 pub mod state;

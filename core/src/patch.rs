@@ -12,9 +12,9 @@ use crate::{
         Addition,
         Gear,
         Redirections,
-        Target,
         Version, //
     },
+    site::Target,
     stack::{
         Range,
         StackCheck, //

@@ -14,7 +14,7 @@
 //! | [`Shared::target`] | the holder of the core's lock | whoever moves a task |
 //! | a task's pending flag | set under the lock; cleared by whoever moves the task | the task itself |
 //! | a task's state | under the lock while its flag is clear; by the task itself, or on its behalf while it can't run | the task's calls, through the handler |
-//! | [`Site`](crate::dispatch::Site) | the holder of the lock | the handler |
+//! | [`Site`](crate::site::Site) | the holder of the lock | the handler |
 //!
 //! # Memory ordering
 //!
@@ -27,7 +27,7 @@
 //!    path has a read barrier) then reads the new target, even where the patch changes no site because
 //!    its module is not loaded.
 //! 3. *Transition before pending.* A task may move right after its flag is set and make its next call
-//!    at once. [`Site::publish`](crate::dispatch::Site::publish), which is also what ends the attaching
+//!    at once. [`Site::publish`](crate::site::Site::publish), which is also what ends the attaching
 //!    of new hooks, puts the change before whatever follows it, such as the flags; the task's
 //!    test-and-clear puts its move before the handler's search for the site and its read of it. A call
 //!    that comes before may or may not find the hook: without, the original goes on, which is what the

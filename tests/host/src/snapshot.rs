@@ -5,7 +5,7 @@
 use crate::structures::{ModuleState, PatchId};
 use crate::tasks::TaskId;
 use crate::world::World;
-use livepatch_core::dispatch::Target;
+use livepatch_core::site::Target;
 use livepatch_core::transition::{State, Task};
 
 /// A task.

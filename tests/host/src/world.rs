@@ -249,7 +249,7 @@ impl World {
         for (function, view) in self.kernel.ftrace.hooked() {
             for state in [State::Patched, State::Unpatched] {
                 let target = view.choose(|| state);
-                if let livepatch_core::dispatch::Target::Replacement(address) = target {
+                if let livepatch_core::site::Target::Replacement(address) = target {
                     assert!(
                         !in_code(address),
                         "calls of {function:#x} go to {object}, which is gone"

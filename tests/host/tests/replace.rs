@@ -8,7 +8,7 @@ use host_tests::step::Step::{Call, Enter, Leave, Return, Run, Sleep};
 use host_tests::tasks::TaskId::Thread;
 use host_tests::world::World;
 use kernel::prelude::*;
-use livepatch_core::dispatch::{Target, View};
+use livepatch_core::site::{Target, View};
 
 #[test]
 fn replaces_three_and_keeps_what_it_has_itself() {

@@ -9,7 +9,7 @@ use crate::scenario::{Op, Scenario, FUNCTIONS};
 use host_tests::script::Access;
 use host_tests::snapshot::Snapshot;
 use host_tests::world::World;
-use livepatch_core::dispatch::{Target, View};
+use livepatch_core::site::{Target, View};
 use livepatch_core::transition::State;
 use std::collections::BTreeMap;
 

@@ -10,7 +10,7 @@ use crate::replay::{code, Code, Reply, Seen, Site, Stack};
 use crate::scenario::{Do, Scenario, ACTORS, CPUS, FUNCTIONS, THREADS};
 use host_tests::script::Access;
 use host_tests::tasks::{SimulatedTask, TaskId};
-use livepatch_core::dispatch::{Target, View};
+use livepatch_core::site::{Target, View};
 use livepatch_core::transition::{Shared, State, Task};
 use std::collections::HashMap;
 

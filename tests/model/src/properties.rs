@@ -10,7 +10,7 @@ use crate::model::Model;
 use crate::replay::{address, code, Code, Seen, Site};
 use crate::scenario::{Op, FUNCTIONS, THREADS};
 use crate::words::task;
-use livepatch_core::dispatch::{Target, View};
+use livepatch_core::site::{Target, View};
 use livepatch_core::transition::State;
 
 impl Model {

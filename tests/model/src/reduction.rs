@@ -7,7 +7,7 @@ use crate::model::Model;
 use crate::replay::Seen;
 use crate::scenario::{Do, THREADS};
 use host_tests::script::Access;
-use livepatch_core::dispatch::View;
+use livepatch_core::site::View;
 
 impl Model {
     /// Whether the core's next access is independent of all that others do before the core's next but

@@ -14,7 +14,7 @@ use host_tests::step::INSIDE;
 use host_tests::structures::{ModuleState, PatchId};
 use host_tests::tasks::TaskId;
 use host_tests::world::World;
-use livepatch_core::dispatch::{Target, View};
+use livepatch_core::site::{Target, View};
 use livepatch_core::stack::StackCheck;
 use livepatch_core::transition::{Check, State};
 use std::any::Any;

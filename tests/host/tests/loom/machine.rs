@@ -19,8 +19,9 @@
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::weaken::is_weakened;
-use livepatch_core::dispatch::{Refusal, Site, Target, Tracer, View};
+use livepatch_core::dispatch::{Refusal, Tracer};
 use livepatch_core::patch::{Descriptors, Function, Object, Patch};
+use livepatch_core::site::{Site, Target, View};
 use livepatch_core::stack::{Range, StackCheck};
 use livepatch_core::symbol::{Name, Symbols};
 use livepatch_core::transition::{

@@ -3,7 +3,7 @@
 //! A site alone: readers against the one publisher.
 
 use crate::explore;
-use livepatch_core::dispatch::{
+use livepatch_core::site::{
     Site,
     Target::{Original, Replacement},
     View,
