@@ -4,7 +4,9 @@
 #![cfg(not(loom))]
 
 use host_tests::recipe::Recipe;
-use host_tests::step::Step::{Call, Enter, Fork, IdleLoop, Leave, Online, Return, Run, Sleep};
+use host_tests::step::Step::{
+    self, Call, Enter, Fork, IdleLoop, Leave, Online, Return, Run, Sleep,
+};
 use host_tests::structures::PatchId;
 use host_tests::tasks::TaskId::{self, Idle, Thread};
 use host_tests::world::World;
@@ -159,81 +161,61 @@ fn words_of_a_sleeping_task() {
     world.check_pristine();
 }
 
-#[test]
-fn a_child_that_an_attempt_does_not_meet() {
+/// At each point of an attempt, the only task that is left does this; `after` then puts things to rest.
+/// Gives the number of points.
+fn in_the_middle_of_an_attempt(plan: &[Step], mut after: impl FnMut(&mut World, usize)) -> usize {
     for point in 0.. {
         let mut world = World::new();
         world.steps(&[Run(Thread(1), 0), Enter(Thread(1))]);
         let patch = enable(&mut world);
         world.wait_stuck();
 
-        // The only task that is left has a child and moves, all before an attempt gets to it.
-        let plan = [(point, Fork(Thread(1))), (point, Leave(Thread(1)))];
+        let plan: Vec<_> = plan.iter().map(|step| (point, *step)).collect();
         world.kernel.interruptions.plan(&plan);
         world.tick();
         let points = world.kernel.interruptions.clear();
         world.check();
         if point > points {
-            assert!(points >= 3, "{points} points");
-            return;
+            return points;
         }
         if !world.thread(1).user.get() {
             world.steps(&[Leave(Thread(1))]);
         }
+        after(&mut world, point);
         world.wait();
         world.steps(&[Sleep(Thread(1))]);
         world.unload(patch);
         world.check_pristine();
     }
+    unreachable!()
+}
+
+#[test]
+fn a_child_that_an_attempt_does_not_meet() {
+    let points = in_the_middle_of_an_attempt(&[Fork(Thread(1)), Leave(Thread(1))], |_, _| ());
+    assert!(points >= 3, "{points} points");
 }
 
 /// Nor can it be moved then: it calls what changes.
 #[test]
 fn a_child_that_an_attempt_does_not_meet_may_be_inside() {
+    let (child, cmdline) = (Thread(4), World::new().function("cmdline"));
+    let plan = [
+        Fork(Thread(1)),
+        Run(child, 1),
+        Call(child, cmdline),
+        Leave(Thread(1)),
+    ];
     let mut met = 0;
-    for point in 0.. {
-        let mut world = World::new();
-        let (child, cmdline) = (Thread(4), world.function("cmdline"));
-        world.steps(&[Run(Thread(1), 0), Enter(Thread(1))]);
-        let patch = enable(&mut world);
-        world.wait_stuck();
-
-        let plan = [
-            Fork(Thread(1)),
-            Run(child, 1),
-            Call(child, cmdline),
-            Leave(Thread(1)),
-        ];
-        world
-            .kernel
-            .interruptions
-            .plan(&plan.map(|step| (point, step)));
-        world.tick();
-        let points = world.kernel.interruptions.clear();
-        world.check();
-        if point > points {
-            assert!(met >= 3, "inside after {met} of {points} points");
-            return;
-        }
-        if !world.thread(1).user.get() {
-            world.steps(&[Leave(Thread(1))]);
-        }
-        if world
-            .kernel
-            .machine
-            .threads()
-            .iter()
-            .any(|task| task.id == child)
-        {
+    let points = in_the_middle_of_an_attempt(&plan, |world, point| {
+        let threads = world.kernel.machine.threads();
+        if threads.iter().any(|task| task.id == child) {
             met += 1;
-            assert_eq!(state(&world, child), WAITING, "point {point}");
+            assert_eq!(state(world, child), WAITING, "point {point}");
             world.steps(&[Return(child), Leave(child), Sleep(child)]);
         }
-        world.wait();
-        world.steps(&[Sleep(Thread(1))]);
-        world.unload(patch);
-        world.check_pristine();
-    }
+    });
+    assert!(met >= 3, "inside after {met} of {points} points");
 }
 
 #[test]
