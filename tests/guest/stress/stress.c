@@ -37,12 +37,12 @@ static unsigned long long wrong(unsigned int cpu, unsigned int context, unsigned
 	return count.wrong[cpu][context][kind];
 }
 
-/* In the CPU's kthread, by its own calls or by those of a timer that interrupts it: whichever come first. */
-static unsigned long long wrong_in_kthread(unsigned int cpu, unsigned int context, unsigned int kind)
+/* There, or where a timer interrupted it: what shows once, shows to whichever calls first. */
+static unsigned long long wrong_or_interrupted(unsigned int cpu, unsigned int context, unsigned int kind)
 {
 	unsigned long long sum = 0;
 
-	for (context = THREAD; context < CONTEXTS; context++)
+	for (; context < CONTEXTS; context++)
 		sum += count.wrong[cpu][context][kind];
 	return sum;
 }
@@ -108,7 +108,7 @@ static void notice_turn(const char *when)
 	fflush(stdout);
 	try_patch("", when);
 	take_back();
-	if (!on_every_cpu(wrong_in_kthread, THREAD, kind, PATIENCE))
+	if (!on_every_cpu(wrong_or_interrupted, THREAD, kind, PATIENCE))
 		give_up("%s: no backwards result in the kthread of each CPU", when);
 	put_away();
 }
