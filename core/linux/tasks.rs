@@ -330,6 +330,7 @@ impl Tasks for Linux {
 
     fn pin(&self, task: &TaskRef, job: &mut dyn FnMut()) {
         if *task == TaskRef::current() {
+            let _guard = PreemptionOff::new();
             return job();
         }
         let mut job: &mut dyn FnMut() = job;
@@ -365,8 +366,11 @@ impl Tasks for Linux {
     }
 
     fn stack(&self, task: &TaskRef, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable> {
-        // SAFETY: Only checks, and only where lockdep is there to do so.
-        unsafe { bindings::lockdep_assert_preemption_disabled() };
+        // Who got another CPU's buffer, or shared this one's, would take another task's stack for this.
+        // SAFETY: Only reads this CPU's state.
+        if livepatch_core::warn_on_once!(unsafe { bindings::preemptible() }) {
+            return Err(Unreliable);
+        }
         let buffer = BUFFERS
             .as_ref()
             .and_then(|buffers| buffers.get(CpuId::current().as_u32() as usize))
@@ -510,8 +514,6 @@ pub(crate) unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_stru
 /// Called by `__schedule()` with preemption off.
 #[export]
 pub(crate) unsafe extern "C" fn __klp_sched_try_switch() {
-    // SAFETY: Only checks.
-    unsafe { bindings::lockdep_assert_preemption_disabled() };
     if is_initialized() {
         transition::switch_current(&Linux, &TaskRef::current());
     }

@@ -174,8 +174,8 @@ pub trait Tasks: crate::patch::Descriptors {
     fn wake_idle(&self, cpu: u32);
     /// Whether stacks can be trusted on this architecture.
     fn has_reliable_stacks(&self) -> bool;
-    /// Runs `job` while `task` stays as it is: asleep, queued or running. The current task does so
-    /// by running this.
+    /// Runs `job`, with preemption off, while `task` stays as it is: asleep, queued or running. The
+    /// current task does so by running this.
     fn pin(&self, task: &Self::Task, job: &mut dyn FnMut());
     /// Whether `task` is running, on a CPU other than this one.
     fn runs_elsewhere(&self, task: &Self::Task) -> bool;
