@@ -206,6 +206,12 @@ impl Drop for PreemptionOff {
     }
 }
 
+/// Whether the current task can be preempted, as far as the kernel counts that.
+fn preemptible() -> bool {
+    // SAFETY: Only reads the state of this CPU.
+    unsafe { bindings::preemptible() }
+}
+
 /// Calls the closure that `job` points to with a task.
 ///
 /// # Safety
@@ -366,9 +372,8 @@ impl Tasks for Linux {
     }
 
     fn stack(&self, task: &TaskRef, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable> {
-        // Who got another CPU's buffer, or shared this one's, would take another task's stack for this.
-        // SAFETY: Only reads this CPU's state.
-        if livepatch_core::warn_on_once!(unsafe { bindings::preemptible() }) {
+        // Who got another CPU's buffer, or shared this one's, would take another task's stack for it.
+        if livepatch_core::warn_on_once!(preemptible()) {
             return Err(Unreliable);
         }
         let buffer = BUFFERS
@@ -514,6 +519,8 @@ pub(crate) unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_stru
 /// Called by `__schedule()` with preemption off.
 #[export]
 pub(crate) unsafe extern "C" fn __klp_sched_try_switch() {
+    // Said here, since `pin` turns preemption off in any case.
+    livepatch_core::warn_on_once!(preemptible());
     if is_initialized() {
         transition::switch_current(&Linux, &TaskRef::current());
     }
