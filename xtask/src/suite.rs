@@ -78,6 +78,15 @@ pub static TESTS: &[Suite] = &[
         may_skip: true,
     },
     Suite {
+        name: "regressions",
+        about: "what once went wrong",
+        userspace: Userspace::Small,
+        append: Cow::Borrowed(""),
+        deadline: Duration::from_secs(10 * 60),
+        // The C core gets some of it wrong.
+        may_skip: true,
+    },
+    Suite {
         name: "settle",
         about: "the boot parameter livepatch.settle=0",
         userspace: Userspace::Small,

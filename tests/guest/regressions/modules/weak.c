@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Functions that are followed by overridden defaults. Those have no symbol any more, but are traced all the
+ * same: by the symbol table, the function before seems to go on and to have more than one patch site.
+ */
+#include <linux/compiler.h>
+
+#include "regressions.h"
+#include "weak.h"
+
+#ifndef __noendbr
+#define __noendbr
+#endif
+
+#define DEFAULT(name)					\
+OPAQUE int regressions_weak_##name(void)		\
+{							\
+	barrier();					\
+	return -1;					\
+}
+
+/* Called directly only, a function may lack the mark of an entry for indirect calls. */
+static OPAQUE __noendbr int regressions_plain(void)
+{
+	barrier();
+	return 1;
+}
+DEFAULT(a1) DEFAULT(a2) DEFAULT(a3) DEFAULT(a4) DEFAULT(a5)
+
+static OPAQUE int regressions_local(void)
+{
+	barrier();
+	return 1;
+}
+DEFAULT(b1) DEFAULT(b2) DEFAULT(b3) DEFAULT(b4) DEFAULT(b5)
+
+OPAQUE int regressions_global(void);
+OPAQUE int regressions_global(void)
+{
+	barrier();
+	return 1;
+}
+DEFAULT(c1) DEFAULT(c2) DEFAULT(c3) DEFAULT(c4) DEFAULT(c5)
+
+OPAQUE int regressions_last(void);
+OPAQUE int regressions_last(void)
+{
+	barrier();
+	return 0;
+}
+
+SHOW_RESULT(plain, regressions_plain());
+SHOW_RESULT(local, regressions_local());
+SHOW_RESULT(global, regressions_global());
+
+static int __init weak_init(void)
+{
+#define ADD(name) + regressions_weak_##name()
+	return FOR_EACH_OVERRIDDEN(ADD) + regressions_last() == 15 ? 0 : -EINVAL;
+}
+module_init(weak_init);
+
+static void __exit weak_exit(void)
+{
+}
+module_exit(weak_exit);
+
+MODULE_DESCRIPTION("Functions that seem to have several patch sites, for the suite regressions");
+MODULE_LICENSE("GPL");
