@@ -124,21 +124,21 @@ fn print_stuck(task: &TaskRef, reason: Stuck<FunctionRef>) {
             c"klp_try_switch_task",
             c"%s: %s:%d is running\n",
             "klp_try_switch_task: {}:{} is running",
-            task.name(),
+            task.name().text(),
             task.pid()
         ),
         Stuck::Unreliable => debug!(
             c"klp_try_switch_task",
             c"%s: %s:%d has an unreliable stack\n",
             "klp_try_switch_task: {}:{} has an unreliable stack",
-            task.name(),
+            task.name().text(),
             task.pid()
         ),
         Stuck::Inside(function) => debug!(
             c"klp_try_switch_task",
             c"%s: %s:%d is sleeping on function %s\n",
             "klp_try_switch_task: {}:{} is sleeping on function {}",
-            task.name(),
+            task.name().text(),
             task.pid(),
             function.name()
         ),

@@ -96,9 +96,13 @@ static klp_patches: Static<MaybeUninit<bindings::list_head>> = Static::new(Maybe
 #[no_mangle]
 static klp_transition_patch: Atomic<*mut bindings::klp_patch> = Atomic::new(core::ptr::null_mut());
 
-/// What [`crate::Livepatch`] has to do for the list.
-pub(crate) fn init() {
-    // SAFETY: Called once, before anyone uses the list.
+/// What [`crate::livepatch_early_init`] has to do for the list.
+///
+/// # Safety
+///
+/// Called once, before anyone uses the list.
+pub(crate) unsafe fn init() {
+    // SAFETY: The caller promises that nobody has used the list.
     unsafe { bindings::INIT_LIST_HEAD(klp_patches.get().cast()) };
 }
 

@@ -8,7 +8,8 @@
 //!
 //! | file | concern |
 //! |---|---|
-//! | `abi.rs`, `exports.c` | the functions that modules and the rest of the kernel call |
+//! | `abi.rs` | the functions that modules and the rest of the kernel call |
+//! | `bridge.c` | what has to be C: exports, an initcall, per-CPU memory |
 //! | `descriptors.rs` | `struct klp_patch`, `klp_object`, `klp_func`: read once, mirrored back |
 //! | `sysfs.rs` | kobjects and attributes |
 //! | `symbols.rs`, `relocations.rs` | kallsyms; ELF sections of livepatch modules |
@@ -60,14 +61,14 @@ module! {
 pub(crate) struct Linux;
 
 kernel::sync::global_lock! {
-    // SAFETY: Initialized in `Livepatch::init`, before `is_initialized()` lets anyone else lock it.
+    // SAFETY: Initialized in `livepatch_early_init`, before anyone can lock it.
     pub(crate) unsafe(uninit) static KLP_MUTEX: Mutex<Core<Linux>> = Core::new();
 }
 
 /// Whether [`Livepatch::init`] is done.
 static INITIALIZED: Atomic<bool> = Atomic::new(false);
 
-/// Whether the core can be used. What was initialized is visible to whoever gets true.
+/// Whether patches can be enabled. What was initialized is visible to whoever gets true.
 pub(crate) fn is_initialized() -> bool {
     INITIALIZED.load(Acquire)
 }
@@ -91,18 +92,31 @@ impl<T> Shared<T> {
     }
 }
 
+/// Makes ready what modules and the module loader use: the locks, the list and the work.
+///
+/// # Safety
+///
+/// Called once, as an early initcall: no module has been loaded.
+#[no_mangle]
+#[link_section = ".init.text"]
+unsafe extern "C" fn livepatch_early_init() -> c_int {
+    // SAFETY: This is called once, and nobody can have used any of these before.
+    unsafe {
+        tasks::init();
+        ftrace::init();
+        shadow::init();
+        descriptors::init();
+        KLP_MUTEX.init();
+    }
+    0
+}
+
 struct Livepatch;
 
 impl kernel::Module for Livepatch {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        tasks::init()?;
-        ftrace::init();
-        shadow::init();
-        descriptors::init();
-        // SAFETY: Called once, here, and before anyone can use the lock.
-        unsafe { KLP_MUTEX.init() };
         sysfs::init()?;
-        // Everything above before the flag.
+        // The directory before the flag.
         INITIALIZED.store(true, Release);
         pr_info!("Rust core, backend {}\n", Native::NAME);
         Ok(Self)

@@ -48,9 +48,13 @@ static BUCKETS: crate::Shared<[bindings::hlist_head; 1 << BUCKET_BITS]> = {
 static LOCK: crate::Shared<MaybeUninit<bindings::spinlock_t>> =
     crate::Shared::new(MaybeUninit::uninit());
 
-/// What [`crate::Livepatch`] has to do for shadow variables.
-pub(crate) fn init() {
-    // SAFETY: Called once, before the core is initialized, and so before any module can use the lock.
+/// What [`crate::livepatch_early_init`] has to do for shadow variables.
+///
+/// # Safety
+///
+/// Called once, before any module can use the lock.
+pub(crate) unsafe fn init() {
+    // SAFETY: The caller promises that nobody has used the lock.
     unsafe {
         bindings::__spin_lock_init(
             LOCK.get().cast(),
@@ -65,7 +69,7 @@ struct Locked(c_ulong);
 
 impl Locked {
     fn new() -> Self {
-        // SAFETY: `init` made the lock.
+        // SAFETY: `init` made the lock before any module was loaded, and only modules come here.
         Self(unsafe { bindings::spin_lock_irqsave(LOCK.get().cast()) })
     }
 }

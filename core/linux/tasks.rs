@@ -14,28 +14,20 @@ use crate::{
     KLP_MUTEX, //
 };
 use core::{
-    cell::UnsafeCell,
-    ffi::CStr,
     mem::MaybeUninit,
     ptr::NonNull, //
 };
 use kernel::{
     bindings,
-    cpu::{
-        nr_cpu_ids,
-        CpuId, //
-    },
+    cpu::nr_cpu_ids,
     prelude::*,
-    sync::{
-        atomic::{
-            atomic_load,
-            atomic_store,
-            Acquire,
-            Atomic,
-            Full,
-            Relaxed, //
-        },
-        SetOnce, //
+    sync::atomic::{
+        atomic_load,
+        atomic_store,
+        Acquire,
+        Atomic,
+        Full,
+        Relaxed, //
     }, //
 };
 use livepatch_arch::{
@@ -44,10 +36,7 @@ use livepatch_arch::{
     Support, //
 };
 use livepatch_core::{
-    stack::{
-        StackCheck,
-        MAX_ENTRIES, //
-    },
+    stack::StackCheck,
     symbol::Text,
     transition::{
         self,
@@ -68,16 +57,10 @@ static SHARED: Shared = Shared::new();
 /// it holds the core's lock and frees the old one after [`Tasks::synchronize`].
 static STACK_CHECK: Atomic<*mut StackCheck<FunctionRef>> = Atomic::new(core::ptr::null_mut());
 
-/// A buffer for return addresses.
-struct Buffer(UnsafeCell<[c_ulong; MAX_ENTRIES]>);
-
-// SAFETY: Each CPU uses its own, with preemption off.
-unsafe impl Sync for Buffer {}
-// SAFETY: Only memory.
-unsafe impl Send for Buffer {}
-
-/// A buffer for each possible CPU: the kernel's stack is too small for one.
-static BUFFERS: SetOnce<KVec<Buffer>> = SetOnce::new();
+extern "C" {
+    /// This CPU's buffer for return addresses, and its length. In `bridge.c`.
+    fn livepatch_stack_buffer(length: *mut c_uint) -> *mut c_ulong;
+}
 
 /// Work that retries the transition.
 static RETRY: Static<MaybeUninit<bindings::delayed_work>> = Static::new(MaybeUninit::uninit());
@@ -87,16 +70,14 @@ static RETRY: Static<MaybeUninit<bindings::delayed_work>> = Static::new(MaybeUni
 static klp_sched_try_switch_key: Static<MaybeUninit<bindings::static_key_false>> =
     Static::new(MaybeUninit::zeroed());
 
-/// What [`crate::Livepatch`] has to do for tasks.
-pub(crate) fn init() -> Result {
-    let mut buffers = KVec::new();
-    for _ in 0..nr_cpu_ids() {
-        buffers.push(Buffer(UnsafeCell::new([0; MAX_ENTRIES])), GFP_KERNEL)?;
-    }
-    BUFFERS.populate(buffers);
-    // SAFETY: Called once, before anyone schedules the work.
+/// What [`crate::livepatch_early_init`] has to do for tasks.
+///
+/// # Safety
+///
+/// Called once, before anyone schedules the work.
+pub(crate) unsafe fn init() {
+    // SAFETY: The caller promises that nobody uses the work yet.
     unsafe { bindings::init_delayed_work(RETRY.get().cast(), Some(retry)) };
-    Ok(())
 }
 
 /// # Safety
@@ -135,12 +116,29 @@ impl TaskRef {
         unsafe { (*self.as_ptr()).pid }
     }
 
-    /// The name (`comm`).
-    pub(crate) fn name(&self) -> Text<'_> {
-        // SAFETY: The task exists. Its name may change at any time and always ends with a NUL: a
-        // mixture of two names is what C code gets too.
-        let name = unsafe { CStr::from_ptr((&raw const (*self.as_ptr()).comm).cast()) };
-        Text(name.to_bytes())
+    /// A copy of the name (`comm`).
+    pub(crate) fn name(&self) -> TaskName {
+        const UNUSED: u8 = 0;
+        // SAFETY: The task exists. This only takes the address of the field.
+        let name = unsafe { &raw const (*self.as_ptr()).comm };
+        let mut copy = TaskName([UNUSED; bindings::TASK_COMM_LEN as usize]);
+        for (index, byte) in copy.0.iter_mut().enumerate() {
+            // SAFETY: The index is inside of both arrays, which have the same length. The task may
+            // change its name meanwhile, so that the copy is a mixture of two: the read is volatile,
+            // and takes any value.
+            *byte = unsafe { name.cast::<u8>().add(index).read_volatile() };
+        }
+        copy
+    }
+}
+
+/// A copy of a task's name: bytes up to a NUL, or all of them.
+pub(crate) struct TaskName([u8; bindings::TASK_COMM_LEN as usize]);
+
+impl TaskName {
+    /// The name without a NUL.
+    pub(crate) fn text(&self) -> Text<'_> {
+        Text(self.0.split(|&byte| byte == 0).next().unwrap_or_default())
     }
 }
 
@@ -238,17 +236,32 @@ unsafe extern "C" fn pinned(_task: *mut bindings::task_struct, job: *mut c_void)
     0
 }
 
-/// Calls the closure that `job` points to with the words on a stack.
+/// How many words of a stack are looked at in one go.
+const WORDS: usize = 64;
+
+/// Calls the closure that `job` points to with copies of the words on a stack, a few at a time.
 ///
 /// # Safety
 ///
 /// `job` points to a `&mut dyn FnMut(&[usize])` that nobody else uses, and `words` to that many words
-/// that nobody changes meanwhile.
+/// of memory. Others may write to them meanwhile.
 unsafe extern "C" fn words(words: *const c_ulong, count: c_ulong, job: *mut c_void) {
-    // SAFETY: As the caller promises.
+    // SAFETY: The caller promises that nobody else uses the closure.
     let job = unsafe { &mut *job.cast::<&mut dyn FnMut(&[usize])>() };
-    // SAFETY: As the caller promises. On 64-bit machines, `c_ulong` is the kernel crate's `usize`.
-    job(unsafe { core::slice::from_raw_parts(words, count) });
+    let mut copy = [0usize; WORDS];
+    let mut from = 0;
+    while from < count as usize {
+        let length = WORDS.min((count as usize).saturating_sub(from));
+        let (part, _) = copy.split_at_mut_checked(length).unwrap_or_default();
+        for (index, word) in part.iter_mut().enumerate() {
+            // SAFETY: `from + index` is less than `count`. Whoever was handed the address of something
+            // on that stack may write there now, so that this cannot be a reference; a word is read as
+            // a whole.
+            *word = unsafe { words.add(from + index).read_volatile() } as usize;
+        }
+        job(part);
+        from = from.saturating_add(length);
+    }
 }
 
 /// Work that does nothing: that it ran says that the CPU has scheduled.
@@ -372,17 +385,18 @@ impl Tasks for Linux {
     }
 
     fn stack(&self, task: &TaskRef, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable> {
-        // Who got another CPU's buffer, or shared this one's, would take another task's stack for it.
+        // The per-CPU buffer must not be shared or migrated from.
         if livepatch_core::warn_on_once!(preemptible()) {
             return Err(Unreliable);
         }
-        let buffer = BUFFERS
-            .as_ref()
-            .and_then(|buffers| buffers.get(CpuId::current().as_u32() as usize))
-            .ok_or(Unreliable)?;
-        // SAFETY: Preemption is off, and neither interrupts nor `job` come here: nobody else uses
-        // this CPU's buffer.
-        let entries = unsafe { &mut *buffer.0.get() };
+        let mut length = 0;
+        // SAFETY: Preemption is off, so that this CPU's buffer is used by nobody else: neither
+        // interrupts nor `job` come here. It has that length and is initialized, as all per-CPU
+        // memory is.
+        let entries = unsafe {
+            let buffer = livepatch_stack_buffer(&raw mut length);
+            core::slice::from_raw_parts_mut(buffer, length as usize)
+        };
         #[cfg(all(CONFIG_STACKTRACE, CONFIG_HAVE_RELIABLE_STACKTRACE))]
         // SAFETY: The task exists and is current or pinned; the buffer has room for that many.
         let count = unsafe {

@@ -25,9 +25,6 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// Most entries of a stack that are looked at; a deeper stack counts as unreliable.
-pub const MAX_ENTRIES: usize = 100;
-
 /// A stretch of code: `start..start + size`, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {

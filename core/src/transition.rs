@@ -180,8 +180,8 @@ pub trait Tasks: crate::patch::Descriptors {
     /// Whether `task` is running, on a CPU other than this one.
     fn runs_elsewhere(&self, task: &Self::Task) -> bool;
     /// Calls `job` with the words on the stack of `task`, which is pinned, if each return address of
-    /// the task is among them: where it sleeps, and no tracer keeps return addresses elsewhere. Does
-    /// nothing otherwise.
+    /// the task is among them: where it sleeps, and no tracer keeps return addresses elsewhere. The
+    /// words come in parts, with a call for each. Does nothing otherwise.
     fn words(&self, task: &Self::Task, job: &mut dyn FnMut(&[usize]));
     /// Calls `job` with the return addresses on the stack of `task`, which is the current one or is
     /// pinned.
@@ -386,11 +386,14 @@ fn switch_if_safe<K: Tasks + ?Sized>(
 /// Most sleeping tasks are that far away, and to look at each word costs a fraction of unwinding. A
 /// word that does may be a return address or left over: only unwinding tells.
 fn is_plainly_outside<K: Tasks + ?Sized>(kernel: &K, task: &K::Task, target: State) -> bool {
-    let mut outside = false;
+    let (mut looked, mut inside) = (false, false);
     kernel.words(task, &mut |words| {
-        kernel.with_stack_check(&mut |check| outside = !check.points_into(target, words));
+        kernel.with_stack_check(&mut |check| {
+            looked = true;
+            inside |= check.points_into(target, words);
+        });
     });
-    outside
+    looked && !inside
 }
 
 /// The transition that is going on.
