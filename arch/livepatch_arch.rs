@@ -62,8 +62,16 @@ pub trait Backend {
     /// addresses, which is quicker than to unwind it.
     const SLEEPING_STACK_POINTER: Option<usize>;
 
+    /// How far behind a function's address its patch site can be, in bytes, the nearest first. Whoever
+    /// looks for the site asks about these places one after the other, so that what follows a short
+    /// function is not taken for a part of it.
+    ///
+    /// C counterpart: `FTRACE_MCOUNT_MAX_OFFSET`, where there is one.
+    const SITE_OFFSETS: &'static [usize];
+
     /// The settled gear: how ftrace is told to put a branch to `function` in place of its call, such
-    /// that it leaves the caller's return address where it is. `None`: there is no such branch.
+    /// that it leaves the caller's return address where it is. `None`: there is no such branch, at all
+    /// or to this address.
     fn settled_call(function: usize) -> Option<usize>;
 
     /// What it doesn't support, each with the reason. All else it claims, unless it is in progress.
@@ -169,6 +177,38 @@ mod tests {
                 assert!(before.iter().all(|(other, _)| other != capability));
             }
         }
+    }
+
+    /// ftrace and a backend say with the lowest bit what kind of branch is meant.
+    #[test]
+    fn a_branch_to_an_address_that_it_cannot_express_is_not_offered() {
+        fn check<B: Backend>(alignment: usize) {
+            const FUNCTION: usize = 0x1000;
+            for address in FUNCTION..FUNCTION + 16 {
+                let call = B::settled_call(address);
+                let offered = address % alignment == 0 && B::settled_call(FUNCTION).is_some();
+                assert_eq!(call.is_some(), offered, "{} {address:#x}", B::NAME);
+                assert!(call.is_none_or(|call| call & !1 == address), "{}", B::NAME);
+            }
+        }
+        check::<arm64::Arm64>(4);
+        check::<powerpc::Powerpc>(4);
+        check::<riscv64::Riscv64>(2);
+        check::<s390::S390>(2);
+        check::<x86_64::X86_64>(2);
+    }
+
+    #[test]
+    fn the_nearest_patch_site_comes_first() {
+        fn check<B: Backend>() {
+            assert!(!B::SITE_OFFSETS.is_empty(), "{}", B::NAME);
+            assert!(B::SITE_OFFSETS.is_sorted_by(|a, b| a < b), "{}", B::NAME);
+        }
+        check::<arm64::Arm64>();
+        check::<powerpc::Powerpc>();
+        check::<riscv64::Riscv64>();
+        check::<s390::S390>();
+        check::<x86_64::X86_64>();
     }
 
     #[test]

@@ -60,9 +60,12 @@ impl Backend for Arm64 {
     /// The innermost return address is kept with the registers.
     const SLEEPING_STACK_POINTER: Option<usize> = None;
 
+    /// The second nop, behind a `bti c` if there is one.
+    const SITE_OFFSETS: &'static [usize] = &[4, 8];
+
     /// The lowest bit asks for a branch without link, which leaves the return address in `x30`.
     fn settled_call(function: usize) -> Option<usize> {
-        Some(function | 1)
+        (function & 3 == 0).then_some(function | 1)
     }
 
     const UNSUPPORTED: &'static [(Capability, &'static str)] = &[(

@@ -53,6 +53,9 @@ impl Backend for Riscv64 {
     /// Without reliable stacks nobody asks.
     const SLEEPING_STACK_POINTER: Option<usize> = None;
 
+    /// Behind the `auipc` that is patched once and for all, and a landing pad if there is one.
+    const SITE_OFFSETS: &'static [usize] = &[4, 8];
+
     fn settled_call(_function: usize) -> Option<usize> {
         None
     }

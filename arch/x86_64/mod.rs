@@ -65,9 +65,13 @@ impl Backend for X86_64 {
 
     const SLEEPING_STACK_POINTER: Option<usize> = Some(core::mem::offset_of!(Thread, sp));
 
-    /// The lowest bit asks for a `jmp` instead of a `call` (`ftrace_jmp_set()`).
+    /// With indirect branch tracking the site follows an `endbr64`, where the function has one.
+    const SITE_OFFSETS: &'static [usize] = &[0, 4];
+
+    /// The lowest bit asks for a `jmp` instead of a `call` (`ftrace_jmp_set()`). So a function at an odd
+    /// address, which is what a compiler may make of one that it takes for cold, can't be expressed.
     fn settled_call(function: usize) -> Option<usize> {
-        Some(function | 1)
+        (function & 1 == 0).then_some(function | 1)
     }
 
     const UNSUPPORTED: &'static [(Capability, &'static str)] = &[];

@@ -89,7 +89,15 @@ unsafe fn enable(raw: *mut bindings::klp_patch) -> Result {
     // SAFETY: As the caller promises; the core takes a reference to the module before it keeps any
     // of this.
     let patch = unsafe { descriptors::read(raw)? };
-    let result = KLP_MUTEX.lock().enable(&Linux, patch);
+    let mut core = KLP_MUTEX.lock();
+    let listed = core.patches().iter().any(|own| own.handle == patch.handle);
+    // SAFETY: The patch is valid, and the lock is held.
+    if !listed && unsafe { sysfs::is_in_use(raw) } {
+        // It was enabled before and has been taken back, but its directory is still being removed.
+        return Err(EBUSY);
+    }
+    let result = core.enable(&Linux, patch);
+    drop(core);
     match result {
         Ok(()) => Ok(()),
         Err(NotEnabled::Refused(error)) => Err(error),
@@ -118,11 +126,6 @@ pub(crate) unsafe extern "C" fn klp_module_coming(module: *mut bindings::module)
             pr_err!("vmlinux.ko: invalid module name\n");
             return EINVAL.to_errno();
         }
-        if !is_initialized() {
-            // There can't be a patch yet; one that comes later finds the module.
-            (*module).klp_alive = true;
-            return 0;
-        }
         match ModuleRef::from_raw(module) {
             Some(handle) => errno(KLP_MUTEX.lock().module_coming(&Linux, handle, name)),
             None => EINVAL.to_errno(),
@@ -144,10 +147,6 @@ pub(crate) unsafe extern "C" fn klp_module_going(module: *mut bindings::module) 
             state != bindings::module_state_MODULE_STATE_GOING
                 && state != bindings::module_state_MODULE_STATE_COMING
         ) {
-            return;
-        }
-        if !is_initialized() {
-            (*module).klp_alive = false;
             return;
         }
         if let Some(handle) = ModuleRef::from_raw(module) {

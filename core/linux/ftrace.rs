@@ -71,15 +71,14 @@ use livepatch_core::{
         Site,
         Target,
         View, //
-    },
-    stack::Range, //
+    }, //
 };
 
 /// A patched function as the handler knows it.
 struct Entry {
     location: usize,
     site: Site,
-    /// Whether its calls may go without the handler. Used under [`TRACED`].
+    /// Whether its calls may go without the handler. Used under the core's lock.
     settles: Atomic<bool>,
     /// The next one in the bucket.
     next: Atomic<*mut Entry>,
@@ -338,7 +337,9 @@ impl Batch {
         }
         // SAFETY: The operations are registered.
         let result = to_result(unsafe { bindings::unregister_ftrace_function(self.ops.get()) });
-        if kernel::warn_on!(result.is_err()) {
+        if result.is_err() {
+            // A dead ftrace goes on to call the handler, which finds nothing.
+            kernel::warn_on!(!is_dead());
             return true;
         }
         self.free_filter();
@@ -347,27 +348,33 @@ impl Batch {
 }
 
 kernel::sync::global_lock! {
-    // SAFETY: Initialized in `init`, before anyone can use the core.
+    // SAFETY: Initialized in `init`, before anyone can lock it.
     unsafe(uninit) static TRACED: Mutex<KVec<Batch>> = KVec::new();
 }
 
-/// What [`crate::Livepatch`] has to do for hooks.
-pub(crate) fn init() {
-    // SAFETY: Called once, before the core is initialized.
+/// What [`crate::livepatch_early_init`] has to do for hooks.
+///
+/// # Safety
+///
+/// Called once, before anyone locks the batches.
+pub(crate) unsafe fn init() {
+    // SAFETY: The caller promises that nobody has used the lock.
     unsafe { TRACED.init() };
 }
 
 impl Tracer for Linux {
     type Hook = Hook;
 
-    fn location(&self, function: Range) -> Option<usize> {
-        let first = function.start as c_ulong;
-        let last = first.saturating_add((function.size as c_ulong).saturating_sub(1));
-        // `ftrace_location()` would look for the size first, which takes kallsyms long in a module.
-        //
-        // SAFETY: Takes any addresses.
-        let location = unsafe { bindings::ftrace_location_range(first, last) };
-        (location != 0).then_some(location as usize)
+    fn location(&self, function: usize) -> Option<usize> {
+        // Not `ftrace_location()`, which takes any place between this symbol and the next. There may
+        // be a default that another file overrides in between: it has no symbol, but is traced.
+        let mut places = Native::SITE_OFFSETS
+            .iter()
+            .map(|&offset| function.saturating_add(offset) as c_ulong);
+        places
+            // SAFETY: Takes any addresses.
+            .find(|&place| unsafe { bindings::ftrace_location_range(place, place) } != 0)
+            .map(|place| place as usize)
     }
 
     fn new_hook(&self, location: usize, site: Site) -> Result<Self::Hook> {
@@ -422,22 +429,29 @@ impl Tracer for Linux {
         traced.retain(Batch::leave);
     }
 
-    fn settle(&self, hooks: &mut dyn Iterator<Item = &Self::Hook>) {
-        let mut traced = TRACED.lock();
-        for hook in hooks {
-            hook.0.settles.store(true, Relaxed);
-        }
-        traced.iter_mut().for_each(Batch::settle);
+    fn set_settles(&self, hook: &Self::Hook, settles: bool) {
+        hook.0.settles.store(settles, Relaxed);
     }
 
-    fn unsettle(&self, hooks: &mut dyn Iterator<Item = &Self::Hook>) -> Result {
+    fn settle(&self) {
+        TRACED.lock().iter_mut().for_each(Batch::settle);
+    }
+
+    fn unsettle(&self) -> Result {
         let mut traced = TRACED.lock();
-        for hook in hooks {
-            hook.0.settles.store(false, Relaxed);
-        }
         let mut leaving = traced.iter_mut().filter(|batch| !batch.is_settled());
         leaving.try_for_each(Batch::unsettle)
     }
+
+    fn is_dead(&self) -> bool {
+        is_dead()
+    }
+}
+
+/// Whether ftrace has shut itself down.
+fn is_dead() -> bool {
+    // SAFETY: Only reads a flag, which is never cleared.
+    unsafe { bindings::ftrace_is_dead() != 0 }
 }
 
 /// Whether calls can do without the handler at all.

@@ -158,7 +158,7 @@ static FUNCTION_TYPE: Static<bindings::kobj_type> =
 pub(crate) unsafe fn prepare_patch(patch: *mut bindings::klp_patch) {
     // SAFETY: As the caller promises. The work has a class of its own for lockdep.
     unsafe {
-        bindings::kobject_init(&raw mut (*patch).kobj, PATCH_TYPE.get());
+        init_kobject(&raw mut (*patch).kobj, PATCH_TYPE.get());
         bindings::init_work_with_key(
             &raw mut (*patch).free_work,
             Some(free_work),
@@ -170,14 +170,37 @@ pub(crate) unsafe fn prepare_patch(patch: *mut bindings::klp_patch) {
     }
 }
 
+/// Initializes a kobject that is not in use, whatever an earlier use has left in it: a kobject keeps the
+/// address of its name after that was freed.
+///
+/// # Safety
+///
+/// The kobject is valid, and nobody uses it.
+unsafe fn init_kobject(kobj: *mut bindings::kobject, kobj_type: *const bindings::kobj_type) {
+    // SAFETY: The caller promises that nobody uses the memory. All zeroes is what static kobjects are.
+    unsafe { kobj.write_bytes(0, 1) };
+    // SAFETY: The kobject is zeroed; types are statics.
+    unsafe { bindings::kobject_init(kobj, kobj_type) };
+}
+
+/// Whether a patch's directory exists, or is still being given up.
+///
+/// # Safety
+///
+/// The patch is valid, and the core's lock is held.
+pub(crate) unsafe fn is_in_use(patch: *const bindings::klp_patch) -> bool {
+    // SAFETY: The patch is valid. `prepare_patch` and `finish` change this under the lock.
+    unsafe { (*patch).kobj.state_initialized() != 0 }
+}
+
 /// Makes an object's kobject.
 ///
 /// # Safety
 ///
 /// The object is valid and not in use yet.
 pub(crate) unsafe fn prepare_object(object: *mut bindings::klp_object) {
-    // SAFETY: As the caller promises.
-    unsafe { bindings::kobject_init(&raw mut (*object).kobj, OBJECT_TYPE.get()) };
+    // SAFETY: The caller promises that the object, with its kobject, is valid and not in use.
+    unsafe { init_kobject(&raw mut (*object).kobj, OBJECT_TYPE.get()) };
 }
 
 /// Makes a function's kobject.
@@ -186,8 +209,8 @@ pub(crate) unsafe fn prepare_object(object: *mut bindings::klp_object) {
 ///
 /// The function is valid and not in use yet.
 pub(crate) unsafe fn prepare_function(function: *mut bindings::klp_func) {
-    // SAFETY: As the caller promises.
-    unsafe { bindings::kobject_init(&raw mut (*function).kobj, FUNCTION_TYPE.get()) };
+    // SAFETY: The caller promises that the function, with its kobject, is valid and not in use.
+    unsafe { init_kobject(&raw mut (*function).kobj, FUNCTION_TYPE.get()) };
 }
 
 /// Makes a patch's directory.
@@ -243,12 +266,18 @@ pub(crate) fn add_function(
 ///
 /// The core does not use the patch any more.
 pub(crate) unsafe fn finish(patch: *mut bindings::klp_patch) {
-    // SAFETY: As the caller promises.
+    // SAFETY: `prepare_patch` made the kobject and the completion, and the reference is the core's.
     unsafe {
         bindings::kobject_put(&raw mut (*patch).kobj);
         bindings::wait_for_completion(&raw mut (*patch).finish);
-        descriptors::put_module(patch);
     }
+    let core = KLP_MUTEX.lock();
+    // SAFETY: The patch is valid until its module goes, and nobody uses the kobject any more. From here
+    // on the module may enable the patch again, if its init function is not done.
+    unsafe { (&raw mut (*patch).kobj).write_bytes(0, 1) };
+    drop(core);
+    // SAFETY: The core took the reference when it enabled the patch.
+    unsafe { descriptors::put_module(patch) };
 }
 
 /// # Safety

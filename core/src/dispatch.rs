@@ -55,8 +55,9 @@ pub trait Tracer {
     /// [`Tasks::synchronize`](crate::transition::Tasks::synchronize) has waited for the handlers.
     type Hook;
 
-    /// Where in a function the tracer can take over, `None` where it can't.
-    fn location(&self, function: Range) -> Option<usize>;
+    /// Where the tracer can take over at the entry of the function at this address, `None` where it
+    /// can't. Never in what follows a function, even where that has no symbol of its own.
+    fn location(&self, function: usize) -> Option<usize>;
 
     /// Makes a hook, not yet in effect. Errors: `ENOMEM`.
     fn new_hook(&self, location: usize, site: Site) -> Result<Self::Hook>;
@@ -74,14 +75,23 @@ pub trait Tracer {
     /// short nothing else happens either.
     fn detach(&self, hooks: &mut dyn Iterator<Item = &Self::Hook>);
 
-    /// Lets calls go straight to where the sites send every task, in the settled gear, as far as the
-    /// tracer can: where it can't, or somebody else wants to see the calls, the handler goes on to be
-    /// called. No call gets anything else because of it, at no moment.
-    fn settle(&self, hooks: &mut dyn Iterator<Item = &Self::Hook>);
+    /// Sets whether calls of the hook's function may go straight to where its site sends every task.
+    /// [`Self::settle`] and [`Self::unsettle`] act on it.
+    fn set_settles(&self, hook: &Self::Hook, settles: bool);
 
-    /// From here on, all calls go through the handler again, for these hooks. Needs no memory. Errors:
-    /// the tracer has broken down, and nothing has changed.
-    fn unsettle(&self, hooks: &mut dyn Iterator<Item = &Self::Hook>) -> Result;
+    /// Lets all calls that may go straight to the replacement do so, as far as the tracer can: where it
+    /// can't, or somebody else wants to see the calls, the handler goes on to be called. No call gets
+    /// anything else because of it, at no moment.
+    fn settle(&self);
+
+    /// From here on, all calls that may not go straight to the replacement go through the handler again.
+    /// Others may do so too, until the next [`Self::settle`]. Needs no memory. Errors: the tracer has
+    /// broken down, and nothing has changed.
+    fn unsettle(&self) -> Result;
+
+    /// Whether the tracer has broken down for good. What is attached stays as it is then, and can no
+    /// longer be changed; calls go on to get what they got.
+    fn is_dead(&self) -> bool;
 }
 
 /// How calls of a patch's functions get to it once its transition is over.
@@ -92,6 +102,10 @@ pub enum Gear {
     /// Straight to the replacement.
     Settled,
 }
+
+/// How often a batch that the tracer refuses for the moment is tried again. ftrace takes some time
+/// before each such answer: somebody else is changing a direct caller, such as a BPF trampoline.
+const RETRIES: usize = 100;
 
 /// Longest instruction by which an architecture calls the tracer, in bytes.
 const LONGEST_CALL: usize = 8;
@@ -332,7 +346,15 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         if hooks.is_empty() {
             return Ok(());
         }
-        let result = tracer.attach(&hooks);
+        let mut result = tracer.attach(&hooks);
+        // One by one they might all succeed, and then would each have a place of its own for good.
+        for _ in 0..RETRIES {
+            match result {
+                Err(Refusal::Register(error)) if error == EAGAIN => {}
+                _ => break,
+            }
+            result = tracer.attach(&hooks);
+        }
         drop(hooks);
         if result.is_err() {
             return self.attach_each(tracer, additions);
@@ -393,32 +415,23 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         }
     }
 
-    /// Lets calls of these functions go straight to these versions, where they are the newest.
-    pub fn settle<T: Tracer<Hook = H> + ?Sized>(
-        &self,
-        tracer: &T,
-        functions: impl Iterator<Item = (usize, F)>,
-    ) {
-        let is_newest = |own: &Redirection<F, H>, owner| {
+    /// Lets calls of `function` go straight to `owner`'s version, if that is the newest, from the
+    /// tracer's next [`settle`](Tracer::settle) on.
+    pub fn may_settle<T: Tracer<Hook = H> + ?Sized>(&self, tracer: &T, function: usize, owner: F) {
+        if let Some(own) = self.get(function) {
             let newest = own.versions.last();
-            newest.is_some_and(|version| version.function == owner)
-        };
-        let newest = functions.filter_map(|(function, owner)| {
-            let own = self.get(function)?;
-            (own.attached && is_newest(own, owner)).then_some(&own.hook)
-        });
-        tracer.settle(&mut { newest });
+            if own.attached && newest.is_some_and(|version| version.function == owner) {
+                tracer.set_settles(&own.hook, true);
+            }
+        }
     }
 
-    /// Has calls of those of the `functions` that are patched go through the handler, so that their
-    /// sites can change. Errors: the tracer's.
-    pub fn unsettle<T: Tracer<Hook = H> + ?Sized>(
-        &self,
-        tracer: &T,
-        functions: impl Iterator<Item = usize>,
-    ) -> Result {
-        let attached = functions.filter_map(|function| self.get(function));
-        tracer.unsettle(&mut attached.map(|own| &own.hook))
+    /// Has calls of `function`, if it is patched, go through the handler from the tracer's next
+    /// [`unsettle`](Tracer::unsettle) on, so that its site can change then.
+    pub fn must_not_settle<T: Tracer<Hook = H> + ?Sized>(&self, tracer: &T, function: usize) {
+        if let Some(own) = self.get(function) {
+            tracer.set_settles(&own.hook, false);
+        }
     }
 
     /// Whether there are hooks to reap.

@@ -201,7 +201,7 @@ impl<K: Kernel> Function<K> {
             };
             self.new.size = size;
         }
-        self.location = kernel.location(self.old);
+        self.location = kernel.location(self.old.start);
         kernel.mirror_function(self);
         Ok(())
     }
@@ -405,6 +405,14 @@ impl<K: Kernel> Object<K> {
         self.patched = true;
         self.mirror(kernel);
         Ok(())
+    }
+
+    /// Has calls of the object's functions go through the handler from the next
+    /// [`Tracer::unsettle`](crate::dispatch::Tracer::unsettle) on.
+    pub(crate) fn must_not_settle(&self, kernel: &K, sites: &Sites<K>) {
+        for function in &self.functions {
+            sites.must_not_settle(kernel, function.old.start);
+        }
     }
 
     /// Unpatches the object's functions, which are then to be detached.

@@ -112,6 +112,7 @@ impl<K: Kernel> Core<K> {
             pr_err!("patch '{}' is enabled already\n", patch.name);
             return Err(NotEnabled::Refused(EEXIST));
         }
+        check_tracer(kernel, &patch.name, "enabled").map_err(NotEnabled::Refused)?;
         kernel
             .get_module(patch.handle)
             .map_err(NotEnabled::Refused)?;
@@ -197,13 +198,17 @@ impl<K: Kernel> Core<K> {
 
     /// Starts to disable a patch. C counterpart: `__klp_disable_patch()`.
     ///
-    /// Errors: `EINVAL` where it is not enabled, `EBUSY` during a transition.
+    /// Errors: `EINVAL` where it is not enabled, `EBUSY` during a transition, `ENODEV` where the tracer
+    /// is dead.
     fn disable(&mut self, kernel: &K, handle: K::Patch) -> Result {
         if kernel::warn_on!(!self.find(handle).is_some_and(|patch| patch.enabled)) {
             return Err(EINVAL);
         }
         if self.transition.is_some() {
             return Err(EBUSY);
+        }
+        if let Some(patch) = self.find(handle) {
+            check_tracer(kernel, &patch.name, "disabled")?;
         }
         self.begin(kernel, handle, State::Unpatched)?;
         if let Some(patch) = self.find(handle) {
@@ -257,6 +262,9 @@ impl<K: Kernel> Core<K> {
     /// Says how calls get to the functions of `patch` where no transition needs the handler. Errors:
     /// `EINVAL` where the patch is not enabled, or the tracer's.
     pub fn set_gear(&mut self, kernel: &K, patch: K::Patch, gear: Gear) -> Result {
+        if kernel.is_dead() {
+            return Err(ENODEV);
+        }
         let own = self.find_mut(patch).ok_or(EINVAL)?;
         let before = core::mem::replace(&mut own.gear, gear);
         if gear == Gear::Handler {
@@ -274,20 +282,27 @@ impl<K: Kernel> Core<K> {
     /// Lets calls of all functions whose newest version asks for it, and has every task, go straight
     /// there.
     pub(crate) fn settle(&self, kernel: &K) {
-        let patches = self.patches.iter().filter(|own| own.gear == Gear::Settled);
-        let objects = patches.flat_map(|patch| &patch.objects);
-        let functions = objects.flat_map(|object| &object.functions);
-        let functions = functions.filter(|function| function.patched && !function.transition);
-        let functions = functions.map(|function| (function.old.start, function.handle));
-        self.sites.settle(kernel, functions);
+        // Loops: chained iterators would give symbols too long for kallsyms.
+        for patch in &self.patches {
+            if patch.gear != Gear::Settled {
+                continue;
+            }
+            for function in patch.objects.iter().flat_map(|object| &object.functions) {
+                if function.patched && !function.transition {
+                    let start = function.old.start;
+                    self.sites.may_settle(kernel, start, function.handle);
+                }
+            }
+        }
+        kernel.settle();
     }
 
     /// Has all calls of the patch's functions go through the handler: from here on their sites change.
     pub(crate) fn unsettle(&self, kernel: &K, patch: K::Patch) -> Result {
-        let objects = self.find(patch).ok_or(EINVAL)?.objects.iter();
-        let functions = objects.flat_map(|object| &object.functions);
-        self.sites
-            .unsettle(kernel, functions.map(|function| function.old.start))
+        for object in &self.find(patch).ok_or(EINVAL)?.objects {
+            object.must_not_settle(kernel, &self.sites);
+        }
+        kernel.unsettle()
     }
 
     /// Unpatches all patches before `new`, which now speaks for all of their functions.
@@ -516,9 +531,10 @@ impl<K: Kernel> Core<K> {
                 patch.name,
                 Text(name)
             );
-            let functions = object.functions.iter();
-            let unsettled = sites.unsettle(kernel, functions.map(|function| function.old.start));
-            kernel::warn_on!(unsettled.is_err());
+            object.must_not_settle(kernel, sites);
+            let unsettled = kernel.unsettle();
+            // A dead tracer sends calls where it did. The module's code goes, and nobody calls it.
+            kernel::warn_on!(unsettled.is_err() && !kernel.is_dead());
             object.unpatch(kernel, sites, Which::All);
             sites.detach(kernel);
             object.post_unpatch(kernel);
@@ -539,6 +555,20 @@ impl<K: Kernel> Default for Core<K> {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Refuses to change what calls get where the tracer is dead: not all of it could be changed, whichever
+/// gear calls are in. Errors: `ENODEV`, with the reason in the log.
+fn check_tracer<K: Kernel>(kernel: &K, patch: &Name, what: &str) -> Result {
+    if !kernel.is_dead() {
+        return Ok(());
+    }
+    pr_err!(
+        "ftrace has shut itself down: patch '{}' cannot be {}\n",
+        patch,
+        what
+    );
+    Err(ENODEV)
 }
 
 /// Says that the pre-patch callback of an object failed.

@@ -9,7 +9,6 @@ use crate::tasks::SimulatedTask;
 use kernel::prelude::*;
 use livepatch_core::dispatch::{Refusal, Tracer};
 use livepatch_core::site::{Site, Target, View};
-use livepatch_core::stack::Range;
 use livepatch_core::transition::Task;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +25,9 @@ pub struct Operations {
     attached: Cell<bool>,
     /// Whether a handler may have found it and still be running.
     in_use: Cell<bool>,
-    /// Where calls go without asking the handler.
+    /// Whether calls may go without asking the handler.
+    settles: Cell<bool>,
+    /// Where they do.
     direct: Cell<Option<Target>>,
 }
 
@@ -71,6 +72,10 @@ pub struct Ftrace {
     registered: Cell<bool>,
     /// Locations that were refused once, and will be when they are tried again.
     refused: RefCell<BTreeMap<usize, Refusal>>,
+    /// Whether it has shut itself down.
+    pub dead: Cell<bool>,
+    /// How often it will say that it is busy, before it attaches anything.
+    pub busy: Cell<usize>,
     /// How often hooks were attached, and detached.
     pub batches: Cell<(usize, usize)>,
 }
@@ -176,9 +181,9 @@ impl Simulation {
 impl Tracer for Simulation {
     type Hook = Hook;
 
-    fn location(&self, function: Range) -> Option<usize> {
-        let traceable = self.code.at(function.start)?.traceable;
-        traceable.then_some(function.start + OFFSET)
+    fn location(&self, function: usize) -> Option<usize> {
+        let traceable = self.code.at(function)?.traceable;
+        traceable.then_some(function + OFFSET)
     }
 
     fn new_hook(&self, location: usize, site: Site) -> Result<Hook> {
@@ -188,6 +193,7 @@ impl Tracer for Simulation {
             site,
             attached: Cell::new(false),
             in_use: Cell::new(false),
+            settles: Cell::new(false),
             direct: Cell::new(None),
         });
         self.ftrace.hooks.borrow_mut().push(Rc::downgrade(&hook));
@@ -203,6 +209,10 @@ impl Tracer for Simulation {
     fn attach(&self, hooks: &[&Hook]) -> Result<(), Refusal> {
         self.may_sleep();
         assert!(!hooks.is_empty(), "nothing to attach");
+        if let Some(left) = self.ftrace.busy.get().checked_sub(1) {
+            self.ftrace.busy.set(left);
+            return Err(Refusal::Register(EAGAIN));
+        }
         for hook in hooks {
             let location = hook.0.location;
             self.refusal(location)?;
@@ -227,7 +237,9 @@ impl Tracer for Simulation {
         for hook in hooks {
             self.point();
             access(Access::Unregister(hook.0.function()));
-            assert_eq!(hook.0.direct.get(), None, "detached while settled");
+            // Of a dead tracer, a branch stays in the code of a module that goes.
+            let direct = hook.0.direct.take();
+            assert!(direct.is_none() || self.is_dead(), "detached while settled");
             assert!(hook.0.attached.replace(false), "detached twice");
         }
         let last = self.ftrace.attached().next().is_none();
@@ -242,9 +254,16 @@ impl Tracer for Simulation {
         }
     }
 
-    fn settle(&self, hooks: &mut dyn Iterator<Item = &Hook>) {
+    fn set_settles(&self, hook: &Hook, settles: bool) {
+        hook.0.settles.set(settles);
+    }
+
+    fn settle(&self) {
         self.may_sleep();
-        for Hook(hook) in hooks.filter(|hook| hook.0.direct.get().is_none()) {
+        for hook in self.ftrace.attached() {
+            if !hook.settles.get() || hook.direct.get().is_some() {
+                continue;
+            }
             let View::Settled(target) = hook.site.view() else {
                 panic!("settled in a transition");
             };
@@ -255,15 +274,24 @@ impl Tracer for Simulation {
         }
     }
 
-    fn unsettle(&self, hooks: &mut dyn Iterator<Item = &Hook>) -> Result {
+    fn is_dead(&self) -> bool {
+        self.ftrace.dead.get()
+    }
+
+    fn unsettle(&self) -> Result {
         self.may_sleep();
-        let settled: Vec<_> = hooks.filter(|hook| hook.0.direct.get().is_some()).collect();
-        if !settled.is_empty() {
+        let hooks = self.ftrace.attached();
+        let leaving = hooks.filter(|hook| !hook.settles.get() && hook.direct.get().is_some());
+        let leaving: Vec<_> = leaving.collect();
+        if !leaving.is_empty() {
+            if self.is_dead() {
+                return Err(ENODEV);
+            }
             self.faults.check(Operation::Unsettle)?;
         }
-        for hook in settled {
+        for hook in leaving {
             self.point();
-            hook.0.direct.set(None);
+            hook.direct.set(None);
         }
         Ok(())
     }

@@ -4,7 +4,6 @@
 //! versions behind it.
 #![cfg(not(loom))]
 
-use host_tests::code::SIZE;
 use host_tests::simulation::Simulation;
 use host_tests::tasks::{SimulatedTask, TaskId};
 use host_tests::tracer::Hook;
@@ -195,10 +194,6 @@ fn finish(sites: &mut Redirections<u8, Hook>, kernel: &Simulation) {
     sites.reap();
 }
 
-fn location(kernel: &impl Tracer, start: usize) -> Option<usize> {
-    kernel.location(Range { start, size: SIZE })
-}
-
 proptest! {
     /// The stacks of versions behave as plain vectors do.
     #[test]
@@ -221,7 +216,7 @@ proptest! {
                     let version = Version { function: owner, target, code: code(owner), in_transition: false };
                     let addition = Addition {
                         function: functions[function],
-                        location: location(kernel, functions[function]),
+                        location: kernel.location(functions[function]),
                         name: &name,
                         version,
                     };
@@ -299,7 +294,7 @@ fn what_is_not_there_is_a_broken_invariant() {
     };
     let addition = |function| Addition {
         function,
-        location: location(kernel, function),
+        location: kernel.location(function),
         name: &name,
         version,
     };

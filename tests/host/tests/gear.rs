@@ -202,3 +202,41 @@ fn with_a_module() {
     world.unload_module("target");
     world.check_pristine();
 }
+
+/// Nothing can be changed any more, whichever gear calls are in, and whoever asks is told why.
+#[test]
+fn a_dead_tracer_refuses_the_same_in_every_gear() {
+    let mut world = World::new();
+    world.load_module("target").unwrap();
+    let one = world.load(&Recipe::of_kernel("one", &["cmdline"]));
+    let two = world.load(&Recipe::of_kernel("two", &["meminfo"]));
+    world.load(&Recipe::new("three").module("target").function("show"));
+    world
+        .core
+        .set_gear(&world.kernel, two, Gear::Handler)
+        .unwrap();
+    world.dmesg();
+    world.kernel.ftrace.dead.set(true);
+    for function in ["cmdline", "meminfo", "uptime"] {
+        let error = world.insmod(&Recipe::of_kernel("new", &[function])).err();
+        assert_eq!(error, Some(ENODEV), "{function}");
+        assert_eq!(
+            world.dmesg(),
+            ["livepatch: ftrace has shut itself down: patch 'new' cannot be enabled"]
+        );
+    }
+    for (patch, name) in [(one, "one"), (two, "two")] {
+        assert_eq!(world.write_enabled(patch, "0"), Err(ENODEV), "{name}");
+        let message = format!("ftrace has shut itself down: patch '{name}' cannot be disabled");
+        assert_eq!(world.dmesg(), [format!("livepatch: {message}")]);
+        for gear in [Gear::Handler, Gear::Settled] {
+            let result = world.core.set_gear(&world.kernel, patch, gear);
+            assert_eq!(result, Err(ENODEV), "{name}");
+        }
+    }
+    world.check();
+    assert_eq!(world.call(Thread(1), "cmdline"), "one:cmdline");
+    assert_eq!(world.call(Thread(1), "meminfo"), "two:meminfo");
+    world.unload_module("target");
+    assert_eq!(kernel::warnings(), 0, "nothing is wrong");
+}

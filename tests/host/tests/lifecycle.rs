@@ -108,7 +108,7 @@ fn a_function_is_patched_where_it_is_and_once() {
     assert_eq!(object.patch(&world.kernel, &mut sites), Err(EINVAL));
     assert_eq!(kernel::warnings(), 1, "nobody knows where it is");
     object.functions[0].old.start = world.function("cmdline");
-    object.functions[0].location = world.kernel.location(object.functions[0].old);
+    object.functions[0].location = world.kernel.location(object.functions[0].old.start);
     object.patch(&world.kernel, &mut sites).unwrap();
     object.patched = false;
     assert_eq!(object.patch(&world.kernel, &mut sites), Err(EINVAL));
@@ -482,6 +482,29 @@ fn thousands_of_functions_are_one_batch() {
     assert_eq!(world.kernel.ftrace.filtered(), 0);
     world.run_deferred();
     world.rmmod(patch).unwrap();
+}
+
+/// One by one they would all be attached, and then each be a batch of its own for good.
+#[test]
+fn a_batch_that_is_refused_for_the_moment_stays_one() {
+    let mut world = World::new();
+    world.kernel.ftrace.busy.set(3);
+    world.load(&Recipe::of_kernel("one", &["cmdline", "meminfo", "uptime"]));
+    assert_eq!(world.kernel.ftrace.batches.get(), (1, 0));
+    assert_eq!(world.kernel.ftrace.filtered(), 3);
+}
+
+/// What is refused for longer is refused, with the C core's message.
+#[test]
+fn a_batch_that_is_always_refused_is_refused() {
+    let mut world = World::new();
+    world.kernel.ftrace.busy.set(usize::MAX);
+    let error = world.insmod(&Recipe::of_kernel("one", &["cmdline", "meminfo"]));
+    assert_eq!(error.err(), Some(EAGAIN));
+    let message = "livepatch: failed to register ftrace handler for function 'cmdline' (-11)";
+    assert!(world.dmesg().iter().any(|line| line == message));
+    world.kernel.ftrace.busy.set(0);
+    world.check_pristine();
 }
 
 /// Where ftrace has no memory to take locations off, they do no harm, and go the next time.

@@ -125,6 +125,8 @@ struct Machine {
     site: RefCell<Option<Rc<Site>>>,
     /// Whether calls go through the handler of that site.
     hooked: AtomicBool,
+    /// Whether they may go without it.
+    settles: Cell<bool>,
     /// Where calls on each CPU branch to without the handler; 0: nowhere. Under its section.
     branches: Vec<Cell<usize>>,
     /// Whether there is a stack check to be seen.
@@ -157,6 +159,7 @@ impl Cpu {
             sections: (0..cpus).map(|_| Mutex::new(())).collect(),
             site: RefCell::default(),
             hooked: AtomicBool::new(false),
+            settles: Cell::new(false),
             branches: (0..cpus).map(|_| Cell::new(0)).collect(),
             visible: AtomicBool::new(false),
             contents: UnsafeCell::new(()),
@@ -394,8 +397,12 @@ impl Drop for Hook {
 impl Tracer for Cpu {
     type Hook = Hook;
 
-    fn location(&self, function: Range) -> Option<usize> {
-        Some(function.start)
+    fn is_dead(&self) -> bool {
+        false
+    }
+
+    fn location(&self, function: usize) -> Option<usize> {
+        Some(function)
     }
 
     fn new_hook(&self, _location: usize, site: Site) -> Result<Hook> {
@@ -429,18 +436,23 @@ impl Tracer for Cpu {
         self.machine.hooked.store(false, Ordering::Relaxed);
     }
 
-    fn settle(&self, hooks: &mut dyn Iterator<Item = &Hook>) {
-        for hook in hooks {
-            if let View::Settled(Target::Replacement(address)) = hook.site.view() {
+    fn set_settles(&self, hook: &Hook, settles: bool) {
+        hook.machine.settles.set(settles);
+    }
+
+    fn settle(&self) {
+        let site = self.machine.site.borrow().clone();
+        if let Some(site) = site.filter(|_| self.machine.settles.get()) {
+            if let View::Settled(Target::Replacement(address)) = site.view() {
                 self.branch_to(address);
             }
         }
     }
 
     #[track_caller]
-    fn unsettle(&self, hooks: &mut dyn Iterator<Item = &Hook>) -> Result {
-        let settled = hooks.count() > 0;
-        if settled && !is_weakened(here(), "wait for branches") {
+    fn unsettle(&self) -> Result {
+        let leaves = self.machine.site.borrow().is_some() && !self.machine.settles.get();
+        if leaves && !is_weakened(here(), "wait for branches") {
             self.branch_to(0);
         }
         Ok(())
