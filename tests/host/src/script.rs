@@ -38,6 +38,8 @@ pub enum Access {
     TestAndClearPending(TaskId),
     /// Takes the lock of the list of threads, and begins to go through it.
     Threads,
+    /// Sees, without the lock, which threads there are.
+    ThreadsUnlocked,
     /// Keeps CPUs from coming and going, and begins to go through them.
     Cpus,
     /// Keeps a task as it is, to look at its stack.

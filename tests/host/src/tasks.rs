@@ -305,10 +305,10 @@ impl Tasks for Simulation {
     fn for_each_thread_unlocked(&self, each: &mut dyn FnMut(&SimulatedTask)) {
         assert!(!self.machine.locked.get(), "tasklist_lock is held");
         // Who comes from here on is left out, at its worst.
-        let before = present(Access::Threads);
+        let before = present(Access::ThreadsUnlocked);
         for (number, task) in self.machine.threads().iter().enumerate() {
             self.point();
-            if before & present(Access::Threads) & 1 << number != 0 {
+            if before & present(Access::ThreadsUnlocked) & 1 << number != 0 {
                 each(task);
             }
         }

@@ -88,7 +88,7 @@ impl Trail {
         }
         match access {
             // Which ones there are decides what comes, but much later.
-            Access::Threads | Access::Cpus => Self {
+            Access::Threads | Access::ThreadsUnlocked | Access::Cpus => Self {
                 tasks: hash((self.tasks, access, reply)),
                 ..self
             },

@@ -6,6 +6,7 @@ use crate::machine::{Machine, Phase, WAITING};
 use crate::model::Model;
 use crate::replay::{Seen, DEPTH};
 use crate::scenario::{Do, Op, FUNCTIONS, THREADS};
+use host_tests::script::Access;
 use host_tests::tasks::TaskId;
 
 /// Something that can happen next.
@@ -17,7 +18,9 @@ pub enum Choice {
     Begin(Option<u8>, Op),
     /// A task goes on with what it is in the middle of.
     GoOn(u8),
-    /// A thread gets its CPU.
+    /// A thread is preempted in the middle of something.
+    Preempt(u8),
+    /// A thread gets its CPU, for the first time or again.
     Run(u8),
     /// A thread does what its script says at this place.
     Do(u8, u8),
@@ -31,8 +34,10 @@ impl Model {
     pub fn choices(&self, machine: &Machine, choices: &mut Vec<Choice>) {
         choices.clear();
         let seen = self.seen(machine);
-        if self.core.place(machine.core).next.is_some() {
-            if machine.waits == 0 || machine.waits == WAITING {
+        let forking = self.is_forking(machine);
+        if let Some(next) = self.core.place(machine.core).next {
+            let locked = next == Access::Threads && forking;
+            if !locked && (machine.waits == 0 || machine.waits == WAITING) {
                 choices.push(Choice::Core);
             }
         } else {
@@ -99,8 +104,12 @@ impl Model {
         let thread = &machine.threads[index];
         let number = index as u8;
         let own = &self.scenario.threads[index];
-        if thread.part.phase != Phase::Free {
+        let phase = thread.part.phase;
+        if thread.running && phase != Phase::Free {
             choices.push(Choice::GoOn(number));
+            if self.is_preemptible(phase) && seen.pinned != Some(TaskId::Thread(index + 1)) {
+                choices.push(Choice::Preempt(number));
+            }
             return;
         }
         if !thread.running {
@@ -111,7 +120,7 @@ impl Model {
                 && idle.phase == Phase::Free
                 && !idle_pinned
                 && seen.pinned != Some(TaskId::Thread(index + 1));
-            if free && usize::from(thread.at) < own.script.len() {
+            if free && (phase != Phase::Free || usize::from(thread.at) < own.script.len()) {
                 choices.push(Choice::Run(number));
             }
             return;
@@ -168,6 +177,7 @@ impl Model {
     fn can(&self, machine: &Machine, seen: &Seen, index: usize, at: u8) -> bool {
         let thread = &machine.threads[index];
         let depth = thread.stack.codes().len();
+        let locked = seen.locked.0 || self.is_forking(machine);
         match self.item(index, at) {
             Do::Call(function) => {
                 let there = FUNCTIONS[usize::from(function)].0.is_none() || seen.live;
@@ -176,8 +186,8 @@ impl Model {
             Do::Return => depth > 0,
             Do::Sleep => seen.pinned != Some(TaskId::Thread(index + 1)),
             Do::Leave => depth == 0 && !self.scenario.threads[index].kthread,
-            Do::Fork => !seen.locked.0 && !machine.threads[THREADS - 1].present,
-            Do::Exit => !seen.locked.0 && depth == 0,
+            Do::Fork => !locked && !machine.threads[THREADS - 1].present,
+            Do::Exit => !locked && depth == 0,
             Do::Again | Do::Maybe => false,
         }
     }

@@ -13,7 +13,7 @@ use crate::scenario::{Scenario, ACTORS, CPUS, THREADS};
 use host_tests::tasks::TaskId;
 use livepatch_core::transition::State;
 
-/// What a task is in the middle of, with preemption off.
+/// What a task is in the middle of, with preemption off; in a fork too, unless the scenario is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Nothing.

@@ -5,13 +5,12 @@
 use crate::automaton::Automaton;
 use crate::choices::Choice;
 use crate::machine::{who, Machine, Part, Phase, Thread, WAITING};
-use crate::program::{Kind, Programs};
+use crate::program::{is_to_child, Kind, Programs};
 use crate::replay::{code, Code, Reply, Seen, Site, Stack};
 use crate::scenario::{Do, Scenario, ACTORS, CPUS, FUNCTIONS, THREADS};
 use host_tests::script::Access;
-use host_tests::tasks::{SimulatedTask, TaskId};
+use host_tests::tasks::TaskId;
 use livepatch_core::site::{Target, View};
-use livepatch_core::transition::{Shared, State, Task};
 use std::collections::HashMap;
 
 /// Everything that is needed to go from one state to the next.
@@ -103,6 +102,7 @@ impl Model {
                 }
             }
             Choice::GoOn(who) => self.go_on(&mut next, usize::from(who))?,
+            Choice::Preempt(index) => next.threads[usize::from(index)].running = false,
             Choice::Run(index) => next.threads[usize::from(index)].running = true,
             Choice::Do(index, at) => self.act(&mut next, usize::from(index), at)?,
             Choice::Loop(cpu) => self.enter(&mut next, THREADS + usize::from(cpu), Kind::Leave)?,
@@ -127,7 +127,9 @@ impl Model {
         };
         let waits_for = match access {
             Access::Synchronize if !self.scenario.waits => 0,
-            Access::Synchronize => machine.sections(|phase| phase != Phase::Free),
+            Access::Synchronize => {
+                machine.sections(|phase| phase != Phase::Free && !self.is_preemptible(phase))
+            }
             _ => 0,
         };
         if machine.waits == 0 && waits_for != 0 {
@@ -160,7 +162,7 @@ impl Model {
                 let part = machine.part(who(task));
                 Reply::Flag(std::mem::take(&mut part.pending))
             }
-            Access::Threads => Reply::Present(
+            Access::Threads | Access::ThreadsUnlocked => Reply::Present(
                 (0..)
                     .zip(&machine.threads)
                     .fold(0, |mask, (index, thread)| {
@@ -245,8 +247,10 @@ impl Model {
                 Some(next) => number = next,
             }
             machine.part(who).phase = Phase::Program(number);
-            // What only the task itself changes can as well be read at once.
-            if !matches!(self.programs.place(number).next, Access::Pin(_)) {
+            // What only the task itself changes can as well be read at once, and what nobody else sees
+            // can be written.
+            let next = self.programs.place(number).next;
+            if !matches!(next, Access::Pin(_)) && !is_to_child(next) {
                 return Ok(());
             }
         }
@@ -259,7 +263,11 @@ impl Model {
             .threads
             .get(who)
             .map_or(Stack::default(), |thread| thread.stack);
-        let part = machine.part(who);
+        let part = machine.part(if is_to_child(access) {
+            THREADS - 1
+        } else {
+            who
+        });
         match access {
             Access::Target => Reply::State(target),
             Access::Check => Reply::Check(check),
@@ -285,8 +293,10 @@ impl Model {
 
     fn finish(&self, machine: &mut Machine, who: usize, kind: Kind) {
         machine.part(who).phase = Phase::Free;
-        if kind == Kind::Switch {
-            machine.threads[who].running = false;
+        match kind {
+            Kind::Leave => {}
+            Kind::Switch => machine.threads[who].running = false,
+            Kind::Fork => machine.threads[THREADS - 1].present = true,
         }
     }
 
@@ -301,7 +311,7 @@ impl Model {
             }
             Do::Sleep => machine.threads[index].running = false,
             Do::Leave => return self.enter(machine, index, Kind::Leave),
-            Do::Fork => self.fork(machine, index),
+            Do::Fork => return self.fork(machine, index),
             Do::Exit => {
                 let thread = &mut machine.threads[index];
                 thread.present = false;
@@ -327,32 +337,36 @@ impl Model {
         machine.threads[index].part.phase = Phase::Handler(*number);
     }
 
-    fn fork(&self, machine: &mut Machine, parent: usize) {
-        let task = |number, state, pending| {
-            let task = SimulatedTask::new(TaskId::Thread(number), false, false);
-            task.set_state(state);
-            if pending {
-                task.set_pending();
-            }
-            task
-        };
-        let Part { state, pending, .. } = machine.threads[parent].part;
-        let parent = task(1, state, pending);
-        // What came along with the rest of the parent long before is of no use.
-        let child = task(2, State::Idle, !pending);
-        Shared::new().copy(&parent, &child);
-        let own = &mut machine.threads[THREADS - 1];
-        *own = Thread {
+    fn fork(&mut self, machine: &mut Machine, parent: usize) -> Result<(), String> {
+        machine.threads[THREADS - 1] = Thread {
             part: Part {
-                state: child.state(),
-                pending: child.is_pending(),
-                phase: Phase::Free,
+                // What came along with the rest of the parent long before is of no use.
+                pending: !machine.threads[parent].part.pending,
+                ..Part::IDLE
             },
-            present: true,
+            present: false,
             running: false,
             at: 0,
             stack: Stack::default(),
         };
+        self.enter(machine, parent, Kind::Fork)
+    }
+
+    /// Whether a task is in a fork, and so holds `tasklist_lock`.
+    pub(crate) fn is_fork(&self, phase: Phase) -> bool {
+        matches!(phase, Phase::Program(number) if self.programs.place(number).kind == Kind::Fork)
+    }
+
+    /// Whether a thread is in a fork.
+    pub(crate) fn is_forking(&self, machine: &Machine) -> bool {
+        let mut threads = machine.threads.iter();
+        threads.any(|thread| self.is_fork(thread.part.phase))
+    }
+
+    /// Whether a task in the middle of something may be preempted there. That does not move it: the
+    /// scheduler tries to move only tasks that go to sleep.
+    pub(crate) fn is_preemptible(&self, phase: Phase) -> bool {
+        !self.scenario.preemption_off && self.is_fork(phase)
     }
 
     /// The function that some code is a version of.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What the core does on a task's own behalf, access by access: as it leaves for user mode or in the
-//! idle loop, and as the scheduler switches away from it.
+//! idle loop, as the scheduler switches away from it, and as it forks.
 //!
 //! As with the core's operations, the code is the core's, and a place in it is a list of answers.
 
 use crate::replay::{Replayer, Reply};
+use crate::scenario::THREADS;
 use host_tests::script::Access;
 use host_tests::simulation::Simulation;
 use host_tests::tasks::{SimulatedTask, TaskId};
@@ -19,6 +20,8 @@ pub enum Kind {
     Leave,
     /// `switch_current`: from the scheduler.
     Switch,
+    /// `Shared::copy`: a fork, with `tasklist_lock` held.
+    Fork,
 }
 
 /// A place in it.
@@ -55,6 +58,17 @@ pub struct Programs {
 
 /// The task that stands for all.
 const ANY: TaskId = TaskId::Thread(1);
+
+/// The child, which nobody else sees before it is complete.
+const CHILD: TaskId = TaskId::Thread(THREADS);
+
+/// Whether an access is to the child.
+pub(crate) fn is_to_child(access: Access) -> bool {
+    matches!(
+        access,
+        Access::SetPending(CHILD) | Access::ClearPending(CHILD) | Access::SetState(CHILD, _)
+    )
+}
 
 impl Programs {
     /// A place.
@@ -102,9 +116,11 @@ impl Programs {
         let simulation = Simulation::default();
         simulation.machine.current.set(Some(ANY));
         let task = SimulatedTask::new(ANY, false, false);
+        let child = SimulatedTask::new(CHILD, false, false);
         let job = || match kind {
             Kind::Leave => simulation.shared().update(&task),
             Kind::Switch => switch_current(&simulation, &task),
+            Kind::Fork => simulation.shared().copy(&task, &child),
         };
         let number = replayer.run_task(job, &key.1)?.map(|next| {
             self.places.push(Place {

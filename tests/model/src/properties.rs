@@ -69,7 +69,8 @@ impl Model {
             let stray = (part.state == State::Idle) != (seen.target == State::Idle);
             let flag = part.pending == (part.state != seen.target);
             // Who is in the middle of moving has one of the two already.
-            if part.phase == Phase::Free && (stray || !flag) {
+            let still = part.phase == Phase::Free || self.is_fork(part.phase);
+            if still && (stray || !flag) {
                 return Err(format!(
                     "{} is {:?} and {}pending while the tasks are to be {:?}",
                     task(who),
@@ -165,7 +166,9 @@ impl Model {
         // The core moves who is asleep outside of all functions.
         let needs_cpu = |index: u8| {
             let thread = &machine.threads[usize::from(index)];
-            thread.present && !thread.running && behind(index) && !thread.stack.codes().is_empty()
+            let preempted = thread.part.phase != Phase::Free;
+            let behind = behind(index) && !thread.stack.codes().is_empty();
+            thread.present && !thread.running && (preempted || behind)
         };
         let wanted = |cpu: u8| {
             let threads = (0..).zip(&self.scenario.threads);

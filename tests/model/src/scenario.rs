@@ -98,4 +98,7 @@ pub struct Scenario {
     pub offline: u8,
     /// Whether to wait for all CPUs really waits, as it should: without, something must go wrong.
     pub waits: bool,
+    /// Whether preemption is off while a parent copies its part to its child, as it should be: without,
+    /// something must go wrong.
+    pub preemption_off: bool,
 }

@@ -34,6 +34,7 @@ fn one_patch() -> Scenario {
         actors: vec![vec![Insmod(0), Disable(0)], vec![Reverse]],
         offline: 0,
         waits: true,
+        preemption_off: true,
     }
 }
 
@@ -52,6 +53,7 @@ fn replace() -> Scenario {
         actors: vec![vec![Insmod(0), Insmod(1), Disable(1)], vec![Reverse]],
         offline: 0,
         waits: true,
+        preemption_off: true,
     }
 }
 
@@ -80,6 +82,25 @@ fn module() -> Scenario {
         ],
         offline: 0,
         waits: true,
+        preemption_off: true,
+    }
+}
+
+/// A thread that forks outside of all functions, where it may be moved.
+fn fork() -> Scenario {
+    Scenario {
+        name: "fork",
+        patches: vec![Recipe::of_kernel("one", &["read", "copy"])],
+        threads: vec![
+            user(0, &[Fork, Call(READ), Return, Leave]),
+            user(1, &[Call(COPY), Return, Leave]),
+            kthread(0, &[]),
+            user(0, &[Call(COPY), Return]),
+        ],
+        actors: vec![vec![Insmod(0)], vec![Reverse]],
+        offline: 0,
+        waits: true,
+        preemption_off: true,
     }
 }
 
@@ -97,6 +118,7 @@ fn fork_exit_hotplug() -> Scenario {
         actors: vec![vec![Insmod(0)], vec![Reverse]],
         offline: 1,
         waits: true,
+        preemption_off: true,
     }
 }
 
@@ -115,6 +137,7 @@ fn force() -> Scenario {
         actors: vec![vec![Insmod(0), Insmod(1), Disable(1)], vec![Force]],
         offline: 0,
         waits: true,
+        preemption_off: true,
     }
 }
 
@@ -153,6 +176,7 @@ fn stack() -> Scenario {
         ],
         offline: 0,
         waits: true,
+        preemption_off: true,
     }
 }
 
@@ -221,6 +245,7 @@ fn all_at_once() -> Scenario {
         ],
         offline: 0,
         waits: true,
+        preemption_off: true,
     }
 }
 
@@ -230,6 +255,7 @@ pub fn all(quick: bool) -> Vec<Scenario> {
         one_patch(),
         replace(),
         module(),
+        fork(),
         fork_exit_hotplug(),
         force(),
     ];

@@ -59,6 +59,7 @@ fn access(access: Access) -> String {
             format!("tests and clears the pending flag of {}", task_of(id))
         }
         Access::Threads => "takes tasklist_lock".to_owned(),
+        Access::ThreadsUnlocked => "sees which tasks there are".to_owned(),
         Access::Cpus => "takes the CPU hotplug lock".to_owned(),
         Access::Pin(id) => format!("looks at the stack of {}", task_of(id)),
         Access::Check => "gets hold of the stack check".to_owned(),
@@ -99,6 +100,7 @@ fn choice(model: &Model, machine: &Machine, choice: Choice) -> String {
                         Kind::Leave if who < THREADS => "on its way to user mode",
                         Kind::Leave => "in its loop",
                         Kind::Switch => "being scheduled away",
+                        Kind::Fork => "forking",
                     };
                     format!(
                         "{}, {doing}: {}",
@@ -108,6 +110,7 @@ fn choice(model: &Model, machine: &Machine, choice: Choice) -> String {
                 }
             }
         }
+        Choice::Preempt(index) => format!("{} is preempted", task(usize::from(index))),
         Choice::Run(index) => format!("{} gets its CPU", task(usize::from(index))),
         Choice::Do(index, at) => {
             let name = task(usize::from(index));
@@ -127,7 +130,10 @@ fn choice(model: &Model, machine: &Machine, choice: Choice) -> String {
                 Do::Leave => {
                     format!("{name} leaves for user mode: tests and clears its pending flag")
                 }
-                Do::Fork => format!("{name} forks {}", task(THREADS - 1)),
+                Do::Fork => format!(
+                    "{name} forks {}: takes tasklist_lock, copies its pending flag",
+                    task(THREADS - 1)
+                ),
                 Do::Exit => format!("{name} exits"),
                 Do::Again | Do::Maybe => name,
             }

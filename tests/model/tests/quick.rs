@@ -41,6 +41,11 @@ fn module() {
 }
 
 #[test]
+fn fork() {
+    holds("fork");
+}
+
+#[test]
 fn fork_exit_hotplug() {
     holds("fork, exit, hotplug");
 }
@@ -73,6 +78,27 @@ fn without_waiting() {
             "administrator: begins to load the livepatch 'one'",
             "core: waits for all CPUs to schedule",
             "before the last step: task1 ",
+        ] {
+            assert!(trace.contains(line), "{line} is not in\n{trace}");
+        }
+    }
+}
+
+/// If a parent could be preempted between its flag and its state, the core would move it there, and its
+/// child would wait for a move that it has made.
+#[test]
+fn without_preemption_off() {
+    for exact in [false, true] {
+        let scenario = Scenario {
+            preemption_off: false,
+            ..scenario("fork")
+        };
+        let trace = search(&scenario, exact).expect_err("a violation");
+        for line in [
+            "task4 is Patched and pending while the tasks are to be Patched",
+            "task1 is preempted",
+            "core: looks at the stack of task1",
+            "task1, forking: reads the state",
         ] {
             assert!(trace.contains(line), "{line} is not in\n{trace}");
         }
