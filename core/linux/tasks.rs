@@ -29,6 +29,7 @@ use kernel::{
         Full,
         Relaxed, //
     }, //
+    types::NotThreadSafe, //
 };
 use livepatch_arch::{
     Backend,
@@ -143,6 +144,8 @@ impl TaskName {
 }
 
 impl Task for TaskRef {
+    type PreemptionOff = PreemptionOff;
+
     fn state(&self) -> State {
         // SAFETY: The task exists; the field is only accessed atomically while it is shared.
         let raw = unsafe { atomic_load(&raw mut (*self.as_ptr()).patch_state, Relaxed) };
@@ -187,13 +190,15 @@ pub(crate) fn current_state() -> State {
 }
 
 /// Preemption is off while this lives. Not traced, so that it can be used on the way to user mode.
-struct PreemptionOff;
+///
+/// It stays with the task that made it, and so on that task's CPU.
+pub(crate) struct PreemptionOff(NotThreadSafe);
 
 impl PreemptionOff {
     fn new() -> Self {
         // SAFETY: Undone when dropped.
         unsafe { bindings::preempt_disable_notrace() };
-        Self
+        Self(NotThreadSafe)
     }
 }
 
@@ -506,10 +511,10 @@ impl Tasks for Linux {
 /// `task` is the current task or can't run.
 #[export]
 pub(crate) unsafe extern "C" fn klp_update_patch_state(task: *mut bindings::task_struct) {
-    let _guard = PreemptionOff::new();
+    let off = PreemptionOff::new();
     // SAFETY: The caller vouches for the task.
     if let Some(task) = unsafe { TaskRef::from_raw(task) } {
-        SHARED.update(&task);
+        SHARED.update(&task, &off);
     }
 }
 
@@ -520,9 +525,13 @@ pub(crate) unsafe extern "C" fn klp_update_patch_state(task: *mut bindings::task
 /// Called by `copy_process()` with `tasklist_lock` held for writing; `child` is the current task's.
 #[export]
 pub(crate) unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_struct) {
-    // SAFETY: The caller vouches for the task.
+    // Holding `tasklist_lock` for writing is not enough: on `PREEMPT_RT` it is a sleeping lock, and
+    // its holder may be preempted. An attempt that walks over the tasks without it would then find
+    // the parent off its CPU, and might move it between the reads of its flag and of its state.
+    let off = PreemptionOff::new();
+    // SAFETY: `copy_process()` has made the child, which exists at least until this returns.
     if let Some(child) = unsafe { TaskRef::from_raw(child) } {
-        SHARED.copy(&TaskRef::current(), &child);
+        SHARED.copy(&TaskRef::current(), &child, &off);
     }
 }
 
@@ -533,9 +542,10 @@ pub(crate) unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_stru
 /// Called by `__schedule()` with preemption off.
 #[export]
 pub(crate) unsafe extern "C" fn __klp_sched_try_switch() {
-    // Said here, since `pin` turns preemption off in any case.
+    // Said here, since the guard turns preemption off in any case.
     livepatch_core::warn_on_once!(preemptible());
     if is_initialized() {
-        transition::switch_current(&Linux, &TaskRef::current());
+        let off = PreemptionOff::new();
+        transition::switch_current(&Linux, &TaskRef::current(), &off);
     }
 }

@@ -135,6 +135,10 @@ impl State {
 
 /// One task. Its methods may be used on any task that the kernel handed out for it.
 pub trait Task {
+    /// Evidence that preemption is off on this CPU for as long as it lives: the current task keeps
+    /// the CPU, and [`Tasks::synchronize`] waits for it.
+    type PreemptionOff;
+
     /// Its state.
     fn state(&self) -> State;
     /// Sets its state.
@@ -291,9 +295,14 @@ impl Shared {
 
     /// Moves `task`, which is the current one or can't run, if its flag is set.
     ///
-    /// C counterpart: `klp_update_patch_state()`. The caller has preemption off, so that
-    /// [`Tasks::synchronize`] waits for it.
-    pub fn update<T: Task>(&self, task: &T) {
+    /// C counterpart: `klp_update_patch_state()`. Preemption is off, so that the target does not
+    /// change between the flag and the state: [`Core::reverse`] waits for that.
+    pub fn update<T: Task>(&self, task: &T, _off: &T::PreemptionOff) {
+        self.update_locked(task);
+    }
+
+    /// Likewise, for the holder of the core's lock, who is the one to change the target.
+    fn update_locked<T: Task>(&self, task: &T) {
         // The flag's full barrier: the target was stored before the flag was set, and the handler's
         // later read of a site comes after it.
         if task.test_and_clear_pending() {
@@ -304,9 +313,14 @@ impl Shared {
     /// Gives a child that is being forked the flag and the state of its parent, the current task.
     ///
     /// C counterpart: `klp_copy_process()`. The caller holds the lock that
-    /// [`Tasks::for_each_thread`] takes, so that it sees all or nothing of what the core does there;
-    /// the parent can't move meanwhile, since it is here.
-    pub fn copy<T: Task>(&self, parent: &T, child: &T) {
+    /// [`Tasks::for_each_thread`] takes, so that it sees all or nothing of what the core does
+    /// there.
+    ///
+    /// The parent can't move meanwhile: it does not move itself, since it is here, and others see
+    /// that it is running, since preemption is off. The lock is not enough for that. An attempt
+    /// moves tasks without it, and a parent may be preempted with the lock held where that may
+    /// sleep. Its child would get the flag from before the move, and the state from after it.
+    pub fn copy<T: Task>(&self, parent: &T, child: &T, _off: &T::PreemptionOff) {
         if parent.is_pending() {
             child.set_pending();
         } else {
@@ -324,8 +338,13 @@ impl Default for Shared {
 
 /// Tries to move the current task, from the scheduler.
 ///
-/// C counterpart: `__klp_sched_try_switch()`. Preemption is off and the core's lock can't be taken.
-pub fn switch_current<K: Tasks + ?Sized>(kernel: &K, current: &K::Task) {
+/// C counterpart: `__klp_sched_try_switch()`. The core's lock can't be taken. Preemption is off, so
+/// that the target stays as it is until the task has moved, see [`Shared::update`].
+pub fn switch_current<K: Tasks + ?Sized>(
+    kernel: &K,
+    current: &K::Task,
+    _off: &<K::Task as Task>::PreemptionOff,
+) {
     if !current.is_pending() {
         return;
     }
@@ -698,7 +717,7 @@ impl<K: Kernel> Core<K> {
     /// Moves all tasks at once, wherever they are. C counterpart: `klp_force_transition()`.
     pub(crate) fn force(&mut self, kernel: &K) {
         pr_warn!("forcing remaining tasks to the patched state\n");
-        Self::for_each_task(kernel, |task| kernel.shared().update(task));
+        Self::for_each_task(kernel, |task| kernel.shared().update_locked(task));
 
         // Tasks may still be in the code that the transition is about to give up: it stays.
         let target = kernel.shared().target();

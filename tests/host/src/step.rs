@@ -75,7 +75,7 @@ impl Simulation {
                 if task.kthread || !task.stack.borrow().is_empty() {
                     return None;
                 }
-                self.shared().update(&*task);
+                self.shared().update(&*task, &self.preemption_off());
                 task.user.set(true);
                 Some(())
             }
@@ -85,7 +85,7 @@ impl Simulation {
                     return None;
                 }
                 cpu.woken.set(false);
-                self.shared().update(&*cpu.idle);
+                self.shared().update(&*cpu.idle, &self.preemption_off());
                 Some(())
             }
             Step::Fork(id) => self.fork(self.in_kernel(id)?.as_ref()),
@@ -129,7 +129,7 @@ impl Simulation {
     fn sleep(&self, task: &SimulatedTask) -> Option<()> {
         if self.machine.scheduler.get() {
             let before = self.machine.current.replace(Some(task.id));
-            switch_current(self, task);
+            switch_current(self, task, &self.preemption_off());
             self.machine.current.set(before);
         }
         task.cpu.set(None);
@@ -145,7 +145,7 @@ impl Simulation {
         let child = SimulatedTask::new(id, parent.kthread, false);
         // The flag came along with the rest of the parent, maybe long before.
         child.set_pending();
-        self.shared().copy(parent, &child);
+        self.shared().copy(parent, &child, &self.preemption_off());
         machine.threads.borrow_mut().push(Rc::new(child));
         Some(())
     }

@@ -67,7 +67,12 @@ impl SimulatedTask {
     }
 }
 
+/// Evidence that preemption is off: a step of the simulation is done before anybody else comes.
+pub struct PreemptionOff(());
+
 impl Task for SimulatedTask {
+    type PreemptionOff = PreemptionOff;
+
     fn state(&self) -> State {
         match access(Access::State(self.id)) {
             Answer::State(state) => state,
@@ -260,6 +265,11 @@ impl Machine {
 }
 
 impl Simulation {
+    /// Turns preemption off.
+    pub fn preemption_off(&self) -> PreemptionOff {
+        PreemptionOff(())
+    }
+
     /// The core is about to sleep: it holds no lock that forbids it.
     pub(crate) fn may_sleep(&self) {
         let machine = &self.machine;

@@ -670,7 +670,7 @@ fn without_a_stack_check_nobody_moves() {
     task.set_state(State::Unpatched);
     task.set_pending();
     world.kernel.machine.current.set(Some(Thread(1)));
-    switch_current(&world.kernel, &task);
+    switch_current(&world.kernel, &task, &world.kernel.preemption_off());
     assert_eq!(state(&world, Thread(1)), WAITING);
     assert_eq!(world.full_dmesg(), [""; 0]);
 }
@@ -685,7 +685,7 @@ fn scheduler_leaves_tasks_alone_that_are_not_pending() {
     task.stack.borrow_mut().clear();
     let _ = world.full_dmesg();
     world.kernel.machine.current.set(Some(Thread(1)));
-    switch_current(&world.kernel, &task);
+    switch_current(&world.kernel, &task, &world.kernel.preemption_off());
     assert_eq!(state(&world, Thread(1)), (State::Unpatched, false));
     assert_eq!(world.full_dmesg(), [""; 0]);
     task.set_pending();

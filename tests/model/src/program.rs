@@ -117,10 +117,12 @@ impl Programs {
         simulation.machine.current.set(Some(ANY));
         let task = SimulatedTask::new(ANY, false, false);
         let child = SimulatedTask::new(CHILD, false, false);
+        // In a scenario where something must go wrong, it proves nothing.
+        let off = simulation.preemption_off();
         let job = || match kind {
-            Kind::Leave => simulation.shared().update(&task),
-            Kind::Switch => switch_current(&simulation, &task),
-            Kind::Fork => simulation.shared().copy(&task, &child),
+            Kind::Leave => simulation.shared().update(&task, &off),
+            Kind::Switch => switch_current(&simulation, &task, &off),
+            Kind::Fork => simulation.shared().copy(&task, &child, &off),
         };
         let number = replayer.run_task(job, &key.1)?.map(|next| {
             self.places.push(Place {

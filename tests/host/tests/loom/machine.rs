@@ -12,6 +12,8 @@
 //! | test-and-clear of the flag, exchange of the stack check | full barriers around them |
 //! | preemption off | a mutex of the CPU, that only [`Tasks::synchronize`] takes too |
 //! | `tasklist_lock`, what `task_call_func()` takes | mutexes |
+//! | the list of tasks, without the lock | its length: release, acquire |
+//! | preemption in a fork, where it is on | the task does not run until nobody holds its pin |
 //! | ftrace calls the handler, which finds the hook, or does not | a flag: release, acquire |
 //! | the scheduler's static key | always on |
 //! | the branch of the settled gear | each CPU notices on its own; `unsettle` waits until it has |
@@ -28,7 +30,7 @@ use livepatch_core::transition::{
     switch_current, Check, Debug, Shared, State, Task, Tasks, Unreliable,
 };
 use loom::cell::UnsafeCell;
-use loom::sync::atomic::{fence, AtomicBool, Ordering};
+use loom::sync::atomic::{fence, AtomicBool, AtomicUsize, Ordering};
 use loom::sync::{Mutex, MutexGuard};
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
@@ -90,7 +92,12 @@ impl LoomTask {
     }
 }
 
+/// Evidence that preemption is off. What turns it off is the section of the CPU.
+pub struct PreemptionOff(());
+
 impl Task for LoomTask {
+    type PreemptionOff = PreemptionOff;
+
     fn state(&self) -> State {
         State::from_raw(self.state.load(Relaxed))
     }
@@ -116,10 +123,60 @@ impl Task for LoomTask {
     }
 }
 
+/// A task in a fork, which holds `tasklist_lock`: that keeps nobody from preempting it.
+struct Forking<'a> {
+    task: &'a LoomTask,
+    /// Where it runs: the parent does, and the child does not yet.
+    cpu: Option<&'a Cpu>,
+}
+
+impl Forking<'_> {
+    /// The task, which may have been preempted just before.
+    fn task(&self) -> &LoomTask {
+        if let Some(cpu) = self.cpu {
+            cpu.preempt();
+        }
+        self.task
+    }
+}
+
+impl Task for Forking<'_> {
+    type PreemptionOff = PreemptionOff;
+
+    fn state(&self) -> State {
+        self.task().state()
+    }
+
+    fn set_state(&self, state: State) {
+        self.task().set_state(state);
+    }
+
+    fn is_pending(&self) -> bool {
+        self.task().is_pending()
+    }
+
+    fn set_pending(&self) {
+        self.task().set_pending();
+    }
+
+    fn clear_pending(&self) {
+        self.task().clear_pending();
+    }
+
+    fn test_and_clear_pending(&self) -> bool {
+        self.task().test_and_clear_pending()
+    }
+}
+
 /// The machine.
 struct Machine {
     shared: Shared,
-    tasks: Mutex<Vec<Rc<LoomTask>>>,
+    /// `tasklist_lock`.
+    lock: Mutex<()>,
+    /// Changed under the lock.
+    tasks: RefCell<Vec<Rc<LoomTask>>>,
+    /// How many of them there are for those who come without the lock.
+    listed: AtomicUsize,
     /// One for each CPU, taken while preemption is off there.
     sections: Vec<Mutex<()>>,
     site: RefCell<Option<Rc<Site>>>,
@@ -155,7 +212,9 @@ impl Cpu {
         let tasks: Vec<_> = (0..cpus).map(|_| Rc::new(LoomTask::new())).collect();
         let machine = Rc::new(Machine {
             shared,
-            tasks: Mutex::new(tasks.iter().skip(1).cloned().collect()),
+            lock: Mutex::new(()),
+            tasks: RefCell::new(tasks.iter().skip(1).cloned().collect()),
+            listed: AtomicUsize::new(cpus - 1),
             sections: (0..cpus).map(|_| Mutex::new(())).collect(),
             site: RefCell::default(),
             hooked: AtomicBool::new(false),
@@ -177,8 +236,12 @@ impl Cpu {
         tasks.into_iter().enumerate().map(cpu).collect()
     }
 
-    fn preemption_off(&self) -> MutexGuard<'_, ()> {
-        self.machine.sections[self.number].lock().unwrap()
+    /// Turns preemption off, until the first of both is dropped; or does not, and says that it has.
+    #[track_caller]
+    fn preemption_off(&self) -> (Option<MutexGuard<'_, ()>>, PreemptionOff) {
+        let weakened = is_weakened(Location::caller(), "preemption off");
+        let section = || self.machine.sections[self.number].lock().unwrap();
+        ((!weakened).then(section), PreemptionOff(()))
     }
 
     /// The state of the current task, as it sees it itself.
@@ -188,7 +251,7 @@ impl Cpu {
 
     /// The current task calls the function. Says where that goes.
     pub fn call(&self) -> usize {
-        let _off = self.preemption_off();
+        let _section = self.preemption_off();
         let branch = self.machine.branches[self.number].get();
         if branch != 0 {
             return branch;
@@ -220,19 +283,34 @@ impl Cpu {
 
     /// The current task passes the place between the kernel and user mode.
     pub fn leave_kernel(&self) {
-        let _off = self.preemption_off();
-        self.shared().update(&*self.current);
+        let (_section, off) = self.preemption_off();
+        self.shared().update(&*self.current, &off);
     }
 
     /// The current task is about to be scheduled away.
     pub fn schedule(&self) {
-        let _off = self.preemption_off();
-        switch_current(self, &*self.current);
+        let (_section, off) = self.preemption_off();
+        switch_current(self, &*self.current, &off);
     }
 
     /// The current task goes to sleep, and is woken up.
     pub fn sleep(&self) {
         self.schedule();
+        self.leave_cpu();
+    }
+
+    /// Another task takes the current one's CPU where preemption is on, and gives it back. The scheduler
+    /// does not try to move a task that would go on running.
+    fn preempt(&self) {
+        let section = self.machine.sections[self.number].try_lock();
+        if section.is_ok() {
+            drop(section);
+            self.leave_cpu();
+        }
+    }
+
+    /// The current task is off its CPU for a while.
+    fn leave_cpu(&self) {
         for running in [false, true] {
             let _pin = self.current.pin.lock().unwrap();
             self.current.running.set(running);
@@ -241,17 +319,24 @@ impl Cpu {
 
     /// The current task forks a child, which does not run.
     pub fn fork(&self) {
-        let mut tasks = self.machine.tasks.lock().unwrap();
+        let _lock = self.machine.lock.lock().unwrap();
         let child = LoomTask::new();
         // What the copy of the parent's structure left behind.
         child.set_pending();
-        self.shared().copy(&*self.current, &child);
-        tasks.push(Rc::new(child));
+        let [parent, copy] =
+            [(&*self.current, Some(self)), (&child, None)].map(|(task, cpu)| Forking { task, cpu });
+        let (section, off) = self.preemption_off();
+        self.shared().copy(&parent, &copy, &off);
+        drop(section);
+        self.machine.tasks.borrow_mut().push(Rc::new(child));
+        let listed = self.machine.tasks.borrow().len();
+        self.machine.listed.store(listed, Ordering::Release);
     }
 
     /// All tasks.
     pub fn tasks(&self) -> Vec<Rc<LoomTask>> {
-        self.machine.tasks.lock().unwrap().clone()
+        let _lock = self.machine.lock.lock().unwrap();
+        self.machine.tasks.borrow().clone()
     }
 
     /// Whether the core asked for a retry since the last call.
@@ -285,13 +370,15 @@ impl Tasks for Cpu {
     }
 
     fn for_each_thread(&self, each: &mut dyn FnMut(&LoomTask)) {
-        let tasks = self.machine.tasks.lock().unwrap();
+        let _lock = self.machine.lock.lock().unwrap();
+        let tasks = self.machine.tasks.borrow().clone();
         tasks.iter().for_each(|task| each(task));
     }
 
     fn for_each_thread_unlocked(&self, each: &mut dyn FnMut(&LoomTask)) {
-        let tasks = self.machine.tasks.lock().unwrap().clone();
-        tasks.iter().for_each(|task| each(task));
+        let listed = self.machine.listed.load(Ordering::Acquire);
+        let tasks = self.machine.tasks.borrow().clone();
+        tasks.iter().take(listed).for_each(|task| each(task));
     }
 
     fn for_each_idle(&self, _each: &mut dyn FnMut(&LoomTask)) {}

@@ -343,6 +343,19 @@ scenarios! {
             task.cpu.fork();
         },
     }
+    // The last CPU keeps the transition from its end.
+    fork_for_long: "enable, task forks, another does not move", ENABLE {
+        cpus: 3,
+        task: |task| task.cpu.fork(),
+    }
+    fork_to_the_end: "end of enabling, task forks", ENABLE {
+        given: |admin| {
+            admin.install(0, About::Function);
+            admin.enable(1, About::Function);
+        },
+        does: Admin::retry,
+        task: |task| task.cpu.fork(),
+    }
     fork_while_reversing: "reverse, task forks", REVERSE {
         task: |task| {
             task.leave_kernel();
