@@ -111,6 +111,21 @@ impl Kernel {
             &self.out,
         )
     }
+
+    /// The objects of its livepatch core, as the kernel was last configured: those that make's own record
+    /// of the archive names.
+    pub fn core_objects(&self) -> Result<Vec<PathBuf>> {
+        let dir = self.out.join("kernel/livepatch");
+        let record = dir.join(".built-in.a.cmd");
+        let text = fs::read_to_string(&record)
+            .with_context(|| format!("cannot read {}", record.display()))?;
+        let names = text.split_whitespace().filter(|word| word.ends_with(".o"));
+        let mut paths: Vec<PathBuf> = names.map(|name| dir.join(name)).collect();
+        paths.sort();
+        paths.dedup();
+        paths.retain(|path| path.exists());
+        Ok(paths)
+    }
 }
 
 /// A kernel for that target, with that core in it.

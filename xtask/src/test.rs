@@ -2,6 +2,7 @@
 //! `cargo xtask test`: every test, or those asked for, to the end even if some fail.
 
 mod host;
+mod symbols;
 
 use crate::build::{self, Flavour};
 use crate::cli;
@@ -174,6 +175,9 @@ fn guest(
         Err(error) => return failure(error),
     };
     total += host::abi(cx, &kernel);
+    if core == build::Core::Rust {
+        total += symbols::check(&kernel);
+    }
     for suite in &tests.suites {
         let core = suite::core_name(core);
         let title = format!(
