@@ -11,6 +11,7 @@ use crate::target::Target;
 use crate::toolchain::Toolchain;
 use crate::{graft, place, provision};
 use anyhow::{bail, Context as _, Result};
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -145,20 +146,10 @@ pub fn kernel_of(
     if let Some(caveat) = target.caveat() {
         eprintln!("{caveat}");
     }
-    let mut needs = provision::for_build(target);
-    if let Some(llvm) = flavour.llvm(target) {
-        needs.extend(llvm.needs);
-    }
-    if flavour == Flavour::Bpf {
-        needs.push(provision::PAHOLE);
-    }
-    provision::ensure(cx, &needs)?;
-    let tools = Toolchain::ready(cx)?;
-    let source = Source::choose(cx)?;
+    let (source, tools) = ready(cx, target, flavour)?;
     let _lock = cx.lock(&graft::lock_name(&source))?;
     graft::graft(cx, &source)?;
     let src = source.linux();
-    let tools = tools.suit(cx, &src, target, flavour.llvm(target))?;
     let out = cx.cache.join("build").join(format!(
         "{}-{}-{core}{}",
         source.key,
@@ -209,6 +200,26 @@ pub fn kernel_of(
     })
 }
 
+/// The source of a kernel and what builds it, on a machine that has got all that this takes.
+pub fn ready(
+    cx: &Context,
+    target: &'static Target,
+    flavour: Flavour,
+) -> Result<(Source, Toolchain)> {
+    let mut needs = provision::for_build(target);
+    if let Some(llvm) = flavour.llvm(target) {
+        needs.extend(llvm.needs);
+    }
+    if flavour == Flavour::Bpf {
+        needs.push(provision::PAHOLE);
+    }
+    provision::ensure(cx, &needs)?;
+    let tools = Toolchain::ready(cx)?;
+    let source = Source::choose(cx)?;
+    let tools = tools.suit(cx, &source.upstream(), target, flavour.llvm(target))?;
+    Ok((source, tools))
+}
+
 fn make(
     cx: &Context,
     tools: &Toolchain,
@@ -217,16 +228,25 @@ fn make(
     src: &Path,
     out: &Path,
 ) -> Result<Command> {
+    let mut command = make_with(cx, tools, target, flavour)?;
+    command.arg(format!("-j{}", cx.jobs)).arg("-C").arg(src);
+    let mut objects = OsString::from("O=");
+    objects.push(out);
+    command.arg(objects);
+    Ok(command)
+}
+
+/// A `make` that lacks only where to make what, and how many at once. Its arguments are variables: so
+/// [`crate::env`] can write all of it down for a shell.
+pub fn make_with(
+    cx: &Context,
+    tools: &Toolchain,
+    target: &Target,
+    flavour: Flavour,
+) -> Result<Command> {
     let sh = cx.shell()?;
-    let (jobs, arch, cross) = (
-        cx.jobs.to_string(),
-        target.kernel_arch,
-        target.cross_compile(),
-    );
-    let make = cmd!(
-        sh,
-        "make -j{jobs} -C {src} O={out} ARCH={arch} CROSS_COMPILE={cross}"
-    );
+    let (arch, cross) = (target.kernel_arch, target.cross_compile());
+    let make = cmd!(sh, "make ARCH={arch} CROSS_COMPILE={cross}");
     let mut command = Command::from(make);
     if let Some(llvm) = flavour.llvm(target) {
         command.arg(format!("LLVM={}", llvm.suffix()));

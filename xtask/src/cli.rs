@@ -61,6 +61,8 @@ pub enum Command {
     Build(Build),
     /// Put the crates and patches onto the kernel source, and say where that is
     Graft(Graft),
+    /// Print what to export in a shell before `make` is run there by hand: `eval "$(cargo xtask env)"`
+    Env(Env),
     /// List what is installed, what is missing and how to get it
     Doctor(Doctor),
     /// Remove built kernels, or everything that was cached
@@ -198,6 +200,14 @@ pub struct Graft {
     /// Leave a whole tree with the series applied in this new directory, instead of the cache
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// Flags of `env`.
+#[derive(Args)]
+pub struct Env {
+    /// Architecture of the kernels to be made in that shell
+    #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
+    pub arch: &'static Target,
 }
 
 /// Flags of `doctor`.

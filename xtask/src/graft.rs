@@ -7,6 +7,7 @@
 
 use crate::cli;
 use crate::context::Context;
+use crate::env;
 use crate::place;
 use crate::series::{self, Patch};
 use crate::source::Source;
@@ -222,6 +223,7 @@ pub fn run(cx: &Context, args: &cli::Graft) -> Result<()> {
     );
     step::run(cx, &format!("Copy the tree to {}", dest.display()), copy)?;
     println!("{}", out.display());
+    eprintln!("{}", env::advice(&cx.root, &dest));
     Ok(())
 }
 

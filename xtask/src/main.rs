@@ -13,6 +13,7 @@
 //! | [`source`] | the kernel source |
 //! | [`graft`], [`series`] | our crates and patches in a scratch copy of it |
 //! | [`config`], [`build`] | configuring and building it |
+//! | [`env`] | building it by hand, with the same tools |
 //! | [`clean`] | giving disk space back |
 //! | [`guest`] | what a guest is made of |
 //! | [`klp`] | marking relocations as a live patch's |
@@ -33,6 +34,7 @@ mod conformance;
 mod context;
 mod demo;
 mod doctor;
+mod env;
 mod graft;
 mod guest;
 mod klp;
@@ -71,6 +73,7 @@ fn run(cli: &cli::Cli) -> anyhow::Result<()> {
     match &cli.command {
         cli::Command::Doctor(args) => doctor::run(&cx, args),
         cli::Command::Build(args) => build::run(&cx, args),
+        cli::Command::Env(args) => env::run(&cx, args),
         cli::Command::Graft(args) => graft::run(&cx, args),
         cli::Command::Demo(args) => demo::run(&cx, args),
         cli::Command::Boot(args) => boot::run(&cx, args),

@@ -113,6 +113,14 @@ impl Source {
         self.entry.join("linux")
     }
 
+    /// A tree of that source with upstream's scripts in it, whether or not there is a graft yet.
+    pub fn upstream(&self) -> PathBuf {
+        match &self.origin {
+            Origin::Package => self.linux(),
+            Origin::Checkout(dir) => dir.clone(),
+        }
+    }
+
     /// Where the graft notes what it has placed.
     pub fn placed(&self) -> PathBuf {
         self.entry.join("placed")

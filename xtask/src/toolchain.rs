@@ -128,7 +128,9 @@ impl Toolchain {
             .parent()
             .context("bindgen is not in a directory")?;
         let first = [self.rustc.sysroot.join("bin"), bindgen.to_path_buf()];
-        let path = std::env::join_paths(first.into_iter().chain(std::env::split_paths(&path)))
+        // A shell that took these variables over has them first already.
+        let others = std::env::split_paths(&path).filter(|dir| !first.contains(dir));
+        let path = std::env::join_paths(first.iter().cloned().chain(others))
             .context("a directory of the toolchain has a colon in its name")?;
         command
             .env("PATH", path)
@@ -321,6 +323,34 @@ mod tests {
         assert_eq!(libclang_in(dir.path()), None);
         std::fs::write(dir.path().join("libclang-20.so.1"), "").unwrap();
         assert_eq!(libclang_in(dir.path()).unwrap().version, 20);
+    }
+
+    #[test]
+    fn a_directory_that_is_on_the_path_already_is_not_put_there_again() {
+        let path = std::env::var_os("PATH").unwrap();
+        let mut dirs = std::env::split_paths(&path);
+        let bin = dirs.find(|dir| dir.ends_with("bin")).unwrap();
+        let tools = Toolchain {
+            rustc: Rustc {
+                sysroot: bin.parent().unwrap().into(),
+                release: String::new(),
+            },
+            library: PathBuf::new(),
+            bindgen: "/tools/bindgen".into(),
+            libclang: Libclang {
+                version: 19,
+                dir: PathBuf::new(),
+            },
+        };
+        let mut command = Command::new("make");
+        tools.equip(&mut command).unwrap();
+        let (_, equipped) = command
+            .get_envs()
+            .find(|(name, _)| *name == "PATH")
+            .unwrap();
+        let equipped: Vec<_> = std::env::split_paths(equipped.unwrap()).collect();
+        assert_eq!(equipped[..2], [bin.clone(), "/tools".into()]);
+        assert_eq!(equipped.iter().filter(|dir| **dir == bin).count(), 1);
     }
 
     #[test]
