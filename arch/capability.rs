@@ -47,6 +47,8 @@ pub enum Capability {
     JumpLabels,
     /// So do alternatives.
     Alternatives,
+    /// A replacement may be at an odd address.
+    UnalignedReplacement,
     /// Settled gear: once all tasks have moved, calls go straight to the new function.
     SettledGear,
 }
@@ -74,6 +76,7 @@ impl Capability {
         Self::StaticCalls,
         Self::JumpLabels,
         Self::Alternatives,
+        Self::UnalignedReplacement,
         Self::SettledGear,
     ];
 
@@ -126,6 +129,9 @@ impl Capability {
             Self::StaticCalls => ("static-calls", "static calls in a new function"),
             Self::JumpLabels => ("jump-labels", "jump labels in a new function"),
             Self::Alternatives => ("alternatives", "alternatives in a new function"),
+            Self::UnalignedReplacement => {
+                ("unaligned-replacement", "a replacement at an odd address")
+            }
             Self::SettledGear => (
                 "settled-gear",
                 "calls go straight to the replacement once all tasks have moved",

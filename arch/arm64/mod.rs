@@ -68,8 +68,14 @@ impl Backend for Arm64 {
         (function & 3 == 0).then_some(function | 1)
     }
 
-    const UNSUPPORTED: &'static [(Capability, &'static str)] = &[(
-        Capability::UnwindInterrupts,
-        "a trace that meets an exception is not reliable: the task moves on its way to user mode",
-    )];
+    const UNSUPPORTED: &'static [(Capability, &'static str)] = &[
+        (
+            Capability::UnwindInterrupts,
+            "a trace that meets an exception is not reliable: the task moves on its way to user mode",
+        ),
+        (
+            Capability::UnalignedReplacement,
+            "no instruction is at an odd address",
+        ),
+    ];
 }

@@ -80,6 +80,10 @@ impl Backend for Powerpc {
             "apply_relocate_add() makes a stub for each new address, and none is ever given back",
         ),
         (
+            Capability::UnalignedReplacement,
+            "no instruction is at an odd address",
+        ),
+        (
             Capability::SettledGear,
             "a branch does not change the TOC: calls stay in the handler",
         ),

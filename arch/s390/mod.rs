@@ -64,8 +64,14 @@ impl Backend for S390 {
         (function & 1 == 0).then_some(function)
     }
 
-    const UNSUPPORTED: &'static [(Capability, &'static str)] = &[(
-        Capability::UnwindInterrupts,
-        "a trace that meets an exception is not reliable: the task moves on its way to user mode",
-    )];
+    const UNSUPPORTED: &'static [(Capability, &'static str)] = &[
+        (
+            Capability::UnwindInterrupts,
+            "a trace that meets an exception is not reliable: the task moves on its way to user mode",
+        ),
+        (
+            Capability::UnalignedReplacement,
+            "no instruction is at an odd address",
+        ),
+    ];
 }

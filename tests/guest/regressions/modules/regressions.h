@@ -6,11 +6,11 @@
 #include <linux/module.h>
 #include <linux/sysfs.h>
 
-/* The compiler knows nothing of such a function when it compiles a call of it. */
-#define OPAQUE __attribute__((__noipa__))
+/* Such a function is called as it stands, and stands where it is written. */
 #ifdef __clang__
-#undef OPAQUE
 #define OPAQUE noinline __attribute__((optnone))
+#else
+#define OPAQUE __attribute__((__noipa__, __no_reorder__))
 #endif
 
 /* Each read of the parameter calls, and prints the result. */

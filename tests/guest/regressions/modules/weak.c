@@ -25,14 +25,14 @@ static OPAQUE __noendbr int regressions_plain(void)
 	barrier();
 	return 1;
 }
-DEFAULT(a1) DEFAULT(a2) DEFAULT(a3) DEFAULT(a4) DEFAULT(a5)
+SIXTEEN(DEFAULT, a)
 
 static OPAQUE int regressions_local(void)
 {
 	barrier();
 	return 1;
 }
-DEFAULT(b1) DEFAULT(b2) DEFAULT(b3) DEFAULT(b4) DEFAULT(b5)
+SIXTEEN(DEFAULT, b)
 
 OPAQUE int regressions_global(void);
 OPAQUE int regressions_global(void)
@@ -40,7 +40,7 @@ OPAQUE int regressions_global(void)
 	barrier();
 	return 1;
 }
-DEFAULT(c1) DEFAULT(c2) DEFAULT(c3) DEFAULT(c4) DEFAULT(c5)
+SIXTEEN(DEFAULT, c)
 
 OPAQUE int regressions_last(void);
 OPAQUE int regressions_last(void)
@@ -56,7 +56,7 @@ SHOW_RESULT(global, regressions_global());
 static int __init weak_init(void)
 {
 #define ADD(name) + regressions_weak_##name()
-	return FOR_EACH_OVERRIDDEN(ADD) + regressions_last() == 15 ? 0 : -EINVAL;
+	return FOR_EACH_OVERRIDDEN(ADD) + regressions_last() == 48 ? 0 : -EINVAL;
 }
 module_init(weak_init);
 
