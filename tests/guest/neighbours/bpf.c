@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A BPF program on a module's function, which counts calls:
+ * A BPF program on functions of modules, or of the kernel ("vmlinux"), which counts calls:
  *
- *	bpf fentry|fexit MODULE FUNCTION REQUESTS REPLIES
+ *	bpf fentry|fexit|fmod_ret REQUESTS REPLIES MODULE FUNCTION [MODULE FUNCTION]...
+ *
+ * One of the kind "fmod_ret" does not count. It reads from user space, at the address that is the first
+ * argument of the function, and may sleep there; then the function is called.
  *
  * REQUESTS and REPLIES are fifos. The first reply is empty once the program is attached, and else tells
  * the error. To "count" the reply is the number of calls so far; to anything else the program is
@@ -21,6 +24,11 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+/* How many functions one program can be on. */
+#define MAX_FUNCTIONS 8
 
 static const char *replies;
 
@@ -138,10 +146,17 @@ static uint32_t find(struct types types, uint32_t names_before, const char *func
 	return number;
 }
 
+static bool is_kernel(const char *module)
+{
+	return !strcmp(module, "vmlinux");
+}
+
 static uint32_t function_type(const char *module, const char *function)
 {
 	struct types kernel = read_types("vmlinux");
 
+	if (is_kernel(module))
+		return find(kernel, 0, function);
 	return find(kernel, 0, NULL) + find(read_types(module), kernel.header->str_len, function);
 }
 
@@ -207,29 +222,32 @@ static uint64_t count(int counter)
 	return value;
 }
 
-static int load(int counter, bool at_exit, const char *module, const char *function)
+/* A kind of program, and how it is loaded. */
+struct kind {
+	const char *name;
+	uint32_t attach_type;
+	uint32_t flags;
+	const struct bpf_insn *program;
+	uint32_t length;
+};
+
+static int load(const struct kind *kind, const char *module, const char *function)
 {
-	const struct bpf_insn program[] = {
-		/* r1 = &value; the second half is the offset in the map */
-		{ .code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = 1,
-		  .src_reg = BPF_PSEUDO_MAP_VALUE, .imm = counter },
-		{ .imm = 0 },
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 2, .imm = 1 },
-		{ .code = BPF_STX | BPF_ATOMIC | BPF_DW, .dst_reg = 1, .src_reg = 2, .imm = BPF_ADD },
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0 },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
 	union bpf_attr attr = {
 		.prog_type = BPF_PROG_TYPE_TRACING,
-		.expected_attach_type = at_exit ? BPF_TRACE_FEXIT : BPF_TRACE_FENTRY,
-		.insns = (uintptr_t)program,
-		.insn_cnt = sizeof(program) / sizeof(program[0]),
+		.expected_attach_type = kind->attach_type,
+		.prog_flags = kind->flags,
+		.insns = (uintptr_t)kind->program,
+		.insn_cnt = kind->length,
 		.license = (uintptr_t)"GPL",
 		.attach_btf_id = function_type(module, function),
-		.attach_btf_obj_fd = module_types(module),
 	};
-	int fd = bpf(BPF_PROG_LOAD, &attr);
+	int fd;
 
+	/* Without one, it is a function of the kernel. */
+	if (!is_kernel(module))
+		attr.attach_btf_obj_fd = module_types(module);
+	fd = bpf(BPF_PROG_LOAD, &attr);
 	if (fd < 0)
 		fail("the program is refused");
 	return fd;
@@ -260,18 +278,51 @@ static bool is_to_count(const char *requests)
 
 int main(int argc, char **argv)
 {
-	int counter, link;
+	int counter = make_counter();
+	const struct bpf_insn count_call[] = {
+		/* r1 = &value; the second half is the offset in the map */
+		{ .code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = 1,
+		  .src_reg = BPF_PSEUDO_MAP_VALUE, .imm = counter },
+		{ .imm = 0 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 2, .imm = 1 },
+		{ .code = BPF_STX | BPF_ATOMIC | BPF_DW, .dst_reg = 1, .src_reg = 2, .imm = BPF_ADD },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	const struct bpf_insn read_user[] = {
+		/* r3 = the function's first argument */
+		{ .code = BPF_LDX | BPF_MEM | BPF_DW, .dst_reg = 3, .src_reg = 1 },
+		/* bpf_copy_from_user(r10 - 8, 8, r3) */
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 1, .src_reg = 10 },
+		{ .code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = 1, .imm = -8 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 2, .imm = 8 },
+		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_copy_from_user },
+		/* 0: the function itself is to say what it returns */
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	const struct kind kinds[] = {
+		{ "fentry", BPF_TRACE_FENTRY, 0, count_call, LENGTH(count_call) },
+		{ "fexit", BPF_TRACE_FEXIT, 0, count_call, LENGTH(count_call) },
+		{ "fmod_ret", BPF_MODIFY_RETURN, BPF_F_SLEEPABLE, read_user, LENGTH(read_user) },
+	};
+	const struct kind *kind = kinds;
+	int links[MAX_FUNCTIONS], count_links = 0;
 
-	if (argc != 6)
+	if (argc < 6)
 		return 1;
-	replies = argv[5];
-	counter = make_counter();
-	link = attach(load(counter, !strcmp(argv[1], "fexit"), argv[2], argv[3]));
+	replies = argv[3];
+	while (strcmp(kind->name, argv[1]))
+		if (++kind == kinds + LENGTH(kinds))
+			return 1;
+	for (int i = 4; i + 1 < argc && count_links < MAX_FUNCTIONS; i += 2)
+		links[count_links++] = attach(load(kind, argv[i], argv[i + 1]));
 	reply("");
-	while (is_to_count(argv[4]))
+	while (is_to_count(argv[2]))
 		reply("%llu\n", (unsigned long long)count(counter));
-	/* It is detached when this returns. */
-	close(link);
+	/* They are detached when this returns. */
+	while (count_links)
+		close(links[--count_links]);
 	reply("");
 	return 0;
 }

@@ -12,6 +12,8 @@ TRACING=/sys/kernel/tracing
 TARGET=neighbours_target
 PROBE=neighbours_probe
 FUNCTION=neighbours_function
+PLACE=neighbours_place
+BYSTANDER=neighbours_bystander
 REPLACEMENT=neighbours_replacement
 
 # What a write says if it fails; nothing if it does not.
@@ -69,13 +71,17 @@ lacks_probes() {
 # --- BPF -----------------------------------------------------------------------------------------
 
 # A program of ours holds on to the BPF program; that is attached for as long as ours runs.
-join_bpf() { # fentry|fexit SITE
+join_bpf() { # fentry|fexit|fmod_ret MODULE FUNCTION [MODULE FUNCTION]...
+	_kind=$1
+	shift
 	rm -f /tmp/requests /tmp/replies
 	mkfifo /tmp/requests /tmp/replies
-	_module=$TARGET
-	[ "$2" = $FUNCTION ] || _module=$PATCH
-	$DIR/bpf "$1" "$_module" "$2" /tmp/requests /tmp/replies >/dev/null 2>&1 &
+	$DIR/bpf "$_kind" /tmp/requests /tmp/replies "$@" >/dev/null 2>&1 &
 	cat /tmp/replies
+}
+
+module_of() { # SITE
+	if [ "$1" = $REPLACEMENT ]; then echo $PATCH; else echo $TARGET; fi
 }
 
 ask_bpf() { # REQUEST
@@ -104,7 +110,7 @@ join() { # KIND SITE
 	graph-tracer) join_tracer function_graph "$2" ;;
 	kprobe) plain "$2" ;;
 	kprobe-with-post-handler) post "$2" ;;
-	fentry | fexit) join_bpf "$1" "$2" ;;
+	fentry | fexit | fmod_ret) join_bpf "$1" "$(module_of "$2")" "$2" ;;
 	esac
 }
 
@@ -113,7 +119,7 @@ leave() { # KIND
 	*-tracer) leave_tracer ;;
 	kprobe) plain "" ;;
 	kprobe-with-post-handler) post "" ;;
-	fentry | fexit) leave_bpf ;;
+	fentry | fexit | fmod_ret) leave_bpf ;;
 	esac
 }
 
@@ -149,6 +155,6 @@ hits() { # KIND none|one
 lacks() { # KIND
 	case $1 in
 	kprobe*) lacks_probes ;;
-	fentry | fexit) [ -e /sys/kernel/btf/vmlinux ] || echo "no type information of the kernel" ;;
+	fentry | fexit | fmod_ret) [ -e /sys/kernel/btf/vmlinux ] || echo "no type information of the kernel" ;;
 	esac
 }

@@ -102,7 +102,13 @@ static struct task_struct *holder;
 
 static int __init caller_init(void)
 {
+	int ret = sleepy_init();
+
+	if (ret)
+		return ret;
 	holder = kthread_run(hold_thread, NULL, "neighbours/hold");
+	if (IS_ERR(holder))
+		sleepy_exit();
 	return PTR_ERR_OR_ZERO(holder);
 }
 module_init(caller_init);
@@ -111,6 +117,7 @@ static void __exit caller_exit(void)
 {
 	WRITE_ONCE(hold, false);
 	kthread_stop(holder);
+	sleepy_exit();
 }
 module_exit(caller_exit);
 

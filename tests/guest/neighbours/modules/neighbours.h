@@ -9,5 +9,10 @@ enum version { ORIGINAL, NEW };
 int neighbours_function(void);
 int neighbours_hold(void (*body)(void));
 int neighbours_replacement(void);
+int neighbours_place(unsigned long place);
+int neighbours_bystander(unsigned long place, void (*body)(void));
+
+int sleepy_init(void);
+void sleepy_exit(void);
 
 #endif

@@ -18,9 +18,16 @@ static int new_hold(void (*body)(void))
 	return NEW;
 }
 
+static int new_place(unsigned long place)
+{
+	barrier();
+	return NEW;
+}
+
 static struct klp_func funcs[] = {
 	{ .old_name = "neighbours_function", .new_func = neighbours_replacement },
 	{ .old_name = "neighbours_hold", .new_func = new_hold },
+	{ .old_name = "neighbours_place", .new_func = new_place },
 	{ }
 };
 

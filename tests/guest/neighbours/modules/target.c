@@ -19,3 +19,18 @@ noinline int neighbours_hold(void (*body)(void))
 	barrier();
 	return ORIGINAL;
 }
+
+/* A BPF program may look at the place first, and so sleep before this runs. */
+noinline int neighbours_place(unsigned long place)
+{
+	barrier();
+	return ORIGINAL;
+}
+
+/* The same, of one that no patch changes. */
+noinline int neighbours_bystander(unsigned long place, void (*body)(void))
+{
+	body();
+	barrier();
+	return ORIGINAL;
+}
