@@ -3,9 +3,11 @@
  * The part of the bridge that has to be C, since Rust has no counterpart of the macros that are used here.
  */
 
+#include <linux/bpf.h>
 #include <linux/export.h>
 #include <linux/init.h>
 #include <linux/livepatch.h>
+#include <linux/mm.h>
 #include <linux/moduleloader.h>
 #include <linux/percpu.h>
 
@@ -37,6 +39,55 @@ unsigned long *livepatch_stack_buffer(unsigned int *length)
 	*length = ARRAY_SIZE(livepatch_entries);
 	return *this_cpu_ptr(&livepatch_entries);
 }
+
+#ifdef CONFIG_BPF_JIT
+/*
+ * A BPF trampoline that calls the traced function by itself (fexit, fmod_ret) may be entered by a
+ * jump. Until it makes its call, and when that has returned, a task in it has no address of the
+ * function on its stack: only the trampoline's code tells which function that is. The task may be
+ * preempted there, or sleep in a program that may. It is about to run the original, so it is inside.
+ *
+ * While a task is in a trampoline, that is known to BPF, even if all programs were detached. In its
+ * first and last instructions it may not be, but there no stack counts as reliable. A program that
+ * was detached may not be known any more, and then the stack is not reliable either; only whoever
+ * looks at single words has to find the trampoline on his own.
+ *
+ * Nothing here takes a lock: the caller may hold those of the scheduler.
+ */
+
+void livepatch_name_traced(unsigned long *entries, unsigned long count);
+bool livepatch_finds_trampoline(const unsigned long *words, unsigned long count);
+
+/* Puts the traced function in the place of each address in a trampoline. */
+void livepatch_name_traced(unsigned long *entries, unsigned long count)
+{
+	for (unsigned long i = 0; i < count; i++) {
+		unsigned long traced = bpf_trampoline_func(entries[i]);
+
+		if (traced)
+			entries[i] = traced;
+	}
+}
+
+/*
+ * Whether one of the words on a stack points into a trampoline. Trampolines are in module space or
+ * among the rest of what is virtually mapped, as the stack may be, to which most words there point.
+ */
+bool livepatch_finds_trampoline(const unsigned long *words, unsigned long count)
+{
+	unsigned long start = (unsigned long)words;
+
+	for (unsigned long i = 0; i < count; i++) {
+		unsigned long word = READ_ONCE(words[i]);
+
+		if (word - start < count * sizeof(word))
+			continue;
+		if (is_vmalloc_or_module_addr((void *)word) && bpf_trampoline_func(word))
+			return true;
+	}
+	return false;
+}
+#endif
 
 /* Architectures that never have to undo a relocation do not provide this. */
 void __weak clear_relocate_add(Elf_Shdr *sechdrs, const char *strtab, unsigned int symindex,

@@ -253,6 +253,12 @@ const WORDS: usize = 64;
 unsafe extern "C" fn words(words: *const c_ulong, count: c_ulong, job: *mut c_void) {
     // SAFETY: The caller promises that nobody else uses the closure.
     let job = unsafe { &mut *job.cast::<&mut dyn FnMut(&[usize])>() };
+    // Such a stack is not to be judged by its words: see `stack`.
+    #[cfg(CONFIG_BPF_JIT)]
+    // SAFETY: The caller promises that there are so many words.
+    if unsafe { livepatch_finds_trampoline(words, count) } {
+        return;
+    }
     let mut copy = [0usize; WORDS];
     let mut from = 0;
     while from < count as usize {
@@ -267,6 +273,14 @@ unsafe extern "C" fn words(words: *const c_ulong, count: c_ulong, job: *mut c_vo
         job(part);
         from = from.saturating_add(length);
     }
+}
+
+#[cfg(CONFIG_BPF_JIT)]
+extern "C" {
+    /// Puts the traced function in the place of each address in a BPF trampoline.
+    fn livepatch_name_traced(entries: *mut c_ulong, count: c_ulong);
+    /// Whether one of the words on a stack points into a BPF trampoline.
+    fn livepatch_finds_trampoline(words: *const c_ulong, count: c_ulong) -> bool;
 }
 
 /// Work that does nothing: that it ran says that the CPU has scheduled.
@@ -415,7 +429,14 @@ impl Tasks for Linux {
         let count = -1;
         let count = usize::try_from(count).map_err(|_| Unreliable)?;
         // On 64-bit machines, `c_ulong` is the kernel crate's `usize`.
-        job(entries.get(..count).ok_or(Unreliable)?);
+        let entries = entries.get_mut(..count).ok_or(Unreliable)?;
+        // Whoever is in a BPF trampoline is inside the function that it was made for.
+        #[cfg(CONFIG_BPF_JIT)]
+        // SAFETY: There are so many entries, and nobody else uses them.
+        unsafe {
+            livepatch_name_traced(entries.as_mut_ptr(), entries.len())
+        };
+        job(entries);
         Ok(())
     }
 

@@ -184,8 +184,9 @@ pub trait Tasks: crate::patch::Descriptors {
     /// Whether `task` is running, on a CPU other than this one.
     fn runs_elsewhere(&self, task: &Self::Task) -> bool;
     /// Calls `job` with the words on the stack of `task`, which is pinned, if each return address of
-    /// the task is among them: where it sleeps, and no tracer keeps return addresses elsewhere. The
-    /// words come in parts, with a call for each. Does nothing otherwise.
+    /// the task is among them: where it sleeps, no tracer keeps return addresses elsewhere, and no
+    /// trampoline is about to call a function that is not on the stack yet. The words come in parts,
+    /// with a call for each. Does nothing otherwise.
     fn words(&self, task: &Self::Task, job: &mut dyn FnMut(&[usize]));
     /// Calls `job` with the return addresses on the stack of `task`, which is the current one or is
     /// pinned.
