@@ -268,7 +268,7 @@ unsafe extern "C" fn words(words: *const c_ulong, count: c_ulong, job: *mut c_vo
             // SAFETY: `from + index` is less than `count`. Whoever was handed the address of something
             // on that stack may write there now, so that this cannot be a reference; a word is read as
             // a whole.
-            *word = unsafe { words.add(from + index).read_volatile() } as usize;
+            *word = unsafe { words.add(from).add(index).read_volatile() } as usize;
         }
         job(part);
         from = from.saturating_add(length);
