@@ -12,7 +12,9 @@ use anyhow::Result;
 use std::path::PathBuf;
 
 pub use archive::Archive;
-pub use modules::{compile, compile_directory, files, make_modules, mirror, name, objects};
+pub use modules::{
+    compile, compile_directory, files, make_modules, mirror, mirror_suite, name, objects,
+};
 pub use userspace::Userspace;
 
 /// Where the guest looks for its scripts, below the root.
@@ -54,8 +56,7 @@ pub fn suite(cx: &Context, kernel: &Kernel, userspace: Userspace, name: &str) ->
     let key = key(kernel);
     let dir = cx.cache.join("guest").join(&key);
     let _lock = cx.lock(&format!("{name}-{key}"))?;
-    let work = dir.join(name);
-    mirror(&sources, &work)?;
+    let work = mirror_suite(cx, &dir, name)?;
     let made = work.join("modules");
     make_modules(cx, kernel, &made, &format!("Build the modules of {name}"))?;
     let mut own = objects(&made)?;

@@ -19,6 +19,19 @@ const SAMPLES: &str = "samples/livepatch";
 /// Where upstream's selftests are, below the source.
 const SELFTESTS: &str = "tools/testing/selftests/livepatch";
 
+/// What programs of several suites include, beside the suites.
+const SHARED: &str = "shared";
+
+/// A copy of a suite's sources in `dir`, and beside it of what suites share: programs include that by its
+/// place.
+pub fn mirror_suite(cx: &Context, dir: &Path, name: &str) -> Result<PathBuf> {
+    let (sources, work) = (cx.root.join("tests/guest"), dir.join(name));
+    for part in [SHARED, name] {
+        mirror(&sources.join(part), &dir.join(part))?;
+    }
+    Ok(work)
+}
+
 /// Upstream's sample modules and our own test modules.
 pub fn built(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<Vec<PathBuf>> {
     let mut modules = objects(&kernel.out.join(SAMPLES)).unwrap_or_default();
@@ -98,8 +111,7 @@ fn compile_all(
     program: &Path,
     sources: &[impl AsRef<Path> + AsRef<OsStr>],
 ) -> Result<PathBuf> {
-    let newest = sources.iter().map(|source| modified(source.as_ref())).max();
-    if modified(program) > newest.flatten() {
+    if modified(program) > newest(sources)? {
         return Ok(program.to_owned());
     }
     let triple = format!("{}-unknown-linux-gnu", kernel.target.rust_arch);
@@ -117,6 +129,27 @@ fn compile_all(
     command.args(["-static", "-o"]).arg(program).args(sources);
     step::run(cx, &format!("Compile {}", name(program)), command)?;
     Ok(program.to_owned())
+}
+
+/// When sources have changed last, or what they may include.
+fn newest(sources: &[impl AsRef<Path>]) -> Result<Option<std::time::SystemTime>> {
+    let mut newest = None;
+    for source in sources.iter().map(AsRef::as_ref) {
+        newest = newest.max(modified(source));
+        let own = source.parent().unwrap_or(source);
+        for dir in [own, &own.with_file_name(SHARED)] {
+            let files = if dir.is_dir() {
+                files(dir)?
+            } else {
+                Vec::new()
+            };
+            let headers = files
+                .iter()
+                .filter(|path| path.extension() == Some("h".as_ref()));
+            newest = newest.max(headers.filter_map(|path| modified(path)).max());
+        }
+    }
+    Ok(newest)
 }
 
 fn modified(path: &Path) -> Option<std::time::SystemTime> {
@@ -185,5 +218,25 @@ mod tests {
         mirror(&from, &to).unwrap();
         assert_eq!(fs::read_to_string(to.join("sub/a.c")).unwrap(), "two");
         assert!(to.join("sub/a.o").exists());
+    }
+
+    #[test]
+    fn a_program_is_as_old_as_the_newest_header_beside_it_or_shared() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let at = |seconds| std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let write = |name: &str, seconds| {
+            fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+            let file = fs::File::create(path(name)).unwrap();
+            file.set_modified(at(seconds)).unwrap();
+        };
+        write("suite/a.c", 1);
+        write("suite/other.c", 9);
+        let sources = [path("suite/a.c")];
+        assert_eq!(newest(&sources).unwrap(), Some(at(1)));
+        write("suite/a.h", 2);
+        assert_eq!(newest(&sources).unwrap(), Some(at(2)));
+        write("shared/b.h", 3);
+        assert_eq!(newest(&sources).unwrap(), Some(at(3)));
     }
 }
