@@ -53,7 +53,8 @@ pub enum Command {
     Verify(Verify),
     /// Exercise every capability that an architecture's backend claims
     Conformance(Conformance),
-    /// Call what is patched from every CPU while patches come and go, and count wrong results
+    /// Call what is patched from every CPU while patches, modules, BPF programs and CPUs come and go, and
+    /// count wrong results
     Stress(Stress),
     /// Measure the C core and the Rust core side by side: a table, JSON and plots
     Bench(Bench),

@@ -2,7 +2,7 @@
 //! `cargo xtask stress`: calls from every CPU while live patches come and go, and whether each of them
 //! got a version that it could get.
 
-use crate::build::{self, Kernel};
+use crate::build::{self, Flavour, Kernel};
 use crate::cli;
 use crate::context::Context;
 use crate::guest::{self, Archive, Userspace};
@@ -27,7 +27,13 @@ const OVERHEAD: Duration = Duration::from_secs(10 * 60);
 
 /// Runs the command.
 pub fn run(cx: &Context, args: &cli::Stress) -> Result<()> {
-    let kernel = build::kernel(cx, args.kernel.arch, args.kernel.core)?;
+    let cli::Build { arch, core } = args.kernel;
+    // All that can happen is to: where there is a kernel with BPF, that one.
+    let flavour = match arch.bpf {
+        true => Flavour::Bpf,
+        false => Flavour::Plain,
+    };
+    let kernel = build::kernel_of(cx, arch, core, flavour)?;
     let tally = of(cx, &kernel, args.minutes, View::Story)?;
     println!("{tally}");
     if tally.failed > 0 {
@@ -41,12 +47,13 @@ pub fn run(cx: &Context, args: &cli::Stress) -> Result<()> {
 pub fn of(cx: &Context, kernel: &Kernel, minutes: u32, view: View) -> Result<Tally> {
     let suite = Suite {
         name: NAME,
-        about: "calls from every CPU while patches come and go",
+        about: "calls from every CPU while patches, modules, BPF programs and CPUs come and go",
         userspace: Userspace::Small,
         append: Cow::Borrowed(""),
         // The minutes are the guest's: on a busy host an emulated one's clock is slow.
         deadline: OVERHEAD + Duration::from_secs(5 * 60) * minutes,
-        may_skip: false,
+        // Not every kernel has BPF, nor can every one take CPUs off. The one with BPF has all of it.
+        may_skip: kernel.flavour != Flavour::Bpf,
     };
     provision::ensure(cx, &provision::for_guest(kernel.target))?;
     let initramfs = initramfs(cx, kernel, minutes)?;
@@ -64,8 +71,7 @@ fn initramfs(cx: &Context, kernel: &Kernel, minutes: u32) -> Result<PathBuf> {
     let base = guest::initramfs(cx, kernel, Userspace::Small)?;
     let dir = cx.cache.join("guest").join(guest::key(kernel));
     let _lock = cx.lock(&format!("{NAME}-{}", guest::key(kernel)))?;
-    let work = dir.join(NAME);
-    guest::mirror(&cx.root.join("tests/guest/stress"), &work)?;
+    let work = guest::mirror_suite(cx, &dir, NAME)?;
     let modules = work.join("modules");
     guest::make_modules(cx, kernel, &modules, "Build the stress test's modules")?;
     let program = guest::compile_directory(cx, kernel, &work)?;

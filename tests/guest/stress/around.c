@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "company.h"
 #include "stress.h"
 
 #define TRACING "/sys/kernel/tracing"
@@ -39,13 +40,14 @@ static void call_on(int cpu)
 
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
-	sched_setaffinity(0, sizeof(set), &set);
 	seed += cpu + 1;
 	for (;;) {
 		int rounds = 1 + any(300);
 		pid_t self = getpid(), child = fork();
 		int file;
 
+		/* Again each time: whose CPU goes off is let loose, and it does not work while that is off. */
+		sched_setaffinity(0, sizeof(set), &set);
 		if (child > 0) {
 			waitpid(child, NULL, 0);
 			continue;
@@ -149,5 +151,6 @@ void pass(unsigned int ms)
 		if (!any(8))
 			neighbour();
 	}
+	look_after_company();
 	progress();
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "company.h"
 #include "stress.h"
 
 #define FIGURES "/tmp/figures"
@@ -22,6 +23,17 @@ unsigned int name_in(const char *const *names, unsigned int end, const char *nam
 		if (!strcmp(names[i], name))
 			break;
 	return i;
+}
+
+/* When the count began. */
+static double begun;
+
+/* As many as if that CPU had been on all the time. */
+static unsigned long long if_always_on(unsigned long long calls, unsigned int cpu)
+{
+	double all = seconds() - begun, on = all - company->off[cpu];
+
+	return on > 0 ? calls * (all / on) : 0;
 }
 
 void take_count(void)
@@ -55,6 +67,7 @@ void take_count(void)
 	for (cpu = 0; cpu < count.cpus; cpu++) {
 		for (n = 0, i = 0; i < CONTEXTS; i++)
 			n += count.calls[cpu][i];
+		n = if_always_on(n, cpu);
 		if (n < count.least)
 			count.least = n;
 	}
@@ -63,6 +76,7 @@ void take_count(void)
 void forget(void)
 {
 	must_put(PARAMETERS "/forget", "1");
+	begun = seconds();
 }
 
 /* A line now and then: the first word decides who reads it. */
@@ -81,6 +95,24 @@ void progress(void)
 	last = now;
 	if (now - last_for_people >= 60)
 		last_for_people = now;
+}
+
+static const char *const program_kinds[PROGRAM_KINDS] = { "fentry", "fexit", "fmod_ret" };
+
+static void tell_company(void)
+{
+	unsigned int cpu, i;
+
+	printf("# | CPUs: %lu times off;", company->cpus_off);
+	for (cpu = 0; cpu < count.cpus; cpu++)
+		printf(" CPU %u for %.0f s", cpu, company->off[cpu]);
+	printf("\n# | BPF programs:");
+	for (i = 0; i < PROGRAM_KINDS; i++)
+		printf(" %lu times %s, %llu calls counted;", company->programs[i], program_kinds[i],
+		       company->counted[i]);
+	printf(" %lu times a patch was to try again", done.again);
+	printf("\n# | a module: %lu times, came %lu times in a transition, went %lu times in one, %llu calls\n",
+	       company->visits, company->came_amid, company->went_amid, company->visitor_calls);
 }
 
 void tell(void)
@@ -102,6 +134,7 @@ void tell(void)
 	       count.all_calls, done.transitions, done.reversals, done.stacked, done.replacements, done.forced);
 	printf("# | neighbours: %lu times a tracer, %lu a kprobe; %lu rests; wrong results: %llu\n",
 	       done.tracers, done.kprobes, done.rests, count.all_wrong);
+	tell_company();
 	fflush(stdout);
 	file = fopen(FIGURES, "w");
 	if (!file)
@@ -109,5 +142,12 @@ void tell(void)
 	fprintf(file, "calls=%llu least=%llu wrong=%llu\n", count.all_calls, count.least, count.all_wrong);
 	fprintf(file, "transitions=%lu reversals=%lu stacked=%lu replacements=%lu forced=%lu noticed=%d\n",
 		done.transitions, done.reversals, done.stacked, done.replacements, done.forced, done.noticed);
+	fprintf(file, "cpus_off=%lu visits=%lu came_amid=%lu went_amid=%lu visitor_calls=%llu\n",
+		company->cpus_off, company->visits, company->came_amid, company->went_amid,
+		company->visitor_calls);
+	for (i = 0; i < PROGRAM_KINDS; i++)
+		fprintf(file, "%s=%lu %s_counted=%llu\n", program_kinds[i], company->programs[i],
+			program_kinds[i], company->counted[i]);
+	fprintf(file, "no_cpus='%s' no_programs='%s'\n", missing[CPUS_GO] ?: "", missing[PROGRAMS_COME] ?: "");
 	fclose(file);
 }

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "company.h"
 #include "stress.h"
 
 void give_up(const char *format, ...)
@@ -21,6 +22,9 @@ void give_up(const char *format, ...)
 	vprintf(format, list);
 	va_end(list);
 	printf("\n");
+	fflush(stdout);
+	if (in_company)
+		_exit(1);
 	if (!again) {
 		again = true;
 		tell();

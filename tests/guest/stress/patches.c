@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "company.h"
 #include "stress.h"
 
 #define KLP	"/sys/kernel/livepatch"
@@ -41,12 +42,21 @@ const char *attribute(int version, const char *name)
 	return text(KLP "/stress_p%d/%s", version, name);
 }
 
+/*
+ * While a BPF program comes or goes at the same place, its trampoline is locked, and whoever else registers
+ * there is told to try again.
+ */
 void load(int version, const char *parameters)
 {
 	int file = open(text("/stress/stress_p%d.ko", version), O_RDONLY | O_CLOEXEC);
+	double start = seconds();
 
-	if (syscall(SYS_finit_module, file, parameters, 0))
-		give_up("loading patch %d (%s): %s", version, parameters, strerror(errno));
+	while (syscall(SYS_finit_module, file, parameters, 0)) {
+		if (errno != EAGAIN || missing[PROGRAMS_COME] || seconds() - start > PATIENCE)
+			give_up("loading patch %d (%s): %s", version, parameters, strerror(errno));
+		done.again++;
+		nap(1 + any(20));
+	}
 	close(file);
 }
 
@@ -64,7 +74,7 @@ void unload(int version)
 	}
 }
 
-static bool in_transition(int version)
+bool in_transition(int version)
 {
 	return number(attribute(version, "transition")) == 1;
 }
@@ -208,8 +218,12 @@ void play(double minutes)
 {
 	double end = seconds() + 60 * minutes;
 
-	/* Chance may want more time than a short run has. */
-	while (seconds() < end || !done.reversals || !done.stacked || !done.replacements)
+	while (seconds() < end)
+		play_round();
+	/* Chance may want more time than a short run has; what does not happen at all is not waited for. */
+	end = seconds() + 2 * PATIENCE;
+	while (seconds() < end && (!done.reversals || !done.stacked || !done.replacements ||
+				   !company_has_done_all()))
 		play_round();
 	while (depth)
 		pop();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * stress MINUTES [SEED]: live patches that come, turn round in the middle, settle, are stacked, replaced,
- * disabled, forced and unloaded, in random order, while every CPU calls what they patch, and the function
- * tracers and a kprobe come and go at the same place. It tells stress_target which version may run, see
+ * disabled, forced and unloaded, in random order, while every CPU calls what they patch, and other things
+ * come and go: the function tracers, a kprobe and BPF programs at the same place, a module that the patches
+ * patch too, and the CPUs themselves. It tells stress_target which version may run, see
  * judge.c, and leaves what that counted for the script that started it.
  */
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "company.h"
 #include "stress.h"
 
 /* --- whether it would notice ------------------------------------------------------------------------ */
@@ -113,6 +115,33 @@ static void notice_turn(const char *when)
 	put_away();
 }
 
+/* Its calls are the only ones that such a patch makes wrong, wherever they come from. */
+static void notice_visitor(const char *when)
+{
+	unsigned int kind = name_in(kinds, KINDS, "mixed"), cpu, context;
+	unsigned long long sum = 0;
+	double start = seconds();
+
+	printf("# now: %s\n", when);
+	fflush(stdout);
+	try_patch("apart=1", when);
+	take_count();
+	if (count.all_wrong)
+		give_up("%s: wrong results before that is there", when);
+	let_visitor_in();
+	for (; !sum; nap(100)) {
+		take_count();
+		for (cpu = 0; cpu < count.cpus; cpu++)
+			for (context = 0; context < CONTEXTS; context++)
+				sum += wrong(cpu, context, kind);
+		if (seconds() - start > PATIENCE)
+			give_up("%s: no mixed result", when);
+	}
+	let_visitor_out();
+	take_back();
+	put_away();
+}
+
 static void notice_all(void)
 {
 	unsigned int context;
@@ -129,6 +158,7 @@ static void notice_all(void)
 	notice("half=1", "mixed", "a patch of half the functions");
 	notice("spoil=8", "garbled", "a patch that loses a bit");
 	notice_turn("a patch that is taken back unannounced");
+	notice_visitor("a patch that leaves out the module that comes and goes");
 	nap(100);
 	forget();
 	done.noticed = true;
@@ -148,8 +178,10 @@ int main(int argc, char **argv)
 	start_callers();
 	notice_all();
 	start_neighbours();
+	start_company();
 	play(minutes);
 	play_force();
+	stop_company();
 	tell();
 	return 0;
 }

@@ -45,7 +45,10 @@ void nap(unsigned int ms);
 #define KINDS 4
 extern const char *const contexts[CONTEXTS], *const kinds[KINDS];
 
-/* What stress_target has counted. */
+/*
+ * What stress_target has counted. The least of all CPUs is as if each had been on all the time: what one
+ * that was off for a while called meanwhile is taken from what it called when it was on.
+ */
 extern struct count {
 	unsigned int cpus;
 	unsigned long long calls[CPUS][CONTEXTS], wrong[CPUS][CONTEXTS][KINDS], versions[CPUS][NOWHERE];
@@ -54,7 +57,7 @@ extern struct count {
 
 /* What has been done besides. */
 extern struct done {
-	unsigned long transitions, reversals, replacements, stacked, forced, tracers, kprobes, rests;
+	unsigned long transitions, reversals, replacements, stacked, forced, tracers, kprobes, rests, again;
 	bool noticed;
 } done;
 
@@ -81,6 +84,7 @@ void pass(unsigned int ms);
 void phase(unsigned int allowed, int towards, bool force);
 void settled_phase(void);
 const char *attribute(int version, const char *name);
+bool in_transition(int version);
 void load(int version, const char *parameters);
 void unload(int version);
 /* While time passes. */

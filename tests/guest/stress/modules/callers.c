@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The callers: on each CPU a kthread, a timer that interrupts and one in a softirq; and whoever reads
+ * The callers: on each CPU a kthread, a timer that interrupts and one in a softirq, for as long as that
+ * is online; and whoever reads
  * /proc/stress/calls or sleeps in /proc/stress/hold. None of their own functions is ever patched.
  */
-#include <linux/cpumask.h>
 #include <linux/delay.h>
 #include <linux/hrtimer.h>
-#include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
 #include <linux/proc_fs.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/smpboot.h>
 
 #include "judge.h"
 
@@ -74,20 +74,21 @@ static void call_often(enum context context, struct view *view)
 
 /* --- kthreads and timers ---------------------------------------------------------------------------- */
 
+/* While its CPU is off, a kthread is parked, and its timers are off too. */
 struct caller {
-	struct task_struct *thread;
 	struct view view;
 	struct hrtimer interrupt, softirq;
 };
 
 static DEFINE_PER_CPU(struct caller, callers);
+static DEFINE_PER_CPU(struct task_struct *, threads);
 
 /* What is interrupted is known to have seen something if it is a kthread of ours. */
 static void call_from_timer(enum context context)
 {
 	struct caller *caller = this_cpu_ptr(&callers);
 
-	call(context, current == caller->thread ? &caller->view : NULL, PAIRS_INTERRUPT);
+	call(context, current == __this_cpu_read(threads) ? &caller->view : NULL, PAIRS_INTERRUPT);
 }
 
 static enum hrtimer_restart interrupt_fires(struct hrtimer *timer)
@@ -104,53 +105,56 @@ static enum hrtimer_restart softirq_fires(struct hrtimer *timer)
 	return HRTIMER_RESTART;
 }
 
-static int caller_thread(void *data)
+static void start_timers(unsigned int cpu)
 {
-	struct caller *caller = data;
+	struct caller *caller = per_cpu_ptr(&callers, cpu);
 
 	hrtimer_start(&caller->interrupt, PERIOD, HRTIMER_MODE_REL_PINNED_HARD);
 	hrtimer_start(&caller->softirq, PERIOD_SOFTIRQ, HRTIMER_MODE_REL_PINNED_SOFT);
-	while (!kthread_should_stop())
-		call_often(THREAD, &caller->view);
+}
+
+static void stop_timers(unsigned int cpu)
+{
+	struct caller *caller = per_cpu_ptr(&callers, cpu);
+
 	hrtimer_cancel(&caller->interrupt);
 	hrtimer_cancel(&caller->softirq);
-	return 0;
 }
 
-static void stop_callers(void)
+static void set_up(unsigned int cpu)
 {
-	unsigned int cpu;
+	struct caller *caller = per_cpu_ptr(&callers, cpu);
 
-	for_each_possible_cpu(cpu) {
-		struct caller *caller = per_cpu_ptr(&callers, cpu);
-
-		if (caller->thread)
-			kthread_stop(caller->thread);
-	}
+	hrtimer_setup(&caller->interrupt, interrupt_fires, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_HARD);
+	hrtimer_setup(&caller->softirq, softirq_fires, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_SOFT);
+	start_timers(cpu);
 }
 
-static int __init start_callers(void)
+static void clean_up(unsigned int cpu, bool online)
 {
-	unsigned int cpu;
-
-	for_each_online_cpu(cpu) {
-		struct caller *caller = per_cpu_ptr(&callers, cpu);
-		struct task_struct *thread;
-
-		hrtimer_setup(&caller->interrupt, interrupt_fires, CLOCK_MONOTONIC,
-			      HRTIMER_MODE_REL_PINNED_HARD);
-		hrtimer_setup(&caller->softirq, softirq_fires, CLOCK_MONOTONIC,
-			      HRTIMER_MODE_REL_PINNED_SOFT);
-		thread = kthread_create_on_cpu(caller_thread, caller, cpu, "stress/%u");
-		if (IS_ERR(thread)) {
-			stop_callers();
-			return PTR_ERR(thread);
-		}
-		caller->thread = thread;
-		wake_up_process(thread);
-	}
-	return 0;
+	stop_timers(cpu);
 }
+
+static int has_calls_to_make(unsigned int cpu)
+{
+	return true;
+}
+
+static void make_calls(unsigned int cpu)
+{
+	call_often(THREAD, &per_cpu_ptr(&callers, cpu)->view);
+}
+
+static struct smp_hotplug_thread hotplug_threads = {
+	.store = &threads,
+	.thread_comm = "stress/%u",
+	.setup = set_up,
+	.unpark = start_timers,
+	.park = stop_timers,
+	.cleanup = clean_up,
+	.thread_should_run = has_calls_to_make,
+	.thread_fn = make_calls,
+};
 
 /* --- files ------------------------------------------------------------------------------------------ */
 
@@ -207,10 +211,10 @@ static int __init target_init(void)
 
 	if (!dir)
 		return -ENOMEM;
-	ret = judge_init(dir);
+	ret = functions_init() ?: judge_init(dir);
 	if (!ret && (!proc_create("calls", 0444, dir, &calls_ops) || !proc_create("hold", 0444, dir, &hold_ops)))
 		ret = -ENOMEM;
-	ret = ret ?: start_callers();
+	ret = ret ?: smpboot_register_percpu_thread(&hotplug_threads);
 	if (ret)
 		remove_proc_subtree("stress", NULL);
 	return ret;
@@ -220,7 +224,7 @@ module_init(target_init);
 static void __exit target_exit(void)
 {
 	remove_proc_subtree("stress", NULL);
-	stop_callers();
+	smpboot_unregister_percpu_thread(&hotplug_threads);
 }
 module_exit(target_exit);
 

@@ -13,6 +13,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/bitops.h>
+#include <linux/export.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
 #include <linux/proc_fs.h>
@@ -103,6 +104,7 @@ void calls_begin(struct calls *calls)
 	/* Against set_phase(): calls come after what was done before this phase. */
 	smp_mb();
 }
+EXPORT_SYMBOL_GPL(calls_begin);
 
 void calls_add(struct calls *calls, u64 mixed, u64 got)
 {
@@ -113,6 +115,7 @@ void calls_add(struct calls *calls, u64 mixed, u64 got)
 		calls->got = got;
 	}
 }
+EXPORT_SYMBOL_GPL(calls_add);
 
 void calls_end(struct calls *calls, enum context context, struct view *view)
 {
@@ -144,6 +147,7 @@ void calls_end(struct calls *calls, enum context context, struct view *view)
 	}
 	preempt_enable();
 }
+EXPORT_SYMBOL_GPL(calls_end);
 
 /* --- the report ------------------------------------------------------------------------------------- */
 
@@ -152,7 +156,8 @@ static int report_show(struct seq_file *m, void *v)
 {
 	unsigned int cpu, i, kind;
 
-	for_each_online_cpu(cpu) {
+	/* Those that are off just now, too. */
+	for_each_present_cpu(cpu) {
 		const struct count *count = per_cpu_ptr(&counts, cpu);
 
 		for (i = 0; i < CONTEXTS; i++) {

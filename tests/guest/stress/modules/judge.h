@@ -5,6 +5,8 @@
 
 #include "stress.h"
 
+struct proc_dir_entry;
+
 /* Where calls come from. */
 enum context { USER, THREAD, SOFTIRQ, INTERRUPT, CONTEXTS };
 

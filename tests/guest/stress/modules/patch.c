@@ -16,6 +16,10 @@ static bool half;
 module_param(half, bool, 0444);
 MODULE_PARM_DESC(half, "whether stress_g() is left as it is");
 
+static bool apart;
+module_param(apart, bool, 0444);
+MODULE_PARM_DESC(apart, "whether stress_visitor is left as it is");
+
 static u64 spoil;
 module_param(spoil, ullong, 0444);
 MODULE_PARM_DESC(spoil, "bits of stress_f()'s results that are wrong");
@@ -36,6 +40,16 @@ static u64 new_hold(unsigned int ms)
 	return answer(VERSION, mix_hold(ms));
 }
 
+static u64 new_visitor_f(u64 a, u64 b)
+{
+	return answer(VERSION, mix_visitor_f(a, b));
+}
+
+static u64 new_visitor_g(u32 a, u64 b, u64 c)
+{
+	return answer(VERSION, mix_visitor_g(a, b, c));
+}
+
 static struct klp_func funcs[] = {
 	{ .old_name = "stress_f", .new_func = new_f },
 	{ .old_name = "stress_hold", .new_func = new_hold },
@@ -43,8 +57,15 @@ static struct klp_func funcs[] = {
 	{ }
 };
 
+static struct klp_func visitor_funcs[] = {
+	{ .old_name = "visitor_f", .new_func = new_visitor_f },
+	{ .old_name = "visitor_g", .new_func = new_visitor_g },
+	{ }
+};
+
 static struct klp_object objs[] = {
 	{ .name = "stress_target", .funcs = funcs },
+	{ .name = "stress_visitor", .funcs = visitor_funcs },
 	{ }
 };
 
@@ -58,6 +79,8 @@ static int __init patch_init(void)
 	patch.replace = replace;
 	if (half)
 		funcs[2] = (struct klp_func){ };
+	if (apart)
+		objs[1] = (struct klp_object){ };
 	return klp_enable_patch(&patch);
 }
 module_init(patch_init);

@@ -20,6 +20,13 @@ u64 stress_hold(unsigned int ms);
 /* How both versions of it do. */
 void stress_sleep(unsigned int ms);
 
+/* Of a module that comes and goes. */
+u64 visitor_f(u64 a, u64 b);
+u64 visitor_g(u32 a, u64 b, u64 c);
+
+/* What the kernel has to know of them. */
+int functions_init(void);
+
 static __always_inline u64 mix(u64 sum, u64 a)
 {
 	return (sum ^ a) * 0x9e3779b97f4a7c15 + 1;
@@ -38,6 +45,16 @@ static __always_inline u64 mix_g(u64 a, u32 b, u64 c)
 static __always_inline u64 mix_hold(unsigned int ms)
 {
 	return mix(3, ms);
+}
+
+static __always_inline u64 mix_visitor_f(u64 a, u64 b)
+{
+	return mix(mix(5, a), b);
+}
+
+static __always_inline u64 mix_visitor_g(u32 a, u64 b, u64 c)
+{
+	return mix(mix(mix(6, a), b), c);
 }
 
 static __always_inline u64 answer(unsigned int version, u64 mixed)
