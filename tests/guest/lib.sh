@@ -108,6 +108,21 @@ leaks() {
 	cat /sys/kernel/debug/kmemleak
 }
 
+# The kernel's own log lasts only so long. From here on all of it is kept in a file, for no_complaint.
+LOG=
+keep_log() {
+	LOG=/tmp/log
+	# A reader that falls behind is told once that lines are lost; it starts over then.
+	while :; do
+		cat /dev/kmsg 2>/dev/null
+		sleep 1
+	done >$LOG &
+}
+
+all_log() {
+	if [ -n "$LOG" ]; then cat $LOG; else dmesg; fi
+}
+
 # What the kernel says when something is wrong with itself.
 COMPLAINT='WARNING: |BUG: |Oops|Call Trace|INFO: (rcu|task)|INFO: possible|UBSAN|KASAN|refcount_t:'
 no_complaint() {
@@ -116,9 +131,9 @@ no_complaint() {
 		echo "$_leaks" | text
 		return 1
 	}
-	_complaint=$(dmesg | grep -E "$COMPLAINT")
+	_complaint=$(all_log | grep -E "$COMPLAINT")
 	[ -z "$_complaint" ] && return 0
-	dmesg | grep -E -A 20 "$COMPLAINT" | head -n 60 | text
+	all_log | grep -E -A 20 "$COMPLAINT" | head -n 60 | text
 	return 1
 }
 
