@@ -114,7 +114,8 @@ pub struct Test {
     /// Only the host's tests
     #[arg(long, conflicts_with = "guest")]
     pub host: bool,
-    /// Only this suite of the guest's: `smoke`, `kselftest`, `neighbours`, `settle`, `conformance`, `stress`,
+    /// Only this suite of the guest's: `smoke`, `kselftest`, `neighbours`, `settle`, `regressions`,
+    /// `conformance`, `stress`,
     /// or with `--debug-kernel` the `scenarios` of `parity`
     #[arg(long, value_name = "SUITE")]
     pub guest: Option<String>,

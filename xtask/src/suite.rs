@@ -88,9 +88,9 @@ pub static TESTS: &[Suite] = &[
     },
     Suite {
         name: "settle",
-        about: "the boot parameter livepatch.settle=0",
+        about: "the boot parameter livepatch.settle=0, and what is ready when",
         userspace: Userspace::Small,
-        append: Cow::Borrowed("livepatch.settle=0"),
+        append: Cow::Borrowed("livepatch.settle=0 initcall_debug"),
         deadline: Duration::from_secs(5 * 60),
         // Only the Rust core has it, and only some architectures the gear.
         may_skip: true,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A live patch of functions that take nothing and return an int: they return `version` then. With `retry` its
- * init function tries again for as long as another patch is in transition.
+ * init function tries again for as long as another patch is in transition. With `again` it waits until the patch
+ * has been taken back, and then enables it once more.
  */
 #include <linux/delay.h>
 #include <linux/livepatch.h>
@@ -20,6 +21,9 @@ module_param(version, int, 0444);
 
 static bool retry;
 module_param(retry, bool, 0444);
+
+static bool again;
+module_param(again, bool, 0444);
 
 static int tries;
 module_param(tries, int, 0444);
@@ -51,6 +55,18 @@ static struct klp_patch patch = {
 	.objs = objs,
 };
 
+/* Tries until klp_enable_patch() returns something else than one of these two errors. */
+static int __init enable(int error, int other)
+{
+	int ret = klp_enable_patch(&patch);
+
+	for (tries++; (ret == error || ret == other) && tries < 600; tries++) {
+		msleep(50);
+		ret = klp_enable_patch(&patch);
+	}
+	return ret;
+}
+
 static int __init patch_init(void)
 {
 	int ret;
@@ -61,12 +77,13 @@ static int __init patch_init(void)
 		funcs[1].old_name = functions[1];
 	else
 		funcs[1] = (struct klp_func){ };
-	do {
-		if (tries++)
-			msleep(100);
-		ret = klp_enable_patch(&patch);
-	} while (retry && ret == -EBUSY && tries < 600);
-	return ret;
+	ret = retry ? enable(-EBUSY, -EBUSY) : enable(1, 1);
+	if (ret || !again)
+		return ret;
+	while (READ_ONCE(patch.enabled))
+		msleep(20);
+	/* It is there, and then on its way out. */
+	return enable(-EEXIST, -EBUSY);
 }
 module_init(patch_init);
 
