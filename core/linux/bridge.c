@@ -10,6 +10,8 @@
 #include <linux/mm.h>
 #include <linux/moduleloader.h>
 #include <linux/percpu.h>
+#include <linux/sched/task.h>
+#include <linux/stop_machine.h>
 
 /* The same symbols, for the same modules, as the C core's. */
 EXPORT_SYMBOL_GPL(klp_enable_patch);
@@ -38,6 +40,53 @@ unsigned long *livepatch_stack_buffer(unsigned int *length)
 {
 	*length = ARRAY_SIZE(livepatch_entries);
 	return *this_cpu_ptr(&livepatch_entries);
+}
+
+/* What a CPU's stopper is to look at: a task that was found running there. */
+struct livepatch_look {
+	struct cpu_stop_work work;
+	/* A reference while the work is queued or running; NULL while it can be queued. */
+	struct task_struct *task;
+};
+
+static DEFINE_PER_CPU(struct livepatch_look, livepatch_looks);
+
+/* In tasks.rs. */
+void livepatch_switch_if_pending(struct task_struct *task);
+
+/* The stopper has preemption off. It is running here, and so the task is not. */
+static int livepatch_look(void *arg)
+{
+	struct livepatch_look *look = arg;
+	struct task_struct *task = look->task;
+
+	livepatch_switch_if_pending(task);
+	/* Pairs with the acquire below: the work has been done when it is queued again. */
+	smp_store_release(&look->task, NULL);
+	put_task_struct(task);
+	return 0;
+}
+
+/*
+ * Takes the task off the CPU that it is running on, to look at it. The caller holds klp_mutex, so
+ * that only one queues work. While preemption is off here, no CPU goes: the stopper of one that is
+ * active accepts work, and does it before it parks.
+ */
+void livepatch_take_off_cpu(struct task_struct *task);
+void livepatch_take_off_cpu(struct task_struct *task)
+{
+	struct livepatch_look *look;
+	unsigned int cpu;
+
+	preempt_disable();
+	cpu = task_cpu(task);
+	look = per_cpu_ptr(&livepatch_looks, cpu);
+	if (task_curr(task) && cpu != smp_processor_id() && cpu_active(cpu) &&
+	    !smp_load_acquire(&look->task)) {
+		look->task = get_task_struct(task);
+		stop_one_cpu_nowait(cpu, livepatch_look, look, &look->work);
+	}
+	preempt_enable();
 }
 
 #ifdef CONFIG_BPF_JIT

@@ -182,6 +182,13 @@ impl Task for TaskRef {
         // SAFETY: The task exists.
         unsafe { bindings::test_and_clear_task_patch_pending(self.as_ptr()) }
     }
+
+    fn stays_in_kernel(&self) -> bool {
+        // SAFETY: The task exists. It may change its flags meanwhile, so that the read is volatile. These
+        // two are set before anyone can find it; where a kthread becomes a program, either answer will do.
+        let flags = unsafe { (&raw const (*self.as_ptr()).flags).read_volatile() };
+        flags & (bindings::PF_KTHREAD | bindings::PF_USER_WORKER) != 0
+    }
 }
 
 /// The state of the current task, for the handler.
@@ -283,6 +290,14 @@ extern "C" {
     fn livepatch_finds_trampoline(words: *const c_ulong, count: c_ulong) -> bool;
 }
 
+extern "C" {
+    /// Has [`livepatch_switch_if_pending`] called by the stopper of the CPU that `task` is running on,
+    /// unless that CPU's stopper still has to do so for another. In `bridge.c`.
+    ///
+    /// The caller holds [`KLP_MUTEX`].
+    fn livepatch_take_off_cpu(task: *mut bindings::task_struct);
+}
+
 /// Work that does nothing: that it ran says that the CPU has scheduled.
 ///
 /// # Safety
@@ -379,6 +394,11 @@ impl Tasks for Linux {
     fn runs_elsewhere(&self, task: &TaskRef) -> bool {
         // SAFETY: The task exists.
         *task != TaskRef::current() && unsafe { bindings::task_curr(task.as_ptr()) } != 0
+    }
+
+    fn take_off_cpu(&self, task: &TaskRef) {
+        // SAFETY: The task exists, so that the function can take a reference; the core's lock is held.
+        unsafe { livepatch_take_off_cpu(task.as_ptr()) };
     }
 
     fn words(&self, task: &TaskRef, job: &mut dyn FnMut(&[usize])) {
@@ -567,6 +587,20 @@ pub(crate) unsafe extern "C" fn __klp_sched_try_switch() {
     livepatch_core::warn_on_once!(preemptible());
     if is_initialized() {
         let off = PreemptionOff::new();
-        transition::switch_current(&Linux, &TaskRef::current(), &off);
+        transition::switch_if_pending(&Linux, &TaskRef::current(), &off);
+    }
+}
+
+/// Tries to move a task that was taken off its CPU.
+///
+/// # Safety
+///
+/// Called by a CPU's stopper, with preemption off and a reference to `task`.
+#[no_mangle]
+unsafe extern "C" fn livepatch_switch_if_pending(task: *mut bindings::task_struct) {
+    let off = PreemptionOff::new();
+    // SAFETY: The caller has a reference to the task.
+    if let Some(task) = unsafe { TaskRef::from_raw(task) } {
+        transition::switch_if_pending(&Linux, &task, &off);
     }
 }

@@ -38,6 +38,32 @@
 //!    before it got to the function that was chosen, is not waited for: it counts as inside that
 //!    function (`stack.rs`), so that it has not moved, and the transition has not come to its end. A
 //!    transition that was forced ends all the same; the patch then stays in memory for ever.
+//!
+//! # Tasks that are always running
+//!
+//! An attempt can't look at the stack of a task that is running on another CPU. One that never sleeps
+//! and never leaves the kernel would be found so each time. So the attempt takes it off its CPU
+//! ([`Tasks::take_off_cpu`]): the stopper of that CPU, which nothing can hold up but a lack of
+//! preemption points, runs and calls [`switch_if_pending`] for the task, which is queued and not
+//! running then. The attempt does not wait for that: the next preemption point may be far off.
+//!
+//! So that call comes at any time: in the same transition, after it was turned round, when it is over,
+//! in another one, or when the task has exited. It is on another CPU than the task may be by then, and
+//! without the core's lock. That is safe for the reasons for which the scheduler's own call is:
+//!
+//! - *The flag says whether there is anything to do.* It is clear before a transition starts, where
+//!   the sites may not show it yet; once the task has moved; while the target changes; and afterwards.
+//!   Point 2 puts the flag before the target. After an exit nobody reads what the task gets.
+//! - *Preemption is off from before the flag is read until the task has moved.* Whoever turns the
+//!   transition round, or ends it, waits in [`Tasks::synchronize`] for those that have seen the flag.
+//!   So the target that was read is still the target, and the stack check is still there.
+//! - *Only one moves the task.* An attempt and a late call pin it, one after the other, and either does
+//!   the same to it; the task does not move itself meanwhile, since it does not run.
+//! - *The task sees the move before its next call*, since it has to be let go before it can run, on
+//!   whichever CPU; point 3 holds for that call because the flag was read before.
+//!
+//! No lock of the core is needed for that, and none could be had: its holder may be waiting for this
+//! very CPU.
 
 use crate::{
     dispatch::entry,
@@ -151,6 +177,8 @@ pub trait Task {
     fn clear_pending(&self);
     /// Clears the flag and says whether it was set; a full barrier if it was.
     fn test_and_clear_pending(&self) -> bool;
+    /// Whether it never leaves the kernel: then it does not move by itself.
+    fn stays_in_kernel(&self) -> bool;
 }
 
 /// Why a stack could not be looked at.
@@ -183,6 +211,9 @@ pub trait Tasks: crate::patch::Descriptors {
     fn pin(&self, task: &Self::Task, job: &mut dyn FnMut());
     /// Whether `task` is running, on a CPU other than this one.
     fn runs_elsewhere(&self, task: &Self::Task) -> bool;
+    /// Has [`switch_if_pending`] called for `task`, which is running elsewhere, as soon as its CPU lets
+    /// another run for that. Does not wait for it. The core's lock is held.
+    fn take_off_cpu(&self, task: &Self::Task);
     /// Calls `job` with the words on the stack of `task`, which is pinned, if each return address of
     /// the task is among them: where it sleeps, no tracer keeps return addresses elsewhere, and no
     /// trampoline is about to call a function that is not on the stack yet. The words come in parts,
@@ -337,21 +368,23 @@ impl Default for Shared {
     }
 }
 
-/// Tries to move the current task, from the scheduler.
+/// Tries to move `task`, if its flag is set: the current one, from the scheduler; or one that was
+/// [taken off its CPU](Tasks::take_off_cpu), and may be anywhere by now.
 ///
-/// C counterpart: `__klp_sched_try_switch()`. The core's lock can't be taken. Preemption is off, so
-/// that the target stays as it is until the task has moved, see [`Shared::update`].
-pub fn switch_current<K: Tasks + ?Sized>(
+/// C counterpart: `__klp_sched_try_switch()`, for the current task. The core's lock can't be taken.
+/// Preemption is off, so that the target stays as it is until the task has moved, see
+/// [`Shared::update`].
+pub fn switch_if_pending<K: Tasks + ?Sized>(
     kernel: &K,
-    current: &K::Task,
+    task: &K::Task,
     _off: &<K::Task as Task>::PreemptionOff,
 ) {
-    if !current.is_pending() {
+    if !task.is_pending() {
         return;
     }
     // The flag before the target, see the module's documentation.
     smp_mb(Read);
-    try_switch(kernel, current);
+    try_switch(kernel, task);
 }
 
 /// Tries to move `task` by looking at its stack. Says whether it has moved, now or before.
@@ -532,9 +565,15 @@ impl<K: Kernel> Core<K> {
         let target = kernel.shared().target();
         warn_on_once!(target == State::Idle);
         let start = kernel.now();
+        let first = matches!(&self.transition, Some(transition) if transition.waited == 0);
         let mut complete = true;
         // Without the lock that forks wait for: to look at thousands of stacks takes long.
-        kernel.for_each_thread_unlocked(&mut |task| complete &= try_switch(kernel, task));
+        kernel.for_each_thread_unlocked(&mut |task| {
+            if !try_switch(kernel, task) {
+                complete = false;
+                Self::take_off_cpu(kernel, task, first);
+            }
+        });
         if complete {
             // Children that were left out have the state that their parents had. From here on, every
             // child's is the target.
@@ -564,6 +603,18 @@ impl<K: Kernel> Core<K> {
             }
         }
         self.retry_later(kernel, kernel.now().saturating_sub(start));
+    }
+
+    /// Takes `task`, which could not move, off its CPU if it is running, so that it can.
+    ///
+    /// Nearly all that run are on their way to user mode, or in it, and move by themselves before the
+    /// next attempt: in the first one they are left alone.
+    fn take_off_cpu(kernel: &K, task: &K::Task, first: bool) {
+        let hopeless = !kernel.has_reliable_stacks();
+        let patient = first && !task.stays_in_kernel();
+        if !hopeless && !patient && kernel.runs_elsewhere(task) {
+            kernel.take_off_cpu(task);
+        }
     }
 
     /// Asks for the next attempt, after one that took `took`.

@@ -6,7 +6,7 @@
 use crate::simulation::Simulation;
 use crate::structures::ModuleState;
 use crate::tasks::{CallRecord, SimulatedTask, TaskId};
-use livepatch_core::transition::{switch_current, Task, Tasks};
+use livepatch_core::transition::{switch_if_pending, Task, Tasks};
 use std::rc::Rc;
 
 /// Where in a function return addresses are in these tests: behind its call of the tracer.
@@ -38,6 +38,8 @@ pub enum Step {
     Exit(TaskId),
     /// A CPU goes on or off.
     Online(u32, bool),
+    /// A CPU takes whatever runs there off for a moment, and looks at the task that it was asked to.
+    Look(u32),
 }
 
 impl Simulation {
@@ -96,9 +98,12 @@ impl Simulation {
                     return None;
                 }
                 cpu.woken.set(false);
+                // Its stopper has to be done before it parks.
+                let _ = self.look(number);
                 cpu.online.set(online);
                 Some(())
             }
+            Step::Look(number) => self.look(number),
         }
     }
 
@@ -129,10 +134,23 @@ impl Simulation {
     fn sleep(&self, task: &SimulatedTask) -> Option<()> {
         if self.machine.scheduler.get() {
             let before = self.machine.current.replace(Some(task.id));
-            switch_current(self, task, &self.preemption_off());
+            switch_if_pending(self, task, &self.preemption_off());
             self.machine.current.set(before);
         }
         task.cpu.set(None);
+        Some(())
+    }
+
+    fn look(&self, number: u32) -> Option<()> {
+        let machine = &self.machine;
+        let task = machine.cpu(number)?.look.take()?;
+        let threads = machine.threads();
+        let here = threads.iter().find(|task| task.cpu.get() == Some(number));
+        here.inspect(|here| here.cpu.set(None));
+        let before = machine.current.take();
+        switch_if_pending(self, &*task, &self.preemption_off());
+        machine.current.set(before);
+        here.inspect(|here| here.cpu.set(Some(number)));
         Some(())
     }
 
@@ -155,6 +173,7 @@ impl Simulation {
             return None;
         }
         let id = task.id;
+        task.cpu.set(None);
         self.machine
             .threads
             .borrow_mut()

@@ -108,6 +108,10 @@ impl Task for SimulatedTask {
             _ => self.pending.replace(false),
         }
     }
+
+    fn stays_in_kernel(&self) -> bool {
+        self.kthread
+    }
 }
 
 /// A CPU: its idle task, and whether it is online.
@@ -118,6 +122,8 @@ pub struct Cpu {
     pub online: Cell<bool>,
     /// Whether it was sent through its idle loop.
     pub woken: Cell<bool>,
+    /// What its stopper is to look at. It exists for so long, even if it has exited.
+    pub look: RefCell<Option<Rc<SimulatedTask>>>,
 }
 
 /// Tasks, CPUs, the scheduler and what is shared with them.
@@ -197,6 +203,7 @@ impl Machine {
             idle: Rc::new(SimulatedTask::new(TaskId::Idle(number), true, false)),
             online: Cell::new(true),
             woken: Cell::new(false),
+            look: RefCell::default(),
         }));
         number
     }
@@ -371,6 +378,21 @@ impl Tasks for Simulation {
             return *elsewhere;
         }
         self.machine.is_running(task) && self.machine.current.get() != Some(task.id)
+    }
+
+    fn take_off_cpu(&self, task: &SimulatedTask) {
+        self.point();
+        let machine = &self.machine;
+        assert!(machine.pinned.get().is_none(), "its CPU is locked");
+        let cpu = task.cpu.get().and_then(|number| machine.cpu(number));
+        let Some(cpu) = cpu else {
+            return;
+        };
+        let known = machine.threads();
+        let known = known.iter().find(|known| known.id == task.id);
+        cpu.look
+            .borrow_mut()
+            .get_or_insert_with(|| known.expect("the task was met just now").clone());
     }
 
     fn words(&self, task: &SimulatedTask, job: &mut dyn FnMut(&[usize])) {

@@ -28,6 +28,7 @@ enum Does {
     Fork(usize),
     Exit(usize),
     Online(u32, bool),
+    Look(u32),
 }
 
 /// What the administrator or the module loader does; livepatches by number.
@@ -85,7 +86,8 @@ fn does() -> impl Strategy<Value = Does> {
         2 => cpu.clone().prop_map(Does::IdleLoop),
         1 => thread.clone().prop_map(Does::Fork),
         1 => thread.prop_map(Does::Exit),
-        1 => (cpu, any::<bool>()).prop_map(|(cpu, online)| Does::Online(cpu, online)),
+        1 => (cpu.clone(), any::<bool>()).prop_map(|(cpu, online)| Does::Online(cpu, online)),
+        2 => cpu.prop_map(Does::Look),
     ]
 }
 
@@ -155,6 +157,7 @@ impl Play {
             Does::Exit(number) if threads.len() > 3 => Step::Exit(thread(number)?),
             Does::Fork(_) | Does::Exit(_) => return None,
             Does::Online(cpu, online) => Step::Online(cpu, online),
+            Does::Look(cpu) => Step::Look(cpu),
         })
     }
 

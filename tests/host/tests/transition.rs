@@ -5,13 +5,13 @@
 
 use host_tests::recipe::Recipe;
 use host_tests::step::Step::{
-    self, Call, Enter, Fork, IdleLoop, Leave, Online, Return, Run, Sleep,
+    self, Call, Enter, Exit, Fork, IdleLoop, Leave, Look, Online, Return, Run, Sleep,
 };
 use host_tests::structures::PatchId;
 use host_tests::tasks::TaskId::{self, Idle, Thread};
 use host_tests::world::World;
 use kernel::prelude::*;
-use livepatch_core::transition::{switch_current, State, Task};
+use livepatch_core::transition::{switch_if_pending, State, Task};
 
 const STUCK: &str = "livepatch: klp_try_switch_task: ";
 
@@ -127,6 +127,145 @@ fn running_elsewhere_or_unreliable() {
     world.wait();
     world.steps(&[Sleep(Thread(1)), Sleep(Thread(2))]);
     world.thread(2).reliable.set(true);
+    world.unload(patch);
+    world.check_pristine();
+}
+
+/// A world in which a kthread, thread 3, runs on CPU 1 all the time, and a user thread on CPU 0.
+fn busy() -> World {
+    let mut world = World::new();
+    world.thread(3).user.set(false);
+    world.steps(&[Run(Thread(1), 0), Enter(Thread(1)), Run(Thread(3), 1)]);
+    world
+}
+
+/// The task that a CPU's stopper was asked to look at.
+fn asked_for(world: &World, cpu: u32) -> Option<TaskId> {
+    let cpu = world.kernel.machine.cpu(cpu).unwrap();
+    let look = cpu.look.borrow();
+    look.as_ref().map(|task| task.id)
+}
+
+#[test]
+fn a_kthread_that_never_sleeps_is_taken_off_its_cpu() {
+    let mut world = busy();
+    let patch = world
+        .insmod(&Recipe::of_kernel("one", &["cmdline"]))
+        .unwrap();
+    // The user thread leaves the kernel by itself, most likely.
+    assert_eq!(asked_for(&world, 0), None);
+    assert_eq!(asked_for(&world, 1), Some(Thread(3)));
+    assert_eq!(state(&world, Thread(3)), WAITING);
+    world.steps(&[Look(1)]);
+    assert_eq!(state(&world, Thread(3)), MOVED);
+    assert_eq!(world.thread(3).cpu.get(), Some(1), "it goes on");
+    assert_eq!(world.call(Thread(3), "cmdline"), "one:cmdline");
+
+    // It has not left.
+    world.tick();
+    assert_eq!(asked_for(&world, 0), Some(Thread(1)));
+    assert_eq!(asked_for(&world, 1), None, "nobody is left there");
+    world.steps(&[Look(0)]);
+    assert_eq!(state(&world, Thread(1)), MOVED);
+    world.wait();
+
+    world.write_enabled(patch, "0").unwrap();
+    world.steps(&[Look(1), Leave(Thread(1))]);
+    world.wait();
+    world.steps(&[Sleep(Thread(1)), Sleep(Thread(3))]);
+    world.run_deferred();
+    world.rmmod(patch).unwrap();
+    world.check_pristine();
+}
+
+/// In the function it stays where it is, and the log says why; the next attempt asks again.
+#[test]
+fn a_kthread_that_is_taken_off_its_cpu_inside() {
+    let mut world = busy();
+    let cmdline = world.function("cmdline");
+    world.steps(&[Call(Thread(3), cmdline)]);
+    let patch = enable(&mut world);
+    let _ = world.full_dmesg();
+    world.steps(&[Look(1)]);
+    let inside = format!("{STUCK}task3:3 is sleeping on function cmdline");
+    assert_eq!(world.full_dmesg(), [inside]);
+    world.steps(&[Return(Thread(3))]);
+    world.thread(3).reliable.set(false);
+    world.tick();
+    let _ = world.full_dmesg();
+    world.steps(&[Look(1)]);
+    let unreliable = format!("{STUCK}task3:3 has an unreliable stack");
+    assert_eq!(world.full_dmesg(), [unreliable]);
+    assert_eq!(state(&world, Thread(3)), WAITING);
+
+    world.thread(3).reliable.set(true);
+    world.steps(&[Leave(Thread(1))]);
+    world.tick();
+    world.steps(&[Look(1)]);
+    world.wait();
+    world.steps(&[Sleep(Thread(1)), Sleep(Thread(3))]);
+    world.unload(patch);
+    world.check_pristine();
+}
+
+/// Where a look would be of no use, nobody is disturbed.
+#[test]
+fn without_reliable_stacks_nobody_is_taken_off_its_cpu() {
+    let mut world = busy();
+    world.kernel.machine.reliable.set(false);
+    enable(&mut world);
+    assert_eq!(asked_for(&world, 0), None);
+    assert_eq!(asked_for(&world, 1), None);
+}
+
+/// The stopper has its own time: it looks after the transition was turned round, after its end, in the
+/// middle of the next one's beginning, and after the task has exited.
+#[test]
+fn a_look_that_comes_late() {
+    let mut world = busy();
+    let patch = world
+        .insmod(&Recipe::of_kernel("one", &["cmdline"]))
+        .unwrap();
+    world.write_enabled(patch, "0").unwrap();
+    assert_eq!(state(&world, Thread(3)), (State::Unpatched, false));
+    world.steps(&[Look(1)]);
+    assert_eq!(state(&world, Thread(3)), (State::Unpatched, false));
+    world.wait();
+    world.run_deferred();
+    world.rmmod(patch).unwrap();
+
+    for point in 0.. {
+        let mut world = busy();
+        let patch = world
+            .insmod(&Recipe::of_kernel("one", &["cmdline"]))
+            .unwrap();
+        assert_eq!(asked_for(&world, 1), Some(Thread(3)));
+        world.steps(&[Leave(Thread(1)), Sleep(Thread(3))]);
+        world.wait();
+        world.steps(&[Run(Thread(3), 1)]);
+        // As it is asked for in the transition that is over.
+        assert_eq!(asked_for(&world, 1), Some(Thread(3)));
+        world.kernel.interruptions.plan(&[(point, Look(1))]);
+        world.write_enabled(patch, "0").unwrap();
+        let points = world.kernel.interruptions.clear();
+        world.check();
+        world.steps(&[Sleep(Thread(3)), Sleep(Thread(1))]);
+        world.wait();
+        world.run_deferred();
+        world.rmmod(patch).unwrap();
+        world.check_pristine();
+        if point > points {
+            break;
+        }
+    }
+
+    let mut world = busy();
+    let patch = world
+        .insmod(&Recipe::of_kernel("one", &["cmdline"]))
+        .unwrap();
+    world.steps(&[Exit(Thread(3)), Look(1), Leave(Thread(1))]);
+    world.wait();
+    world.steps(&[Sleep(Thread(1))]);
     world.unload(patch);
     world.check_pristine();
 }
@@ -670,7 +809,7 @@ fn without_a_stack_check_nobody_moves() {
     task.set_state(State::Unpatched);
     task.set_pending();
     world.kernel.machine.current.set(Some(Thread(1)));
-    switch_current(&world.kernel, &task, &world.kernel.preemption_off());
+    switch_if_pending(&world.kernel, &task, &world.kernel.preemption_off());
     assert_eq!(state(&world, Thread(1)), WAITING);
     assert_eq!(world.full_dmesg(), [""; 0]);
 }
@@ -685,7 +824,7 @@ fn scheduler_leaves_tasks_alone_that_are_not_pending() {
     task.stack.borrow_mut().clear();
     let _ = world.full_dmesg();
     world.kernel.machine.current.set(Some(Thread(1)));
-    switch_current(&world.kernel, &task, &world.kernel.preemption_off());
+    switch_if_pending(&world.kernel, &task, &world.kernel.preemption_off());
     assert_eq!(state(&world, Thread(1)), (State::Unpatched, false));
     assert_eq!(world.full_dmesg(), [""; 0]);
     task.set_pending();

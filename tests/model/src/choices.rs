@@ -2,7 +2,7 @@
 
 //! Choices: everything that can happen next.
 
-use crate::machine::{Machine, Phase, WAITING};
+use crate::machine::{who, Machine, Phase, STOPPER, WAITING};
 use crate::model::Model;
 use crate::replay::{Seen, DEPTH};
 use crate::scenario::{Do, Op, FUNCTIONS, THREADS};
@@ -28,7 +28,10 @@ pub enum Choice {
     Loop(u8),
     /// A CPU goes on or off.
     Online(u8, bool),
+    /// The stopper begins to look at a thread.
+    Look(u8),
 }
+
 impl Model {
     /// All that can happen next.
     pub fn choices(&self, machine: &Machine, choices: &mut Vec<Choice>) {
@@ -36,8 +39,12 @@ impl Model {
         let seen = self.seen(machine);
         let forking = self.is_forking(machine);
         if let Some(next) = self.core.place(machine.core).next {
-            let locked = next == Access::Threads && forking;
-            if !locked && (machine.waits == 0 || machine.waits == WAITING) {
+            let kept = match next {
+                Access::Threads => forking,
+                Access::Pin(task) => self.is_pinned_by_stopper(machine, who(task)),
+                _ => false,
+            };
+            if !kept && (machine.waits == 0 || machine.waits == WAITING) {
                 choices.push(Choice::Core);
             }
         } else {
@@ -48,6 +55,7 @@ impl Model {
                 self.of_thread(machine, seen, index, choices);
             }
         }
+        self.of_stopper(machine, seen, choices);
         for (cpu, idle) in (0..).zip(&machine.idles) {
             let quiet = !machine.is_busy(&self.scenario, cpu) && machine.is_online(cpu);
             if idle.phase != Phase::Free {
@@ -64,6 +72,35 @@ impl Model {
                     choices.push(Choice::Online(cpu, true));
                 }
             }
+        }
+    }
+
+    /// The stopper looks at any thread at any time, also at one that has exited: the core asks for it
+    /// where it finds a thread running, and does not know when it happens.
+    fn of_stopper(&self, machine: &Machine, seen: &Seen, choices: &mut Vec<Choice>) {
+        match machine.stopper.phase {
+            Phase::Program(number) => {
+                let pins = matches!(self.programs.place(number).next, Access::Pin(_));
+                let looked = TaskId::Thread(usize::from(machine.looked) + 1);
+                if !pins || seen.pinned != Some(looked) {
+                    choices.push(Choice::GoOn(STOPPER as u8));
+                }
+            }
+            _ if machine.looks < self.scenario.looks => {
+                let threads = 0..self.scenario.threads.len();
+                choices.extend(threads.map(|index| Choice::Look(index as u8)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the stopper keeps a task as it is.
+    fn is_pinned_by_stopper(&self, machine: &Machine, who: usize) -> bool {
+        match machine.stopper.phase {
+            Phase::Program(number) => {
+                machine.is_looked_at(who) && self.programs.place(number).pins()
+            }
+            _ => false,
         }
     }
 
@@ -119,6 +156,7 @@ impl Model {
                 && !machine.is_busy(&self.scenario, own.cpu)
                 && idle.phase == Phase::Free
                 && !idle_pinned
+                && !self.is_pinned_by_stopper(machine, index)
                 && seen.pinned != Some(TaskId::Thread(index + 1));
             if free && (phase != Phase::Free || usize::from(thread.at) < own.script.len()) {
                 choices.push(Choice::Run(number));
@@ -184,7 +222,7 @@ impl Model {
                 there && depth < DEPTH
             }
             Do::Return => depth > 0,
-            Do::Sleep => seen.pinned != Some(TaskId::Thread(index + 1)),
+            Do::Sleep | Do::Preempted => seen.pinned != Some(TaskId::Thread(index + 1)),
             Do::Leave => depth == 0 && !self.scenario.threads[index].kthread,
             Do::Fork => !locked && !machine.threads[THREADS - 1].present,
             Do::Exit => !locked && depth == 0,

@@ -99,7 +99,16 @@ pub struct Machine {
     pub threads: [Thread; THREADS],
     /// The idle tasks.
     pub idles: [Part; CPUS],
+    /// What the stopper is in the middle of; its state is of no interest.
+    pub stopper: Part,
+    /// The thread that it looks at.
+    pub looked: u8,
+    /// How often one began to look.
+    pub looks: u8,
 }
+
+/// The place of the stopper behind all tasks, see [`Machine::part`].
+pub const STOPPER: usize = THREADS + CPUS;
 
 /// The core has begun to wait.
 pub const WAITING: u8 = 0x80;
@@ -125,6 +134,8 @@ impl Machine {
         for idle in &self.idles {
             put(&idle.bytes()[..3]);
         }
+        put(&self.stopper.bytes()[..3]);
+        put(&[self.looked, self.looks]);
         bytes
     }
 
@@ -139,10 +150,16 @@ impl Machine {
         self.online & 1 << cpu != 0
     }
 
-    /// A task's part in the transition.
+    /// Whether the stopper is in the middle of looking at a task.
+    pub(crate) fn is_looked_at(&self, who: usize) -> bool {
+        self.stopper.phase != Phase::Free && usize::from(self.looked) == who
+    }
+
+    /// A task's part in the transition, or the stopper's.
     pub fn part(&mut self, who: usize) -> &mut Part {
         match who.checked_sub(THREADS) {
             None => &mut self.threads[who].part,
+            Some(CPUS) => &mut self.stopper,
             Some(cpu) => &mut self.idles[cpu],
         }
     }
@@ -152,7 +169,7 @@ impl Machine {
         let threads = self.threads.iter().map(|thread| thread.part.phase);
         let phases = threads.chain(self.idles.iter().map(|idle| idle.phase));
         (0..)
-            .zip(phases)
+            .zip(phases.chain([self.stopper.phase]))
             .filter(|&(_, phase)| of(phase))
             .fold(0, |mask, (who, _)| mask | 1 << who)
     }

@@ -4,7 +4,7 @@
 
 use crate::automaton::Automaton;
 use crate::choices::Choice;
-use crate::machine::{who, Machine, Part, Phase, Thread, WAITING};
+use crate::machine::{who, Machine, Part, Phase, Thread, STOPPER, WAITING};
 use crate::program::{is_to_child, Kind, Programs};
 use crate::replay::{code, Code, Reply, Seen, Site, Stack};
 use crate::scenario::{Do, Scenario, ACTORS, CPUS, FUNCTIONS, THREADS};
@@ -64,6 +64,9 @@ impl Model {
             offline: 0,
             threads,
             idles: [Part::IDLE; CPUS],
+            stopper: Part::IDLE,
+            looked: 0,
+            looks: 0,
         }
     }
 
@@ -110,6 +113,11 @@ impl Model {
             Choice::Online(cpu, false) => {
                 next.online &= !(1 << cpu);
                 next.offline += 1;
+            }
+            Choice::Look(index) => {
+                next.looked = index;
+                next.looks += 1;
+                self.enter(&mut next, STOPPER, Kind::Look)?;
             }
         }
         // Who has finished is not waited for any more, whatever it begins next.
@@ -250,7 +258,8 @@ impl Model {
             // What only the task itself changes can as well be read at once, and what nobody else sees
             // can be written.
             let next = self.programs.place(number).next;
-            if !matches!(next, Access::Pin(_)) && !is_to_child(next) {
+            let own = matches!(next, Access::Pin(_)) || is_to_child(next);
+            if kind == Kind::Look || !own {
                 return Ok(());
             }
         }
@@ -259,15 +268,18 @@ impl Model {
     fn own_access(&self, machine: &mut Machine, who: usize, access: Access) -> Reply {
         let seen = self.core.seen(machine.core);
         let (target, check) = (seen.target, seen.check);
-        let stack = machine
-            .threads
-            .get(who)
-            .map_or(Stack::default(), |thread| thread.stack);
-        let part = machine.part(if is_to_child(access) {
-            THREADS - 1
-        } else {
-            who
-        });
+        let whose = match who {
+            STOPPER => usize::from(machine.looked),
+            _ if is_to_child(access) => THREADS - 1,
+            _ => who,
+        };
+        let (running, stack) = match machine.threads.get(whose) {
+            Some(thread) if who != STOPPER => (false, thread.stack),
+            Some(thread) if !thread.running => (false, thread.stack),
+            Some(_) => (true, Stack::default()),
+            None => (false, Stack::default()),
+        };
+        let part = machine.part(whose);
         match access {
             Access::Target => Reply::State(target),
             Access::Check => Reply::Check(check),
@@ -286,7 +298,7 @@ impl Model {
                 Reply::Own
             }
             Access::TestAndClearPending(_) => Reply::Flag(std::mem::take(&mut part.pending)),
-            Access::Pin(_) => Reply::Pinned(false, stack),
+            Access::Pin(_) => Reply::Pinned(running, stack),
             _ => Reply::Own,
         }
     }
@@ -294,7 +306,7 @@ impl Model {
     fn finish(&self, machine: &mut Machine, who: usize, kind: Kind) {
         machine.part(who).phase = Phase::Free;
         match kind {
-            Kind::Leave => {}
+            Kind::Leave | Kind::Look => {}
             Kind::Switch => machine.threads[who].running = false,
             Kind::Fork => machine.threads[THREADS - 1].present = true,
         }
@@ -309,14 +321,17 @@ impl Model {
             Do::Sleep if self.seen(machine).scheduler => {
                 return self.enter(machine, index, Kind::Switch)
             }
-            Do::Sleep => machine.threads[index].running = false,
+            Do::Sleep | Do::Preempted => machine.threads[index].running = false,
             Do::Leave => return self.enter(machine, index, Kind::Leave),
             Do::Fork => return self.fork(machine, index),
             Do::Exit => {
                 let thread = &mut machine.threads[index];
                 thread.present = false;
                 thread.running = false;
-                thread.part = Part::IDLE;
+                // To somebody who looks later it is as it was.
+                if self.scenario.looks == 0 {
+                    thread.part = Part::IDLE;
+                }
             }
             Do::Again | Do::Maybe => {}
         }

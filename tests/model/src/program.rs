@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What the core does on a task's own behalf, access by access: as it leaves for user mode or in the
-//! idle loop, as the scheduler switches away from it, and as it forks.
+//! idle loop, as the scheduler switches away from it, and as it forks; and what a CPU's stopper does for a
+//! task.
 //!
 //! As with the core's operations, the code is the core's, and a place in it is a list of answers.
 
@@ -10,7 +11,7 @@ use crate::scenario::THREADS;
 use host_tests::script::Access;
 use host_tests::simulation::Simulation;
 use host_tests::tasks::{SimulatedTask, TaskId};
-use livepatch_core::transition::{switch_current, Tasks};
+use livepatch_core::transition::{switch_if_pending, Tasks};
 use std::collections::HashMap;
 
 /// Which part of the core.
@@ -18,10 +19,12 @@ use std::collections::HashMap;
 pub enum Kind {
     /// `Shared::update`: on the way to user mode, or in the idle loop.
     Leave,
-    /// `switch_current`: from the scheduler.
+    /// `switch_if_pending`: from the scheduler.
     Switch,
     /// `Shared::copy`: a fork, with `tasklist_lock` held.
     Fork,
+    /// `switch_if_pending`: from a CPU's stopper, for a thread that may be anywhere.
+    Look,
 }
 
 /// A place in it.
@@ -41,6 +44,15 @@ impl Place {
             (Access::UseCheck, Some(&Reply::Check(check))) => check,
             _ => None,
         }
+    }
+
+    /// Whether it keeps the thread that it looks at as it is.
+    pub fn pins(&self) -> bool {
+        let pinned = self
+            .tape
+            .iter()
+            .any(|reply| matches!(reply, Reply::Pinned(..)));
+        self.kind == Kind::Look && pinned && !self.names()
     }
 
     /// Whether it has found a function with a stack check, and will name it.
@@ -114,14 +126,15 @@ impl Programs {
             return Ok(number);
         }
         let simulation = Simulation::default();
-        simulation.machine.current.set(Some(ANY));
+        let own = kind != Kind::Look;
+        simulation.machine.current.set(own.then_some(ANY));
         let task = SimulatedTask::new(ANY, false, false);
         let child = SimulatedTask::new(CHILD, false, false);
         // In a scenario where something must go wrong, it proves nothing.
         let off = simulation.preemption_off();
         let job = || match kind {
             Kind::Leave => simulation.shared().update(&task, &off),
-            Kind::Switch => switch_current(&simulation, &task, &off),
+            Kind::Switch | Kind::Look => switch_if_pending(&simulation, &task, &off),
             Kind::Fork => simulation.shared().copy(&task, &child, &off),
         };
         let number = replayer.run_task(job, &key.1)?.map(|next| {

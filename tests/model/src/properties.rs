@@ -5,7 +5,7 @@
 //! The books of the core, which change only with its own steps, are for [`crate::books`].
 
 use crate::choices::Choice;
-use crate::machine::{Machine, Phase, Thread};
+use crate::machine::{Machine, Phase, Thread, STOPPER};
 use crate::model::Model;
 use crate::replay::{address, code, Code, Seen, Site};
 use crate::scenario::{Op, FUNCTIONS, THREADS};
@@ -35,6 +35,7 @@ impl Model {
         if self.core.place(machine.core).next.is_none() {
             self.check_flags(machine, seen)?;
         }
+        self.check_phase(seen, STOPPER, machine.stopper.phase)?;
         for (index, thread) in machine.threads.iter().enumerate() {
             if !thread.present {
                 continue;
@@ -51,7 +52,7 @@ impl Model {
                     self.check_universe(seen, index, thread, code)?;
                 }
             }
-            self.check_phase(seen, index, thread)?;
+            self.check_phase(seen, index, thread.part.phase)?;
         }
         Ok(())
     }
@@ -70,7 +71,7 @@ impl Model {
             let flag = part.pending == (part.state != seen.target);
             // Who is in the middle of moving has one of the two already.
             let still = part.phase == Phase::Free || self.is_fork(part.phase);
-            if still && (stray || !flag) {
+            if still && !machine.is_looked_at(who) && (stray || !flag) {
                 return Err(format!(
                     "{} is {:?} and {}pending while the tasks are to be {:?}",
                     task(who),
@@ -121,15 +122,15 @@ impl Model {
         Ok(())
     }
 
-    fn check_phase(&self, seen: &Seen, index: usize, thread: &Thread) -> Result<(), String> {
-        match thread.part.phase {
+    fn check_phase(&self, seen: &Seen, who: usize, phase: Phase) -> Result<(), String> {
+        match phase {
             Phase::Free => Ok(()),
             Phase::Handler(view) => {
                 let (function, _) = self.view(view);
                 if !seen.hooks[usize::from(function)] {
                     return Err(format!(
-                        "the site that task{}'s handler uses is gone",
-                        index + 1
+                        "the site that the handler of {} uses is gone",
+                        task(who)
                     ));
                 }
                 Ok(())
@@ -139,15 +140,14 @@ impl Model {
                     return Ok(());
                 }
                 Err(format!(
-                    "the function that task{} was found in is gone before it is named",
-                    index + 1
+                    "the function that {} found a task in is gone before it is named",
+                    task(who)
                 ))
             }
             Phase::Program(number) => match self.programs.place(number).holds() {
-                Some(check) if seen.check != Some(check) && !seen.old_checks => Err(format!(
-                    "the stack check that task{} uses is gone",
-                    index + 1
-                )),
+                Some(check) if seen.check != Some(check) && !seen.old_checks => {
+                    Err(format!("the stack check that {} uses is gone", task(who)))
+                }
                 _ => Ok(()),
             },
         }

@@ -36,6 +36,7 @@ impl Model {
         let part = *after.part(task);
         let in_transition = |view: View| matches!(view, View::InTransition { .. });
         let still = match part.phase {
+            _ if machine.is_looked_at(task) => false,
             Phase::Free => true,
             Phase::Handler(view) => reads || !in_transition(self.view(view).1),
             Phase::Program(_) => false,

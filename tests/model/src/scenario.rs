@@ -47,6 +47,8 @@ pub enum Do {
     Fork,
     /// Exits.
     Exit,
+    /// Is preempted, where the scheduler does not try to move it, and gets its CPU back later.
+    Preempted,
     /// Begins again.
     Again,
     /// Does the next or not; with a call, all up to its return.
@@ -96,6 +98,8 @@ pub struct Scenario {
     pub actors: Vec<Vec<Op>>,
     /// How often CPUs may go off.
     pub offline: u8,
+    /// How often a CPU's stopper looks at a thread, at any time.
+    pub looks: u8,
     /// Whether to wait for all CPUs really waits, as it should: without, something must go wrong.
     pub waits: bool,
     /// Whether preemption is off while a parent copies its part to its child, as it should be: without,

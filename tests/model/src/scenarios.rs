@@ -2,7 +2,7 @@
 
 //! The scenarios.
 
-use crate::scenario::Do::{Again, Call, Exit, Fork, Leave, Maybe, Return, Sleep};
+use crate::scenario::Do::{Again, Call, Exit, Fork, Leave, Maybe, Preempted, Return, Sleep};
 use crate::scenario::Op::{Disable, Force, Insmod, Load, Reverse, Unload};
 use crate::scenario::{Do, Scenario, Thread, COPY, MODULE, READ, SHOW};
 use host_tests::recipe::Recipe;
@@ -33,6 +33,7 @@ fn one_patch() -> Scenario {
         ],
         actors: vec![vec![Insmod(0), Disable(0)], vec![Reverse]],
         offline: 0,
+        looks: 0,
         waits: true,
         preemption_off: true,
     }
@@ -52,6 +53,7 @@ fn replace() -> Scenario {
         ],
         actors: vec![vec![Insmod(0), Insmod(1), Disable(1)], vec![Reverse]],
         offline: 0,
+        looks: 0,
         waits: true,
         preemption_off: true,
     }
@@ -81,6 +83,7 @@ fn module() -> Scenario {
             vec![Load, Unload],
         ],
         offline: 0,
+        looks: 0,
         waits: true,
         preemption_off: true,
     }
@@ -99,6 +102,7 @@ fn fork() -> Scenario {
         ],
         actors: vec![vec![Insmod(0)], vec![Reverse]],
         offline: 0,
+        looks: 0,
         waits: true,
         preemption_off: true,
     }
@@ -117,8 +121,24 @@ fn fork_exit_hotplug() -> Scenario {
         ],
         actors: vec![vec![Insmod(0)], vec![Reverse]],
         offline: 1,
+        looks: 0,
         waits: true,
         preemption_off: true,
+    }
+}
+
+/// A thread that neither sleeps nor leaves the kernel, and a stopper that looks at it, early or late: after
+/// a reversal, after the end, in the next transition, after the thread's exit.
+fn late_looks() -> Scenario {
+    Scenario {
+        name: "late looks",
+        patches: vec![Recipe::of_kernel("one", &["copy"])],
+        threads: vec![kthread(
+            0,
+            &[Call(COPY), Preempted, Return, Preempted, Maybe, Exit, Again],
+        )],
+        looks: 2,
+        ..one_patch()
     }
 }
 
@@ -136,6 +156,7 @@ fn force() -> Scenario {
         ],
         actors: vec![vec![Insmod(0), Insmod(1), Disable(1)], vec![Force]],
         offline: 0,
+        looks: 0,
         waits: true,
         preemption_off: true,
     }
@@ -175,6 +196,7 @@ fn stack() -> Scenario {
             vec![Disable(0), Disable(1)],
         ],
         offline: 0,
+        looks: 0,
         waits: true,
         preemption_off: true,
     }
@@ -244,6 +266,7 @@ fn all_at_once() -> Scenario {
             vec![Load],
         ],
         offline: 0,
+        looks: 0,
         waits: true,
         preemption_off: true,
     }
@@ -257,6 +280,7 @@ pub fn all(quick: bool) -> Vec<Scenario> {
         module(),
         fork(),
         fork_exit_hotplug(),
+        late_looks(),
         force(),
     ];
     if !quick {

@@ -7,7 +7,7 @@ use crate::machine::{Machine, Phase};
 use crate::model::Model;
 use crate::program::Kind;
 use crate::replay::code;
-use crate::scenario::{Do, Op, FUNCTIONS, MODULE, THREADS};
+use crate::scenario::{Do, Op, CPUS, FUNCTIONS, MODULE, THREADS};
 use host_tests::script::Access;
 use host_tests::tasks::TaskId;
 use livepatch_core::transition::State;
@@ -16,6 +16,7 @@ use livepatch_core::transition::State;
 pub fn task(who: usize) -> String {
     match who.checked_sub(THREADS) {
         None => format!("task{}", who + 1),
+        Some(CPUS) => "the stopper".to_owned(),
         Some(cpu) => format!("the idle task of CPU {cpu}"),
     }
 }
@@ -101,12 +102,14 @@ fn choice(model: &Model, machine: &Machine, choice: Choice) -> String {
                         Kind::Leave => "in its loop",
                         Kind::Switch => "being scheduled away",
                         Kind::Fork => "forking",
+                        Kind::Look => "looking",
                     };
-                    format!(
-                        "{}, {doing}: {}",
-                        task(who),
-                        access(place.next).replace(" of task1", "")
-                    )
+                    let next = access(place.next);
+                    let next = match place.kind {
+                        Kind::Look => next.replace("task1", &task(usize::from(machine.looked))),
+                        Kind::Leave | Kind::Switch | Kind::Fork => next.replace(" of task1", ""),
+                    };
+                    format!("{}, {doing}: {next}", task(who))
                 }
             }
         }
@@ -127,6 +130,7 @@ fn choice(model: &Model, machine: &Machine, choice: Choice) -> String {
                     format!("{name} begins to sleep: the scheduler looks whether it is pending")
                 }
                 Do::Sleep => format!("{name} sleeps"),
+                Do::Preempted => format!("{name} is preempted"),
                 Do::Leave => {
                     format!("{name} leaves for user mode: tests and clears its pending flag")
                 }
@@ -140,6 +144,10 @@ fn choice(model: &Model, machine: &Machine, choice: Choice) -> String {
         }
         Choice::Loop(cpu) => {
             format!("the idle task of CPU {cpu}, in its loop: tests and clears its pending flag")
+        }
+        Choice::Look(index) => {
+            let name = task(usize::from(index));
+            format!("the stopper begins to look at {name}: is it pending?")
         }
         Choice::Online(cpu, true) => format!("CPU {cpu} goes online"),
         Choice::Online(cpu, false) => format!("CPU {cpu} goes offline"),

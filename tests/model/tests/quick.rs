@@ -2,7 +2,7 @@
 
 //! The quick search, scenario by scenario, and the proof that it can fail.
 
-use model::scenario::Scenario;
+use model::scenario::{Do, Scenario};
 use model::scenarios;
 use model::search::{self, Summary};
 
@@ -48,6 +48,11 @@ fn fork() {
 #[test]
 fn fork_exit_hotplug() {
     holds("fork, exit, hotplug");
+}
+
+#[test]
+fn late_looks() {
+    holds("late looks");
 }
 
 #[test]
@@ -109,9 +114,7 @@ fn without_preemption_off() {
 #[test]
 fn without_progress() {
     let mut scenario = scenario("one patch");
-    scenario.threads[1]
-        .script
-        .retain(|item| *item != model::scenario::Do::Sleep);
+    scenario.threads[1].script.retain(|item| *item != Do::Sleep);
     let trace = search(&scenario, false).expect_err("a violation");
     assert!(trace.contains("the transition does not end"), "{trace}");
 }

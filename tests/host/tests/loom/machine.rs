@@ -27,7 +27,7 @@ use livepatch_core::site::{Site, Target, View};
 use livepatch_core::stack::{Range, StackCheck};
 use livepatch_core::symbol::{Name, Symbols};
 use livepatch_core::transition::{
-    switch_current, Check, Debug, Shared, State, Task, Tasks, Unreliable,
+    switch_if_pending, Check, Debug, Shared, State, Task, Tasks, Unreliable,
 };
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{fence, AtomicBool, AtomicUsize, Ordering};
@@ -121,6 +121,10 @@ impl Task for LoomTask {
     fn test_and_clear_pending(&self) -> bool {
         fully_ordered(here(), |ordering| self.pending.swap(false, ordering))
     }
+
+    fn stays_in_kernel(&self) -> bool {
+        false
+    }
 }
 
 /// A task in a fork, which holds `tasklist_lock`: that keeps nobody from preempting it.
@@ -165,6 +169,10 @@ impl Task for Forking<'_> {
 
     fn test_and_clear_pending(&self) -> bool {
         self.task().test_and_clear_pending()
+    }
+
+    fn stays_in_kernel(&self) -> bool {
+        self.task().stays_in_kernel()
     }
 }
 
@@ -290,7 +298,7 @@ impl Cpu {
     /// The current task is about to be scheduled away.
     pub fn schedule(&self) {
         let (_section, off) = self.preemption_off();
-        switch_current(self, &*self.current, &off);
+        switch_if_pending(self, &*self.current, &off);
     }
 
     /// The current task goes to sleep, and is woken up.
@@ -299,9 +307,16 @@ impl Cpu {
         self.leave_cpu();
     }
 
+    /// Somebody else runs on another CPU than this one, and looks at the current task, whether it was
+    /// asked to just now, long ago, or never.
+    pub fn look(&self, at: &Self) {
+        let (_section, off) = self.preemption_off();
+        switch_if_pending(self, &*at.current, &off);
+    }
+
     /// Another task takes the current one's CPU where preemption is on, and gives it back. The scheduler
     /// does not try to move a task that would go on running.
-    fn preempt(&self) {
+    pub fn preempt(&self) {
         let section = self.machine.sections[self.number].try_lock();
         if section.is_ok() {
             drop(section);
@@ -402,6 +417,9 @@ impl Tasks for Cpu {
     fn runs_elsewhere(&self, task: &LoomTask) -> bool {
         !std::ptr::eq(task, &*self.current) && task.running.get()
     }
+
+    /// [`Cpu::look`] comes at any time.
+    fn take_off_cpu(&self, _task: &LoomTask) {}
 
     fn words(&self, _task: &LoomTask, _job: &mut dyn FnMut(&[usize])) {}
 

@@ -116,6 +116,12 @@ impl Follower {
         assert_eq!(self.universe, before, "moved inside the function");
     }
 
+    /// Is preempted, where somebody else may move it.
+    fn preempted(&mut self) {
+        self.cpu.preempt();
+        self.look();
+    }
+
     /// Sleeps, where the core may move it.
     fn sleep(&mut self) {
         self.cpu.sleep();
@@ -139,6 +145,8 @@ struct Scenario {
     new: usize,
     /// What it does meanwhile.
     task: fn(&mut Follower),
+    /// Whether the last CPU looks at it meanwhile.
+    look: bool,
     /// What calls get in the end.
     end: usize,
 }
@@ -165,8 +173,13 @@ impl Scenario {
         };
         let task = self.task;
         let thread = thread::spawn(move || task(&mut follower));
+        let look = self.look.then(|| {
+            let (at, cpu) = (admin.others[0].clone(), admin.others[1].clone());
+            thread::spawn(move || cpu.look(&at))
+        });
         (self.does)(&mut admin);
         thread.join().unwrap();
+        look.into_iter().for_each(|look| look.join().unwrap());
         admin.check();
         admin.settle();
         assert_eq!(admin.others[0].call(), self.end, "in the end");
@@ -192,6 +205,7 @@ const ENABLE: Scenario = Scenario {
         task.leave_kernel();
         task.call();
     },
+    look: false,
     end: NEW,
 };
 
@@ -254,6 +268,14 @@ scenarios! {
             task.call();
         },
     }
+    enable_preempted: "enable, task is preempted and looked at", ENABLE {
+        cpus: 3,
+        look: true,
+        task: |task| {
+            task.preempted();
+            task.call();
+        },
+    }
     enable_to_the_end: "end of enabling", ENABLE {
         given: |admin| {
             admin.install(0, About::Function);
@@ -298,6 +320,31 @@ scenarios! {
     reverse_in_scheduler: "reverse, task is scheduled away", REVERSE {
         task: |task| {
             task.schedule();
+            task.call();
+        },
+    }
+    reverse_preempted: "reverse, task is preempted and looked at", REVERSE {
+        cpus: 3,
+        look: true,
+        task: |task| {
+            task.preempted();
+            task.call();
+        },
+    }
+    end_preempted: "end of enabling, task is preempted and looked at", ENABLE {
+        cpus: 3,
+        look: true,
+        given: |admin| {
+            admin.install(0, About::Function);
+            admin.enable(1, About::Function);
+            admin.others[1].leave_kernel();
+        },
+        does: Admin::retry,
+        task: |task| {
+            task.preempted();
+            task.leave_kernel();
+            // Also where the transition has ended, and nobody has a state any more.
+            task.universe = State::Patched;
             task.call();
         },
     }
