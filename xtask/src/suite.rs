@@ -82,7 +82,7 @@ pub static TESTS: &[Suite] = &[
         about: "what once went wrong",
         userspace: Userspace::Small,
         append: Cow::Borrowed(""),
-        deadline: Duration::from_secs(10 * 60),
+        deadline: Duration::from_secs(20 * 60),
         // The C core gets some of it wrong.
         may_skip: true,
     },
