@@ -100,12 +100,11 @@ busy_round() {
 busy_median() { # LOOKS:MILLISECONDS...
 	for _time; do
 		case $_time in
-		never) echo 999999999 ;;
+		never) echo never ;;
 		*) echo "${_time#*:}" ;;
 		esac
-	done | sort -n | awk '
-		{ times[NR] = $1 }
-		END { median = times[int(NR / 2) + 1]; print NR == 0 || median == 999999999 ? "never" : median }'
+	# What is no number comes last.
+	done | sed 's/^never$/999999999 never/' | sort -n | sed -n "$(($# / 2 + 1))p" | sed 's/.* //'
 }
 
 busy_direction() { # NAME LOOKS:MILLISECONDS...
