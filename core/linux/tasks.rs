@@ -290,6 +290,8 @@ extern "C" {
     fn livepatch_finds_trampoline(words: *const c_ulong, count: c_ulong) -> bool;
 }
 
+// Only a pointer goes over; some configurations leave structures without fields in the task.
+#[allow(improper_ctypes)]
 extern "C" {
     /// Has [`livepatch_switch_if_pending`] called by the stopper of the CPU that `task` is running on,
     /// unless that CPU's stopper still has to do so for another. In `bridge.c`.
