@@ -3,15 +3,23 @@
 #ifndef REGRESSIONS_H
 #define REGRESSIONS_H
 
+#include <linux/compiler.h>
 #include <linux/module.h>
 #include <linux/sysfs.h>
 
-/* Such a function is called as it stands, and stands where it is written. */
+/* Such a function stands where it is written, as clang has all functions. */
 #ifdef __clang__
-#define OPAQUE noinline __attribute__((optnone))
+#define OPAQUE noinline
 #else
 #define OPAQUE __attribute__((__noipa__, __no_reorder__))
 #endif
+
+/* A number that no compiler knows: else it would not ask the function that returns it. */
+static __always_inline int hidden(int number)
+{
+	OPTIMIZER_HIDE_VAR(number);
+	return number;
+}
 
 /* Each read of the parameter calls, and prints the result. */
 #define SHOW_RESULT(parameter, call)							\

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Has ftrace shut itself down, as it does where it finds code that it did not expect. */
 #include <linux/ftrace.h>
+#include <linux/kallsyms.h>
+#include <linux/kernel.h>
 #include <linux/kprobes.h>
 
 #include "regressions.h"
@@ -9,13 +11,21 @@ static int __init kill_init(void)
 {
 	/* The function is not exported, but a kprobe finds it. */
 	struct kprobe probe = { .symbol_name = "ftrace_kill" };
+	char symbol[KSYM_SYMBOL_LEN];
+	unsigned long offset = 0;
 	void (*kill)(void);
 	int ret = register_kprobe(&probe);
 
 	if (ret)
 		return ret;
-	kill = (void *)probe.addr;
+	/* The kprobe may be behind the entry for those who call from elsewhere. */
+	sprint_symbol(symbol, (unsigned long)probe.addr);
+	if (sscanf(symbol, "ftrace_kill+0x%lx", &offset) != 1)
+		ret = -ENOENT;
+	kill = (void *)probe.addr - offset;
 	unregister_kprobe(&probe);
+	if (ret)
+		return ret;
 	kill();
 	return 0;
 }

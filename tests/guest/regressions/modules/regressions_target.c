@@ -9,16 +9,14 @@
 OPAQUE int regressions_one(void);
 OPAQUE int regressions_one(void)
 {
-	barrier();
-	return 1;
+	return hidden(1);
 }
 SHOW_RESULT(one, regressions_one());
 
 OPAQUE int regressions_two(void);
 OPAQUE int regressions_two(void)
 {
-	barrier();
-	return 1;
+	return hidden(1);
 }
 SHOW_RESULT(two, regressions_two());
 
@@ -51,7 +49,7 @@ OPAQUE int regressions_hold(void)
 	WRITE_ONCE(held, true);
 	wait_event_idle(queue, !READ_ONCE(hold) || kthread_should_stop());
 	WRITE_ONCE(held, false);
-	return 1;
+	return hidden(1);
 }
 
 static int holder(void *data)

@@ -15,38 +15,33 @@
 #define DEFAULT(name)					\
 OPAQUE int regressions_weak_##name(void)		\
 {							\
-	barrier();					\
-	return -1;					\
+	return hidden(-1);				\
 }
 
 /* Called directly only, a function may lack the mark of an entry for indirect calls. */
 static OPAQUE __noendbr int regressions_plain(void)
 {
-	barrier();
-	return 1;
+	return hidden(1);
 }
 SIXTEEN(DEFAULT, a)
 
 static OPAQUE int regressions_local(void)
 {
-	barrier();
-	return 1;
+	return hidden(1);
 }
 SIXTEEN(DEFAULT, b)
 
 OPAQUE int regressions_global(void);
 OPAQUE int regressions_global(void)
 {
-	barrier();
-	return 1;
+	return hidden(1);
 }
 SIXTEEN(DEFAULT, c)
 
 OPAQUE int regressions_last(void);
 OPAQUE int regressions_last(void)
 {
-	barrier();
-	return 0;
+	return hidden(0);
 }
 
 SHOW_RESULT(plain, regressions_plain());
