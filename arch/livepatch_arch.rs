@@ -62,16 +62,16 @@ pub trait Backend {
     /// addresses, which is quicker than to unwind it.
     const SLEEPING_STACK_POINTER: Option<usize>;
 
-    /// How far behind a function's address its patch site can be, in bytes, the nearest first. Whoever
-    /// looks for the site asks about these places one after the other, so that what follows a short
-    /// function is not taken for a part of it.
+    /// How far behind a function's address its patch site can be, in bytes, the nearest first.
+    /// Whoever looks for the site asks about these places one after the other, so that what follows
+    /// a short function is not taken for a part of it.
     ///
     /// C counterpart: `FTRACE_MCOUNT_MAX_OFFSET`, where there is one.
     const SITE_OFFSETS: &'static [usize];
 
     /// The settled gear: how ftrace is told to put a branch to `function` in place of its call, such
-    /// that it leaves the caller's return address where it is. `None`: there is no such branch, at all
-    /// or to this address.
+    /// that it leaves the caller's return address where it is. `None`: there is no such branch, at
+    /// all or to this address.
     fn settled_call(function: usize) -> Option<usize>;
 
     /// What it doesn't support, each with the reason. All else it claims, unless it is in progress.

@@ -61,8 +61,8 @@ impl Backend for Powerpc {
     /// Not looked into yet.
     const SLEEPING_STACK_POINTER: Option<usize> = None;
 
-    /// From the global entry point: at the local one, which is there or two instructions on, or behind
-    /// one or two instructions that save the return address.
+    /// From the global entry point: at the local one, which is there or two instructions on, or
+    /// behind one or two instructions that save the return address.
     const SITE_OFFSETS: &'static [usize] = &[0, 4, 8, 12, 16];
 
     /// A branch would not bring the replacement its TOC, nor the caller's back.

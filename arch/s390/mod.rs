@@ -58,8 +58,8 @@ impl Backend for S390 {
     /// The six bytes at the function's address.
     const SITE_OFFSETS: &'static [usize] = &[0];
 
-    /// ftrace's call returns through `%r0`; the caller's return address stays in `%r14`. It counts in
-    /// halfwords, which is how long the shortest instruction is.
+    /// ftrace's call returns through `%r0`; the caller's return address stays in `%r14`. It counts
+    /// in halfwords, which is how long the shortest instruction is.
     fn settled_call(function: usize) -> Option<usize> {
         (function & 1 == 0).then_some(function)
     }

@@ -271,11 +271,11 @@ pub(crate) unsafe fn finish(patch: *mut bindings::klp_patch) {
         bindings::kobject_put(&raw mut (*patch).kobj);
         bindings::wait_for_completion(&raw mut (*patch).finish);
     }
-    let core = KLP_MUTEX.lock();
-    // SAFETY: The patch is valid until its module goes, and nobody uses the kobject any more. From here
-    // on the module may enable the patch again, if its init function is not done.
+    // Once this is unlocked, the module may enable the patch again if its init function is not done, and
+    // then the patch is not what it was: whether it was forced is asked before that.
+    let _core = KLP_MUTEX.lock();
+    // SAFETY: The patch is valid until its module goes, and nobody uses the kobject any more.
     unsafe { (&raw mut (*patch).kobj).write_bytes(0, 1) };
-    drop(core);
     // SAFETY: The core took the reference when it enabled the patch.
     unsafe { descriptors::put_module(patch) };
 }

@@ -119,10 +119,9 @@ impl TaskRef {
 
     /// A copy of the name (`comm`).
     pub(crate) fn name(&self) -> TaskName {
-        const UNUSED: u8 = 0;
         // SAFETY: The task exists. This only takes the address of the field.
         let name = unsafe { &raw const (*self.as_ptr()).comm };
-        let mut copy = TaskName([UNUSED; bindings::TASK_COMM_LEN as usize]);
+        let mut copy = TaskName([0; bindings::TASK_COMM_LEN as usize]);
         for (index, byte) in copy.0.iter_mut().enumerate() {
             // SAFETY: The index is inside of both arrays, which have the same length. The task may
             // change its name meanwhile, so that the copy is a mixture of two: the read is volatile,
