@@ -125,10 +125,33 @@ static void force(int version)
 	phase(BIT(0) | BIT(version), version, false);
 }
 
+/* Whether chance has left out one of the things that a patch can do. */
+static bool left_out(void)
+{
+	return !done.reversals || !done.stacked || !done.replacements;
+}
+
+/* A short run on a slow host has few transitions. What they have left out is then done on purpose. */
+static bool on_purpose;
+
+static int choose_turns(void)
+{
+	if (on_purpose)
+		return done.reversals ? 0 : 1;
+	return any(3) ? any(6) : 0;
+}
+
+static bool choose_replace(void)
+{
+	if (on_purpose)
+		return depth && done.stacked && !done.replacements;
+	return any(2);
+}
+
 /* To the end of a transition that has begun, by detours. Whether the patch is enabled then. */
 static bool settle(int version, bool on, int *off)
 {
-	int turns = any(3) ? any(6) : 0;
+	int turns = choose_turns();
 
 	done.transitions++;
 	while (turns-- && in_transition(version)) {
@@ -156,7 +179,7 @@ static bool is_enabled(int version)
  */
 static void push(bool by_force)
 {
-	bool replace = any(2);
+	bool replace = choose_replace();
 	int version, off = top();
 
 	do
@@ -204,9 +227,10 @@ static void play_round(void)
 {
 	static const unsigned int holds[] = { 0, 5, 100, 700, 1500, 3000 };
 
-	set_hold(holds[any(6)]);
+	/* Without a task in the way a transition may be over before it can be turned round. */
+	set_hold(on_purpose ? (done.reversals ? 0 : 1500) : holds[any(6)]);
 	pass(any(60));
-	if (!depth || (depth < DEPTH && any(2)))
+	if (!depth || (depth < DEPTH && (on_purpose || any(2))))
 		push(!depth && !any(6));
 	else
 		pop();
@@ -220,11 +244,13 @@ void play(double minutes)
 
 	while (seconds() < end)
 		play_round();
-	/* Chance may want more time than a short run has; what does not happen at all is not waited for. */
+	/* What does not happen at all is not waited for. */
 	end = seconds() + 2 * PATIENCE;
-	while (seconds() < end && (!done.reversals || !done.stacked || !done.replacements ||
-				   !company_has_done_all()))
+	while (seconds() < end && (left_out() || done.transitions < 10 || !company_has_done_all())) {
+		on_purpose = left_out();
 		play_round();
+	}
+	on_purpose = false;
 	while (depth)
 		pop();
 	set_hold(0);
