@@ -35,6 +35,8 @@ pub struct Context {
     pub jobs: usize,
     /// The kernel checkout to take in place of the packaged source.
     pub tree: Option<PathBuf>,
+    /// Whether something else runs meanwhile, which has the terminal, and the CPUs first.
+    pub background: bool,
 }
 
 impl Context {
@@ -77,6 +79,7 @@ impl Context {
             cache,
             jobs,
             tree,
+            background: false,
         };
         for dir in [cx.logs(), cx.locks()] {
             std::fs::create_dir_all(&dir).with_context(|| {
@@ -87,6 +90,17 @@ impl Context {
             })?;
         }
         Ok(cx)
+    }
+
+    /// The same, for what is done beside something else.
+    pub fn in_background(&self) -> Self {
+        Self {
+            root: self.root.clone(),
+            cache: self.cache.clone(),
+            jobs: self.jobs,
+            tree: self.tree.clone(),
+            background: true,
+        }
     }
 
     /// A context with its own cache, for tests.

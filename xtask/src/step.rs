@@ -19,8 +19,11 @@ const DEADLINE: Duration = Duration::from_secs(60 * 60);
 /// How often the child and its log are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Without a terminal, a sign of life this often.
+/// Without a terminal, or while something else has it, a sign of life this often.
 const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// What `setpriv` and `nice` exit with when the program is not there.
+const NOT_THERE: i32 = 127;
 
 /// How much of the log a failure shows.
 const TAIL_LINES: usize = 30;
@@ -83,25 +86,19 @@ impl<'a> Step<'a> {
     }
 
     /// Runs the program; gives the path of its log.
-    pub fn run(mut self) -> Result<PathBuf> {
+    pub fn run(self) -> Result<PathBuf> {
         let path = self.log();
         let log = File::create(&path)
             .with_context(|| format!("cannot write the log {}", path.display()))?;
         let start = Instant::now();
         let program = self.command.get_program().to_string_lossy().into_owned();
-        let child = self
-            .command
+        let child = accompanied(&self.command, self.cx.background)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| {
-                format!(
-                    "{}: cannot run `{program}`: see `cargo xtask doctor`",
-                    self.title
-                )
-            })?;
-        let mut progress = Progress::new(self.title, &path, self.counts)?;
+            .context("cannot run `setpriv`: see `cargo xtask doctor`")?;
+        let mut progress = Progress::new(self.cx, self.title, &path, self.counts)?;
         let outcome = watch(child, self.deadline, &mut progress)?;
         progress.finish(
             start.elapsed(),
@@ -112,6 +109,10 @@ impl<'a> Step<'a> {
             Some(status) if status.success() => {
                 self.fail(&format!("`{program}` did not fail"), &path)
             }
+            Some(status) if status.code() == Some(NOT_THERE) => self.fail(
+                &format!("cannot run `{program}`: see `cargo xtask doctor`"),
+                &path,
+            ),
             Some(status) => self.fail(&format!("`{program}` failed ({status})"), &path),
             None => {
                 let cause = format!("`{program}` still ran after {} s", self.deadline.as_secs());
@@ -131,6 +132,29 @@ impl<'a> Step<'a> {
             log.display()
         )
     }
+}
+
+/// The same command, ended when we end, whatever we die of: `make` hands that on to its children, and no
+/// build goes on in a directory that another run may take over. In the background it lets others go first.
+fn accompanied(command: &Command, background: bool) -> Command {
+    let mut accompanied = Command::new("setpriv");
+    accompanied.args(["--pdeathsig", "TERM", "--"]);
+    if background {
+        accompanied.arg("nice");
+    }
+    accompanied
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => accompanied.env(name, value),
+            None => accompanied.env_remove(name),
+        };
+    }
+    if let Some(dir) = command.get_current_dir() {
+        accompanied.current_dir(dir);
+    }
+    accompanied
 }
 
 /// Runs a program as a step with nothing special about it.
@@ -201,8 +225,14 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(title: &str, log: &Path, counts: Option<fn(&str) -> bool>) -> Result<Self> {
-        let bar = std::io::stderr().is_terminal().then(|| {
+    fn new(
+        cx: &Context,
+        title: &str,
+        log: &Path,
+        counts: Option<fn(&str) -> bool>,
+    ) -> Result<Self> {
+        let has_terminal = std::io::stderr().is_terminal() && !cx.background;
+        let bar = has_terminal.then(|| {
             let style =
                 ProgressStyle::with_template("{spinner} {prefix} [{elapsed}] {wide_msg:.dim}");
             let bar = ProgressBar::new_spinner().with_prefix(title.to_owned());
@@ -354,6 +384,28 @@ mod tests {
             "{tail}"
         );
         assert_eq!(tail.lines().count(), ERROR_LINES + 1 + TAIL_LINES);
+    }
+
+    #[test]
+    fn no_program_outlives_us() {
+        let command = accompanied(&shell("true"), true);
+        let words: Vec<_> = command.get_args().collect();
+        assert_eq!(command.get_program(), "setpriv");
+        assert_eq!(words[..3], ["--pdeathsig", "TERM", "--"]);
+        assert_eq!(words[3..6], ["nice", "sh", "-c"]);
+    }
+
+    #[test]
+    fn the_environment_and_the_directory_are_those_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = shell("pwd; echo $NEW; echo ${HOME-none}");
+        command
+            .current_dir(dir.path())
+            .env("NEW", "new")
+            .env_remove("HOME");
+        let output = accompanied(&command, false).output().unwrap();
+        let expected = format!("{}\nnew\nnone\n", dir.path().display());
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
     }
 
     #[test]

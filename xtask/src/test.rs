@@ -4,19 +4,20 @@
 mod host;
 mod symbols;
 
-use crate::build::{self, Flavour};
+use crate::build::{self, Core, Flavour, Kernel};
 use crate::cli;
 use crate::conformance;
 use crate::context::Context;
 use crate::parity;
 use crate::stress;
 use crate::suite::{self, Outcome, Suite, View};
-use crate::target::Target;
-use anyhow::Result;
+use anyhow::{anyhow, Result};
 use console::style;
 use indicatif::FormattedDuration;
 use std::fmt;
 use std::ops::AddAssign;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Instant;
 
 /// How many tests ended how.
@@ -125,12 +126,21 @@ impl GuestTests {
 
 /// Runs the command.
 pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
-    let targets = args.arch.targets();
     let tests = GuestTests::asked_for(args)?;
     let mut total = Tally::default();
     let flavour = match args.debug_kernel {
         true => Flavour::Debug,
         false => Flavour::Plain,
+    };
+    let host = args.guest.is_none() && !args.debug_kernel;
+    let targets = match tests.is_empty() {
+        true => Vec::new(),
+        false => args.arch.targets(),
+    };
+    // Kernels are built while what needs no kernel, or another one, is tested.
+    let builder = match host || targets.len() > 1 {
+        true => &cx.in_background(),
+        false => cx,
     };
     let mut parts = Vec::new();
     let mut part = |name, run: &dyn Fn() -> Tally| {
@@ -139,14 +149,30 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
         total += tally;
         parts.push((name, tally, start.elapsed()));
     };
-    if args.guest.is_none() && !args.debug_kernel {
-        part("host", &|| host::run(cx));
-    }
-    for target in targets.into_iter().filter(|_| !tests.is_empty()) {
-        part(target.name, &|| {
-            guest(cx, target, args.core, flavour, &tests)
+    thread::scope(|scope| {
+        let (built, kernels) = mpsc::channel();
+        let to_build = &targets;
+        scope.spawn(move || {
+            for target in to_build {
+                let kernel = build::kernel_of(builder, target, args.core, flavour);
+                // Nobody waits for it if the tests have panicked.
+                if built.send(kernel).is_err() {
+                    return;
+                }
+            }
         });
-    }
+        if host {
+            part("host", &|| host::run(cx));
+        }
+        for target in &targets {
+            part(target.name, &|| match kernels.recv() {
+                Ok(Ok(kernel)) => guest(cx, &kernel, &tests),
+                // A kernel that does not build counts as one failed test.
+                Ok(Err(error)) => failure(error),
+                Err(_) => failure(anyhow!("{}: no kernel, see above", target.name)),
+            });
+        }
+    });
     println!("\nfull logs: {}", cx.logs().display());
     if parts.len() > 1 {
         for (name, tally, took) in &parts {
@@ -161,45 +187,35 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
     Ok(())
 }
 
-/// The suites in guests of one architecture. A kernel that does not build counts as one failed test.
-fn guest(
-    cx: &Context,
-    target: &'static Target,
-    core: build::Core,
-    flavour: Flavour,
-    tests: &GuestTests,
-) -> Tally {
+/// The suites in guests of one architecture.
+fn guest(cx: &Context, kernel: &Kernel, tests: &GuestTests) -> Tally {
     let mut total = Tally::default();
-    let kernel = match build::kernel_of(cx, target, core, flavour) {
-        Ok(kernel) => kernel,
-        Err(error) => return failure(error),
-    };
-    total += host::abi(cx, &kernel);
-    if core == build::Core::Rust {
-        total += symbols::check(&kernel);
+    total += host::abi(cx, kernel);
+    if kernel.core == Core::Rust {
+        total += symbols::check(kernel);
     }
     for suite in &tests.suites {
-        let core = suite::core_name(core);
+        let core = suite::core_name(kernel.core);
         let title = format!(
             "{} on {} with the {core}: {}",
-            suite.name, target.name, suite.about
+            suite.name, kernel.target.name, suite.about
         );
         println!("\n{}", style(title).bold());
         total += suite
-            .run(cx, &kernel, View::Results)
+            .run(cx, kernel, View::Results)
             .map_or_else(failure, Tally::of);
     }
     if tests.conformance {
-        total += conformance::of(cx, &kernel).unwrap_or_else(failure);
+        total += conformance::of(cx, kernel).unwrap_or_else(failure);
     }
     if tests.stress {
         total +=
-            stress::of(cx, &kernel, stress::MINUTES_IN_TEST, View::Results).unwrap_or_else(failure);
+            stress::of(cx, kernel, stress::MINUTES_IN_TEST, View::Results).unwrap_or_else(failure);
     }
     if tests.scenarios {
         let title = "The scenarios of `parity`, on this core alone";
         println!("\n{}", style(title).bold());
-        total += parity::alone(cx, &kernel).unwrap_or_else(failure);
+        total += parity::alone(cx, kernel).unwrap_or_else(failure);
     }
     total
 }
