@@ -14,8 +14,10 @@ use crate::step;
 use accel::Accel;
 use anyhow::{bail, Context as _, Result};
 use console::{Console, End};
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use xshell::{cmd, Shell};
 
@@ -30,6 +32,9 @@ const DEBUG_MEMORY: &str = "3G";
 /// A guest that prints nothing for this long hangs, as a rule. Emulated on a busy host, the longest silence
 /// of a sound one is some 20 s.
 pub const SILENCE: Duration = Duration::from_secs(120);
+
+/// What is further behind a symbol does not belong to it.
+const LONGEST_FUNCTION: u64 = 64 << 10;
 
 /// One boot of a kernel, to run one script in it.
 pub struct Boot<'a> {
@@ -84,6 +89,10 @@ impl Boot<'_> {
         let slowness = self.kernel.flavour.slowness();
         let mut console = Console::open(self.command(cx, accel)?, &log)?;
         let end = console.follow(self.deadline * slowness, self.silence * slowness, on_line)?;
+        let places = match end {
+            End::Silent(_) | End::Late(_) => self.places(&console.ask("info registers -a")),
+            _ => String::new(),
+        };
         drop(console);
         match end {
             End::Exit(status) => Ok(Finished {
@@ -91,7 +100,7 @@ impl Boot<'_> {
                 took: start.elapsed(),
                 log,
             }),
-            end => self.fail(accel, &end, &log),
+            end => self.fail(accel, &end, &places, &log),
         }
     }
 
@@ -137,12 +146,9 @@ impl Boot<'_> {
         Ok(command.into())
     }
 
-    /// The machine with its console on our pipe, and nothing else open.
+    /// The machine with its console on our pipe, and the monitor behind that.
     fn command(&self, cx: &Context, accel: Accel) -> Result<Command> {
-        let console = ["-display", "none", "-monitor", "none", "-serial", "stdio"];
-        let mut command = self.machine(cx, accel, &console)?;
-        command.stdin(Stdio::null());
-        Ok(command)
+        self.machine(cx, accel, &["-display", "none", "-serial", "mon:stdio"])
     }
 
     /// An oops is a panic and a panic ends the guest: what is left of a kernel after one is no test.
@@ -167,7 +173,7 @@ impl Boot<'_> {
         )
     }
 
-    fn fail(&self, accel: Accel, end: &End, log: &Path) -> Result<Finished> {
+    fn fail(&self, accel: Accel, end: &End, places: &str, log: &Path) -> Result<Finished> {
         let (cause, next) = match end {
             End::Panic(line) => (
                 format!("the kernel panicked: {line}"),
@@ -194,10 +200,28 @@ impl Boot<'_> {
         };
         let tail = step::tail(log);
         bail!(
-            "{}: {cause}\n{tail}full log: {}\nnext: {next}",
+            "{}: {cause}\n{tail}{places}full log: {}\nnext: {next}",
             self.name(),
             log.display()
         )
+    }
+
+    /// Where its CPUs are, from what the emulator says of their registers; a line each.
+    fn places(&self, registers: &str) -> String {
+        let map = fs::read_to_string(self.kernel.out.join("System.map")).unwrap_or_default();
+        let symbols = symbols(&map);
+        let places = program_counters(registers)
+            .into_iter()
+            .map(|(cpu, address)| {
+                let place = match symbols.range(..=address).next_back() {
+                    Some((start, name)) if address - start < LONGEST_FUNCTION => {
+                        format!("{name}+{:#x}", address - start)
+                    }
+                    _ => "in a module or in user space".to_owned(),
+                };
+                format!("CPU {cpu} is at {address:#x}, {place}\n")
+            });
+        places.collect()
     }
 
     fn by_hand(&self) -> String {
@@ -206,5 +230,74 @@ impl Boot<'_> {
             "`cargo xtask boot --arch {} --core {core} --shell`",
             target.name
         )
+    }
+}
+
+/// The symbols of a `System.map`, by address.
+fn symbols(map: &str) -> BTreeMap<u64, &str> {
+    let lines = map.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let address = u64::from_str_radix(words.next()?, 16).ok()?;
+        Some((address, words.nth(1)?))
+    });
+    lines.collect()
+}
+
+/// The CPUs and where each is, from the monitor's `info registers -a`.
+fn program_counters(registers: &str) -> Vec<(u32, u64)> {
+    /// What stands before it on x86, arm64, s390 and powerpc.
+    const NAMES: [&str; 4] = ["RIP=", " PC=", " addr ", "NIP "];
+    let mut cpu = 0;
+    let mut found = Vec::new();
+    for line in registers.lines() {
+        if let Some((_, number)) = line.split_once("CPU#") {
+            cpu = number.trim().parse().unwrap_or(cpu);
+        }
+        let counter = NAMES.iter().find_map(|name| {
+            let (_, rest) = line.split_once(name)?;
+            let end = rest.find(|c: char| !c.is_ascii_hexdigit());
+            u64::from_str_radix(&rest[..end.unwrap_or(rest.len())], 16).ok()
+        });
+        found.extend(counter.map(|address| (cpu, address)));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cpu_is_found_on_every_architecture() {
+        for (line, address) in [
+            (
+                "RIP=ffffffff81000010 RFL=00000246 [---Z-P-] CPL=0",
+                0xffff_ffff_8100_0010,
+            ),
+            (
+                " PC=ffff800080010000 X00=0000000000000000",
+                0xffff_8000_8001_0000,
+            ),
+            (
+                "PSW=mask 0704c00180000000 addr 0000000000104ab0 cc 00",
+                0x10_4ab0,
+            ),
+            (
+                "NIP c000000000001000   LR c000000000002000",
+                0xc000_0000_0000_1000,
+            ),
+        ] {
+            let text = format!("CPU#0\r\nnothing\r\n\r\nCPU#1\r\n{line}\r\n");
+            assert_eq!(program_counters(&text), [(1, address)]);
+        }
+    }
+
+    #[test]
+    fn a_symbol_has_the_last_address_before() {
+        let symbols = symbols("0000000000001000 T first\n0000000000001100 t second\n");
+        let at = |address| symbols.range(..=address).next_back().map(|(_, name)| *name);
+        assert_eq!(at(0x10ff), Some("first"));
+        assert_eq!(at(0x1100), Some("second"));
+        assert_eq!(at(0xfff), None);
     }
 }

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// How long a guest has, once it has said its last word or panicked, to print the rest and go.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How long the emulator has to answer.
+const ANSWER: Duration = Duration::from_secs(2);
+
 /// How a guest ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
@@ -44,6 +47,7 @@ impl Console {
             File::create(log).with_context(|| format!("cannot write the log {}", log.display()))?;
         let program = command.get_program().to_string_lossy().into_owned();
         let mut child = command
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(file.try_clone()?)
             .spawn()
@@ -110,6 +114,24 @@ impl Console {
                 return Ok(end);
             }
         }
+    }
+
+    /// Asks the emulator's monitor, which is behind the console, and gives what it says. The guest does not
+    /// get the console back.
+    pub fn ask(&mut self, question: &str) -> String {
+        // One that has gone does not answer.
+        if let Some(stdin) = &mut self.child.stdin {
+            let _ = stdin.write_all(format!("\x01c{question}\n").as_bytes());
+        }
+        let start = Instant::now();
+        let mut answer = Vec::new();
+        while let Ok(chunk) = self
+            .chunks
+            .recv_timeout(ANSWER.saturating_sub(start.elapsed()))
+        {
+            answer.extend_from_slice(&chunk);
+        }
+        String::from_utf8_lossy(&answer).into_owned()
     }
 
     fn take_lines(&mut self, watch: &mut Watch, on_line: &mut dyn FnMut(&str)) {
