@@ -2,12 +2,17 @@
 /*
  * Calls of what is patched. Each read of the parameter "call" is one by the task that reads. Each read of
  * "held_call" is one by a kthread that is inside neighbours_hold(): in a transition it has not moved.
+ * While "storm" is set to a version, a timer of each CPU calls too, and counts the calls that got another.
  */
 #include <linux/completion.h>
+#include <linux/cpu.h>
 #include <linux/err.h>
+#include <linux/hrtimer.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/smp.h>
 #include <linux/wait.h>
 
 #include "neighbours.h"
@@ -98,6 +103,67 @@ static const struct kernel_param_ops held_call_ops = { .get = get_held_call };
 module_param_cb(held_call, &held_call_ops, NULL, 0444);
 MODULE_PARM_DESC(held_call, "the version that the kthread gets");
 
+#define CALM	-1
+#define PERIOD	us_to_ktime(300)
+
+static DEFINE_PER_CPU(struct hrtimer, timers);
+
+static atomic_t astray;
+module_param_named(astray, astray.counter, int, 0444);
+MODULE_PARM_DESC(astray, "how many calls of the timers got another version than they should");
+
+static int storm = CALM;
+
+static enum hrtimer_restart timer_fires(struct hrtimer *timer)
+{
+	if (neighbours_function() != READ_ONCE(storm))
+		atomic_inc(&astray);
+	hrtimer_forward_now(timer, PERIOD);
+	return HRTIMER_RESTART;
+}
+
+static void start_timer(void *unused)
+{
+	hrtimer_start(this_cpu_ptr(&timers), PERIOD, HRTIMER_MODE_REL_PINNED_HARD);
+}
+
+static void stop_timers(void)
+{
+	unsigned int cpu;
+
+	for_each_possible_cpu(cpu)
+		hrtimer_cancel(per_cpu_ptr(&timers, cpu));
+}
+
+static int set_storm(const char *val, const struct kernel_param *kp)
+{
+	int version, ret = kstrtoint(val, 0, &version);
+
+	if (ret)
+		return ret;
+	stop_timers();
+	WRITE_ONCE(storm, version);
+	if (version != CALM)
+		on_each_cpu(start_timer, NULL, true);
+	return 0;
+}
+
+static const struct kernel_param_ops storm_ops = {
+	.set = set_storm,
+	.get = param_get_int,
+};
+module_param_cb(storm, &storm_ops, &storm, 0644);
+MODULE_PARM_DESC(storm, "the version that the timers are to get; -1: they do not call");
+
+static void set_up_timers(void)
+{
+	unsigned int cpu;
+
+	for_each_possible_cpu(cpu)
+		hrtimer_setup(per_cpu_ptr(&timers, cpu), timer_fires, CLOCK_MONOTONIC,
+			      HRTIMER_MODE_REL_PINNED_HARD);
+}
+
 static struct task_struct *holder;
 
 static int __init caller_init(void)
@@ -106,6 +172,7 @@ static int __init caller_init(void)
 
 	if (ret)
 		return ret;
+	set_up_timers();
 	holder = kthread_run(hold_thread, NULL, "neighbours/hold");
 	if (IS_ERR(holder))
 		sleepy_exit();
@@ -115,6 +182,7 @@ module_init(caller_init);
 
 static void __exit caller_exit(void)
 {
+	stop_timers();
 	WRITE_ONCE(hold, false);
 	kthread_stop(holder);
 	sleepy_exit();

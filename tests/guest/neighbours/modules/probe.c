@@ -2,8 +2,10 @@
 /*
  * Two kprobes, one without and one with a post handler. Writing a function's name to the parameter of that
  * name registers it there, and the write's error is that of register_kprobe(); writing nothing unregisters.
+ * A third one makes the function that it is on take its time, so that others meet the kernel there.
  */
 #include <linux/atomic.h>
+#include <linux/delay.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/string.h>
@@ -15,11 +17,18 @@ struct probe {
 	atomic_t post_hits;
 };
 
-static struct probe plain, post;
+static struct probe plain, post, slow;
+
+/* Longer than an emulated CPU waits for its turn. */
+#define SLOW_MS 250
 
 static int pre_handler(struct kprobe *kprobe, struct pt_regs *regs)
 {
-	atomic_inc(&container_of(kprobe, struct probe, kprobe)->hits);
+	struct probe *probe = container_of(kprobe, struct probe, kprobe);
+
+	atomic_inc(&probe->hits);
+	if (probe == &slow)
+		mdelay(SLOW_MS);
 	return 0;
 }
 
@@ -71,6 +80,8 @@ module_param_cb(plain, &probe_ops, &plain, 0644);
 MODULE_PARM_DESC(plain, "where the kprobe without a post handler is; reads how often it was hit, and 0");
 module_param_cb(post, &probe_ops, &post, 0644);
 MODULE_PARM_DESC(post, "where the one with it is; reads how often its pre and its post handler ran");
+module_param_cb(slow, &probe_ops, &slow, 0644);
+MODULE_PARM_DESC(slow, "where the one is that delays; reads how often it was hit, and 0");
 
 static int __init probe_init(void)
 {
@@ -84,6 +95,8 @@ static void __exit probe_exit(void)
 		unregister_kprobe(&plain.kprobe);
 	if (post.symbol[0])
 		unregister_kprobe(&post.kprobe);
+	if (slow.symbol[0])
+		unregister_kprobe(&slow.kprobe);
 }
 module_exit(probe_exit);
 
