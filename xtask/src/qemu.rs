@@ -15,6 +15,7 @@ use accel::Accel;
 use anyhow::{bail, Context as _, Result};
 use console::{Console, End};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -78,6 +79,22 @@ pub struct Finished {
     pub log: PathBuf,
 }
 
+/// The emulator does not even answer its monitor, whatever the guest does.
+#[derive(Debug)]
+pub struct EmulatorHangs(&'static str);
+
+impl fmt::Display for EmulatorHangs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} does not answer its monitor: it is the emulator that hangs",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for EmulatorHangs {}
+
 impl Boot<'_> {
     /// Boots, hands over each line the guest prints, and returns when it is gone.
     pub fn run(&self, cx: &Context, on_line: &mut dyn FnMut(&str)) -> Result<Finished> {
@@ -89,18 +106,31 @@ impl Boot<'_> {
         let slowness = self.kernel.flavour.slowness();
         let mut console = Console::open(self.command(cx, accel)?, &log)?;
         let end = console.follow(self.deadline * slowness, self.silence * slowness, on_line)?;
-        let places = match end {
-            End::Silent(_) | End::Late(_) => self.places(&console.ask("info registers -a")),
-            _ => String::new(),
+        let answer = match end {
+            End::Silent(_) | End::Late(_) => Some(console.ask("info registers -a")),
+            _ => None,
         };
         drop(console);
         match end {
+            _ if answer.as_deref() == Some("") => {
+                let emulator = self.kernel.target.qemu;
+                Err(EmulatorHangs(emulator)).with_context(|| {
+                    format!(
+                        "{}: the guest is silent (full log: {})",
+                        self.name(),
+                        log.display()
+                    )
+                })
+            }
             End::Exit(status) => Ok(Finished {
                 status,
                 took: start.elapsed(),
                 log,
             }),
-            end => self.fail(accel, &end, &places, &log),
+            end => {
+                let places = answer.map_or_else(String::new, |answer| self.places(&answer));
+                self.fail(accel, &end, &places, &log)
+            }
         }
     }
 

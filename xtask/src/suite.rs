@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::guest::{self, Userspace};
 use crate::ktap::{Case, Event, Reader, Report, Verdict};
 use crate::provision;
-use crate::qemu::{Boot, Clock, Finished, SILENCE};
+use crate::qemu::{Boot, Clock, EmulatorHangs, Finished, SILENCE};
 use anyhow::{bail, Result};
 use console::style;
 use std::borrow::Cow;
@@ -173,9 +173,18 @@ impl Suite {
         show: &mut dyn FnMut(Event<'_>),
     ) -> Result<Outcome> {
         let mut reader = Reader::default();
-        let end = self
-            .boot(kernel, initramfs)
-            .run(cx, &mut |line| show(reader.line(line)));
+        let boot = self.boot(kernel, initramfs);
+        let mut end = boot.run(cx, &mut |line| show(reader.line(line)));
+        // That says nothing about the kernel, which gets another try. A second time is no accident.
+        if let Some(error) = end
+            .as_ref()
+            .err()
+            .filter(|error| error.is::<EmulatorHangs>())
+        {
+            eprintln!("{error:#}\nThe guest is booted once more.");
+            reader = Reader::default();
+            end = boot.run(cx, &mut |line| show(reader.line(line)));
+        }
         let mut report = reader.finish(end.is_ok());
         match &end {
             Ok(Finished { status: 0, .. }) => {}

@@ -13,8 +13,11 @@ use std::time::{Duration, Instant};
 /// How long a guest has, once it has said its last word or panicked, to print the rest and go.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How long the emulator has to answer.
-const ANSWER: Duration = Duration::from_secs(2);
+/// How long the emulator has to answer, on a busy host too.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// What its monitor asks for a command with.
+const PROMPT: &str = "(qemu) ";
 
 /// How a guest ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,22 +119,24 @@ impl Console {
         }
     }
 
-    /// Asks the emulator's monitor, which is behind the console, and gives what it says. The guest does not
-    /// get the console back.
+    /// Asks the emulator's monitor, which is behind the console, and gives what it says: nothing if the
+    /// emulator itself hangs. The guest does not get the console back.
     pub fn ask(&mut self, question: &str) -> String {
-        // One that has gone does not answer.
         if let Some(stdin) = &mut self.child.stdin {
+            // One that has gone does not answer.
             let _ = stdin.write_all(format!("\x01c{question}\n").as_bytes());
         }
         let start = Instant::now();
-        let mut answer = Vec::new();
-        while let Ok(chunk) = self
-            .chunks
-            .recv_timeout(ANSWER.saturating_sub(start.elapsed()))
-        {
-            answer.extend_from_slice(&chunk);
+        let mut answer = String::new();
+        // It prompts for this command, and for the next one when it has answered.
+        while answer.matches(PROMPT).count() < 2 {
+            let left = ANSWER.saturating_sub(start.elapsed());
+            let Ok(chunk) = self.chunks.recv_timeout(left) else {
+                break;
+            };
+            answer.push_str(&String::from_utf8_lossy(&chunk));
         }
-        String::from_utf8_lossy(&answer).into_owned()
+        answer
     }
 
     fn take_lines(&mut self, watch: &mut Watch, on_line: &mut dyn FnMut(&str)) {
@@ -300,6 +305,18 @@ mod tests {
         assert!(says("echo well, hello; exec sleep 20"));
         assert!(!says("echo nothing; exec sleep 20"));
         assert!(!says("exit 1"));
+    }
+
+    #[test]
+    fn the_monitor_answers() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "read -r question; printf '(qemu) where\nthere\n(qemu) '; exec sleep 20",
+        ]);
+        let mut console = Console::open(command, &dir.path().join("log")).unwrap();
+        assert_eq!(console.ask("where"), "(qemu) where\nthere\n(qemu) ");
     }
 
     #[test]
