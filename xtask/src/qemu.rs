@@ -79,17 +79,13 @@ pub struct Finished {
     pub log: PathBuf,
 }
 
-/// The emulator does not even answer its monitor, whatever the guest does.
+/// The emulator does not even answer its monitor, whatever the guest does. All that is known is in the text.
 #[derive(Debug)]
-pub struct EmulatorHangs(&'static str);
+pub struct EmulatorHangs(String);
 
 impl fmt::Display for EmulatorHangs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} does not answer its monitor: it is the emulator that hangs",
-            self.0
-        )
+        f.write_str(&self.0)
     }
 }
 
@@ -112,16 +108,7 @@ impl Boot<'_> {
         };
         drop(console);
         match end {
-            _ if answer.as_deref() == Some("") => {
-                let emulator = self.kernel.target.qemu;
-                Err(EmulatorHangs(emulator)).with_context(|| {
-                    format!(
-                        "{}: the guest is silent (full log: {})",
-                        self.name(),
-                        log.display()
-                    )
-                })
-            }
+            _ if answer.as_deref() == Some("") => Err(self.hung(&log).into()),
             End::Exit(status) => Ok(Finished {
                 status,
                 took: start.elapsed(),
@@ -234,6 +221,16 @@ impl Boot<'_> {
             self.name(),
             log.display()
         )
+    }
+
+    fn hung(&self, log: &Path) -> EmulatorHangs {
+        EmulatorHangs(format!(
+            "{}: {} does not answer its monitor, so it is the emulator that hangs\n{}full log: {}",
+            self.name(),
+            self.kernel.target.qemu,
+            step::tail(log),
+            log.display()
+        ))
     }
 
     /// Where its CPUs are, from what the emulator says of their registers; a line each.

@@ -181,7 +181,7 @@ impl Suite {
             .err()
             .filter(|error| error.is::<EmulatorHangs>())
         {
-            eprintln!("{error:#}\nThe guest is booted once more.");
+            eprintln!("error: {error:#}\nThe guest is booted once more.");
             reader = Reader::default();
             end = boot.run(cx, &mut |line| show(reader.line(line)));
         }
