@@ -6,6 +6,8 @@
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 
+#include "regressions.h"
+
 static bool busy = true;
 module_param(busy, bool, 0644);
 MODULE_PARM_DESC(busy, "Whether the kthreads never sleep");
@@ -26,7 +28,7 @@ noinline int regressions_busy_function(unsigned int rounds)
 
 	for (i = 0; i < rounds; i++)
 		barrier();
-	return 1;
+	return hidden(1);
 }
 
 static int busy_thread(void *unused)
