@@ -271,8 +271,8 @@ pub(crate) unsafe fn finish(patch: *mut bindings::klp_patch) {
         bindings::kobject_put(&raw mut (*patch).kobj);
         bindings::wait_for_completion(&raw mut (*patch).finish);
     }
-    // Once this is unlocked, the module may enable the patch again if its init function is not done, and
-    // then the patch is not what it was: whether it was forced is asked before that.
+    // Once this is unlocked, the module may enable the patch again if its init function is not
+    // done. Its fields change then, so `put_module()` has to read them under the lock.
     let _core = KLP_MUTEX.lock();
     // SAFETY: The patch is valid until its module goes, and nobody uses the kobject any more.
     unsafe { (&raw mut (*patch).kobj).write_bytes(0, 1) };

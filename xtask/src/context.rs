@@ -35,7 +35,7 @@ pub struct Context {
     pub jobs: usize,
     /// The kernel checkout to take in place of the packaged source.
     pub tree: Option<PathBuf>,
-    /// Whether something else runs meanwhile, which has the terminal, and the CPUs first.
+    /// Whether other work runs at the same time. It owns the terminal and gets the CPUs first.
     pub background: bool,
 }
 
@@ -92,7 +92,7 @@ impl Context {
         Ok(cx)
     }
 
-    /// The same, for what is done beside something else.
+    /// A context for work that is done beside other work.
     pub fn in_background(&self) -> Self {
         Self {
             root: self.root.clone(),

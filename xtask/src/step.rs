@@ -134,8 +134,9 @@ impl<'a> Step<'a> {
     }
 }
 
-/// The same command, ended when we end, whatever we die of: `make` hands that on to its children, and no
-/// build goes on in a directory that another run may take over. In the background it lets others go first.
+/// Wraps a command so that it ends when xtask ends, whatever the reason. `make` passes the signal on to its
+/// children, so no build goes on in a directory that another run may take over. In the background the
+/// command is `nice`.
 fn accompanied(command: &Command, background: bool) -> Command {
     let mut accompanied = Command::new("setpriv");
     accompanied.args(["--pdeathsig", "TERM", "--"]);

@@ -175,7 +175,8 @@ impl Suite {
         let mut reader = Reader::default();
         let boot = self.boot(kernel, initramfs);
         let mut end = boot.run(cx, &mut |line| show(reader.line(line)));
-        // That says nothing about the kernel, which gets another try. A second time is no accident.
+        // A hang of the emulator says nothing about the kernel, so the guest is booted once more. A
+        // second hang is reported.
         if let Some(error) = end
             .as_ref()
             .err()

@@ -5,7 +5,6 @@
  * While "storm" is set to a version, a timer of each CPU calls too, and counts the calls that got another.
  */
 #include <linux/completion.h>
-#include <linux/cpu.h>
 #include <linux/err.h>
 #include <linux/hrtimer.h>
 #include <linux/kthread.h>
