@@ -44,12 +44,14 @@ pub fn tests(cx: &Context, title: &str, command: Command) -> Tested {
     let text = std::fs::read_to_string(&log).unwrap_or_default();
     let mut tally = count(&text);
     if let Err(error) = result {
-        eprintln!("error: {error:#}");
         for name in failures(&text) {
             println!("  {} {name}", style("✗").red());
         }
         // A crate that does not compile has no results.
-        tally.failed = tally.failed.max(1);
+        match tally.failed() {
+            0 => tally += Tally::failure(&error),
+            _ => eprintln!("error: {error:#}"),
+        }
     }
     Tested { tally, text, log }
 }
@@ -77,13 +79,13 @@ pub fn failures(log: &str) -> impl Iterator<Item = &str> {
 
 /// Adds up the lines that close each test program.
 pub fn count(log: &str) -> Tally {
-    let mut total = Tally::default();
+    let mut total = Tally {
+        failures: failures(log).map(str::to_owned).collect(),
+        ..Tally::default()
+    };
     for line in log.lines().filter(|line| line.starts_with("test result: ")) {
-        total += Tally {
-            passed: number_before(line, " passed;"),
-            failed: number_before(line, " failed;"),
-            skipped: number_before(line, " ignored;"),
-        };
+        total.passed += number_before(line, " passed;");
+        total.skipped += number_before(line, " ignored;");
     }
     total
 }
@@ -112,14 +114,8 @@ mod tests {
     fn the_counts_of_all_programs_are_added_up() {
         let log = "running 2 tests\n\
                    test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n\
-                   test result: FAILED. 3 passed; 4 failed; 0 ignored; 0 measured; 5 filtered out\n";
-        assert_eq!(
-            count(log),
-            Tally {
-                passed: 5,
-                failed: 4,
-                skipped: 1
-            }
-        );
+                   test a ... FAILED\ntest b ... FAILED\n\
+                   test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 5 filtered out\n";
+        assert_eq!(count(log).to_string(), "5 passed, 2 failed, 1 skipped");
     }
 }

@@ -11,15 +11,14 @@ use crate::build::{self, Core, Kernel};
 use crate::cli;
 use crate::context::Context;
 use crate::guest::Userspace;
-use crate::ktap::{Event, Report, Verdict};
+use crate::ktap::{Case, Event, Report, Verdict};
 use crate::provision;
-use crate::suite::{self, Outcome, Suite};
+use crate::suite::{self, Suite, View};
 use crate::test::Tally;
 use anyhow::{Context as _, Result};
 use console::style;
 use livepatch_arch::{Capability, Claims, Support, BACKENDS};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -38,11 +37,8 @@ static SUITE: Suite = Suite {
 /// Runs the command.
 pub fn run(cx: &Context, args: &cli::Conformance) -> Result<()> {
     let kernel = build::kernel(cx, args.kernel.arch, args.kernel.core)?;
-    let Tally {
-        passed,
-        failed,
-        skipped,
-    } = of(cx, &kernel)?;
+    let tally = of(cx, &kernel)?;
+    let (passed, failed, skipped) = (tally.passed, tally.failed(), tally.skipped);
     println!("{passed} passed, {failed} failed, {skipped} not claimed");
     if failed > 0 {
         // Not an error to be explained: everything has been, and the counts are to be the last line.
@@ -65,36 +61,20 @@ pub fn of(cx: &Context, kernel: &Kernel) -> Result<Tally> {
         "\n{}",
         style(format!("Conformance of {target} with the {core}")).bold()
     );
-    let mut told = Told::default();
-    let outcome = SUITE.run_on(cx, kernel, &initramfs, &mut |event| told.take(event))?;
-    let rows = rows(claims, kernel.core, &outcome.report, &told);
-    print!("{}", table(&rows));
-    Ok(judge(&rows, &outcome, &told))
-}
-
-/// What the guest said to explain its failures, by test.
-#[derive(Default)]
-struct Told {
-    pending: Vec<String>,
-    of: BTreeMap<String, Vec<String>>,
-}
-
-impl Told {
-    fn take(&mut self, event: Event<'_>) {
-        match event {
-            Event::Heading(text) => println!("  {}", style(text).dim()),
-            Event::Text(text) => self.pending.push(text.to_owned()),
-            Event::Case(case) => {
-                let text = std::mem::take(&mut self.pending);
-                self.of.insert(case.name, text);
-            }
-            Event::Subtest(_) | Event::Other => {}
+    let mut outcome = SUITE.run_on(cx, kernel, &initramfs, &mut |event| {
+        if let Event::Heading(text) = event {
+            println!("  {}", style(text).dim());
         }
+    })?;
+    let rows = rows(claims, kernel.core, &outcome.report);
+    print!("{}", table(&rows));
+    let mut tally = count(&rows);
+    outcome.report.cases.retain(is_no_capability);
+    for case in &outcome.report.cases {
+        suite::show(&Event::Case(case.clone()), View::Results);
     }
-
-    fn about(&self, name: &str) -> &[String] {
-        self.of.get(name).map_or(&[], Vec::as_slice)
-    }
+    tally += Tally::of(outcome);
+    Ok(tally)
 }
 
 /// What became of one capability.
@@ -112,16 +92,16 @@ impl Row<'_> {
     }
 }
 
-fn rows<'a>(claims: &Claims, core: Core, report: &Report, told: &'a Told) -> Vec<Row<'a>> {
-    let row = |&capability: &Capability| Row {
-        capability,
-        claim: claim(claims, core, capability),
-        shown: report
-            .cases
-            .iter()
-            .find(|case| case.name == capability.name())
-            .map(|case| case.verdict == Verdict::Pass),
-        told: told.about(capability.name()),
+fn rows<'a>(claims: &Claims, core: Core, report: &'a Report) -> Vec<Row<'a>> {
+    let row = |&capability: &Capability| {
+        let mut cases = report.cases.iter();
+        let case = cases.find(|case| case.name == capability.name());
+        Row {
+            capability,
+            claim: claim(claims, core, capability),
+            shown: case.map(|case| case.verdict == Verdict::Pass),
+            told: case.map_or(&[], |case| &case.told),
+        }
     };
     Capability::ALL.iter().map(row).collect()
 }
@@ -164,43 +144,29 @@ fn table(rows: &[Row<'_>]) -> String {
     text
 }
 
-/// Counts the rows, and all that is amiss besides.
-fn judge(rows: &[Row<'_>], outcome: &Outcome, told: &Told) -> Tally {
+/// Counts the rows.
+fn count(rows: &[Row<'_>]) -> Tally {
     let mut tally = Tally::default();
     for row in rows {
-        tally += match row.claim {
-            Support::Yes => Tally::one(!row.failed()),
-            Support::No(_) => Tally {
-                skipped: 1,
-                ..Tally::default()
-            },
-        };
-    }
-    let others = outcome.report.cases.iter().filter(|case| {
-        Capability::ALL
-            .iter()
-            .all(|capability| capability.name() != case.name)
-    });
-    for case in others {
-        let passed = case.verdict == Verdict::Pass;
-        tally += Tally::one(passed);
-        if !passed {
-            println!("  {} {}", style("✗").red(), case.name);
-            for line in told.about(&case.name) {
-                println!("    {line}");
+        match row.claim {
+            Support::Yes if row.failed() => {
+                let name = row.capability.name();
+                let told = row.told.join("\n");
+                tally
+                    .failures
+                    .push(format!("{name} is claimed, and not shown\n{told}"));
             }
+            Support::Yes => tally.passed += 1,
+            Support::No(_) => tally.skipped += 1,
         }
     }
-    tally.failed += outcome.report.problems.len();
-    match &outcome.end {
-        Ok(end) => println!(
-            "{:.0} s; log: {}",
-            end.took.as_secs_f32(),
-            end.log.display()
-        ),
-        Err(error) => eprintln!("error: {error:#}"),
-    }
     tally
+}
+
+/// Whether it is about the kernel as such.
+fn is_no_capability(case: &Case) -> bool {
+    let mut capabilities = Capability::ALL.iter();
+    capabilities.all(|capability| capability.name() != case.name)
 }
 
 #[cfg(test)]
@@ -209,18 +175,13 @@ mod tests {
     use crate::ktap::Reader;
 
     fn judged(lines: &[String], core: Core) -> (Tally, String) {
-        let (mut reader, mut told) = (Reader::default(), Told::default());
+        let mut reader = Reader::default();
         for line in lines {
-            told.take(reader.line(line));
+            reader.line(line);
         }
         let report = reader.finish(true);
-        let rows = rows(&BACKENDS[0], core, &report, &told);
-        let text = table(&rows);
-        let outcome = Outcome {
-            report,
-            end: Err(anyhow::anyhow!("none")),
-        };
-        (judge(&rows, &outcome, &told), text)
+        let rows = rows(&BACKENDS[0], core, &report);
+        (count(&rows), table(&rows))
     }
 
     fn lines(result: impl Fn(Capability) -> Option<&'static str>) -> Vec<String> {
@@ -244,21 +205,21 @@ mod tests {
     #[test]
     fn what_is_claimed_and_shown_passes() {
         let (tally, text) = judged(&lines(|_| Some("ok")), Core::Rust);
-        assert_eq!((tally.passed, tally.failed), (claimed(), 0), "{text}");
+        assert_eq!((tally.passed, tally.failed()), (claimed(), 0), "{text}");
         assert_eq!(tally.skipped, Capability::ALL.len() - claimed());
     }
 
     #[test]
     fn what_is_claimed_and_not_shown_fails() {
         let (tally, text) = judged(&lines(|_| Some("not ok")), Core::Rust);
-        assert_eq!((tally.passed, tally.failed), (0, claimed()), "{text}");
+        assert_eq!((tally.passed, tally.failed()), (0, claimed()), "{text}");
     }
 
     #[test]
     fn what_was_not_exercised_fails() {
         let result = |capability| (capability != Capability::Variadic).then_some("ok");
         let (tally, text) = judged(&lines(result), Core::Rust);
-        assert_eq!((tally.passed, tally.failed), (claimed() - 1, 1), "{text}");
+        assert_eq!((tally.passed, tally.failed()), (claimed() - 1, 1), "{text}");
         assert!(text.contains("never"), "{text}");
     }
 
@@ -269,7 +230,7 @@ mod tests {
             _ => Some("ok"),
         };
         let (tally, text) = judged(&lines(result), Core::C);
-        assert_eq!(tally.failed, 0, "{text}");
+        assert_eq!(tally.failed(), 0, "{text}");
         assert!(text.contains("the C core has none"), "{text}");
     }
 

@@ -11,6 +11,8 @@
 //! | `# == text` | a heading |
 //! | `# \| text` | a line for people to read |
 
+use std::{mem, slice};
+
 /// How one test ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -31,6 +33,8 @@ pub struct Case {
     pub verdict: Verdict,
     /// How many subtests it had, and how many of them failed.
     pub subtests: (usize, usize),
+    /// The lines for people to read that led to it; those of its failed subtests come first.
+    pub told: Vec<String>,
 }
 
 /// What one line was.
@@ -55,6 +59,7 @@ pub struct Reader {
     cases: Vec<Case>,
     subtest_plan: Option<usize>,
     subtests: Vec<Case>,
+    told: Vec<String>,
     problems: Vec<String>,
     bailed_out: bool,
 }
@@ -75,7 +80,11 @@ impl Reader {
         let trimmed = line.trim();
         let nested = line.starts_with([' ', '\t']);
         if let Some(comment) = trimmed.strip_prefix('#') {
-            return comment_event(comment);
+            let event = comment_event(comment);
+            if let Event::Text(text) = event {
+                self.told.push(text.to_owned());
+            }
+            return event;
         }
         if let Some(reason) = trimmed.strip_prefix("Bail out!") {
             self.bail_out(reason.trim());
@@ -86,7 +95,8 @@ impl Reader {
             return Event::Other;
         }
         match parse_result(trimmed) {
-            Some((_, case)) if nested => {
+            Some((_, mut case)) if nested => {
+                case.told = mem::take(&mut self.told);
                 self.subtests.push(case.clone());
                 Event::Subtest(case)
             }
@@ -166,7 +176,13 @@ impl Reader {
             }
             case.verdict = Verdict::Fail;
         }
-        self.subtests.clear();
+        for subtest in self.subtests.drain(..) {
+            if subtest.verdict == Verdict::Fail {
+                case.told.push(format!("{}:", subtest.name));
+                case.told.extend(subtest.told);
+            }
+        }
+        case.told.append(&mut self.told);
         self.cases.push(case.clone());
         case
     }
@@ -195,12 +211,19 @@ impl Report {
 
     /// How many failed, counting what is wrong with the stream.
     pub fn failed(&self) -> usize {
-        let cases = self
-            .cases
-            .iter()
-            .filter(|case| case.verdict == Verdict::Fail)
-            .count();
-        cases + self.problems.len()
+        self.failures().count()
+    }
+
+    /// What failed, each with the lines that explain it.
+    pub fn failures(&self) -> impl Iterator<Item = String> + '_ {
+        let cases = self.cases.iter();
+        let cases = cases.filter(|case| case.verdict == Verdict::Fail);
+        let cases = cases.map(|case| {
+            [slice::from_ref(&case.name), &case.told]
+                .concat()
+                .join("\n")
+        });
+        cases.chain(self.problems.iter().cloned())
     }
 }
 
@@ -247,6 +270,7 @@ fn parse_result(line: &str) -> Option<(Option<usize>, Case)> {
         name: name.trim().to_owned(),
         verdict,
         subtests: (0, 0),
+        told: Vec::new(),
     };
     Some((number.parse().ok(), case))
 }
@@ -360,6 +384,14 @@ mod tests {
                 .any(|text| text.contains("subtest `x`")),
             "{report:?}"
         );
+    }
+
+    #[test]
+    fn a_failure_is_explained_by_what_was_told_before_it() {
+        let text = "1..3\n# | of a\nok 1 - a\n    # | of x\n    ok 1 - x\n    # | of y\n    not ok 2 - y\n\
+                    # | of b\nnot ok 2 - b\nnot ok 3 - c\n";
+        let failures: Vec<String> = read(text, true).failures().collect();
+        assert_eq!(failures, ["b\ny:\nof y\nof b", "c"]);
     }
 
     #[test]

@@ -231,7 +231,7 @@ pub fn alone(cx: &Context, kernel: &Kernel) -> Result<Tally> {
             for line in told.lines() {
                 println!("      {line}");
             }
-            tally += Tally::one(told.is_empty());
+            tally += Tally::one(told.is_empty(), || format!("{name}\n{told}"));
         }
     }
     Ok(tally)

@@ -36,7 +36,7 @@ pub fn run(cx: &Context, args: &cli::Stress) -> Result<()> {
     let kernel = build::kernel_of(cx, arch, core, flavour)?;
     let tally = of(cx, &kernel, args.minutes, View::Story)?;
     println!("{tally}");
-    if tally.failed > 0 {
+    if tally.failed() > 0 {
         // Not an error to be explained: everything has been, and the counts are to be the last line.
         std::process::exit(1);
     }

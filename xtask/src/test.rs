@@ -21,72 +21,89 @@ use std::thread;
 use std::time::Instant;
 
 /// How many tests ended how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Held.
     pub passed: usize,
-    /// Did not.
-    pub failed: usize,
     /// Could not run.
     pub skipped: usize,
+    /// Those that failed: where and what, and in lines of its own what explains it.
+    pub failures: Vec<String>,
 }
 
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.passed += other.passed;
-        self.failed += other.failed;
         self.skipped += other.skipped;
+        self.failures.extend(other.failures);
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            passed,
-            failed,
-            skipped,
-        } = self;
-        write!(f, "{passed} passed, {failed} failed")?;
-        match skipped {
+        write!(f, "{} passed, {} failed", self.passed, self.failed())?;
+        match self.skipped {
             0 => Ok(()),
-            _ => write!(f, ", {skipped} skipped"),
+            skipped => write!(f, ", {skipped} skipped"),
         }
     }
 }
 
 impl Tally {
-    /// One test.
-    pub fn one(passed: bool) -> Self {
+    /// How many failed.
+    pub fn failed(&self) -> usize {
+        self.failures.len()
+    }
+
+    /// One test; `explain` gives what there is to say if it failed.
+    pub fn one(passed: bool, explain: impl FnOnce() -> String) -> Self {
         Self {
             passed: passed.into(),
-            failed: (!passed).into(),
             skipped: 0,
+            failures: (!passed).then(explain).into_iter().collect(),
         }
+    }
+
+    /// One check, which tells itself what is wrong.
+    pub fn check(result: Result<()>) -> Self {
+        match result {
+            Ok(()) => Self::one(true, String::new),
+            Err(error) => Self::failure(&error),
+        }
+    }
+
+    /// What could not even run counts as one failed test.
+    pub fn failure(error: &anyhow::Error) -> Self {
+        eprintln!("error: {error:#}");
+        Self::one(false, || format!("{error:#}"))
     }
 
     /// What a suite came to; says how the guest ended.
     pub fn of(outcome: Outcome) -> Self {
         let Outcome { report, end } = outcome;
+        let mut tally = Self {
+            passed: report.passed(),
+            skipped: report.skipped(),
+            failures: report.failures().collect(),
+        };
         match end {
             Ok(end) => println!(
                 "  {:.0} s; log: {}",
                 end.took.as_secs_f32(),
                 end.log.display()
             ),
-            Err(error) => eprintln!("error: {error:#}"),
+            Err(error) => tally += Self::failure(&error),
         }
-        Self {
-            passed: report.passed(),
-            failed: report.failed(),
-            skipped: report.skipped(),
-        }
+        tally
     }
-}
 
-/// What could not even run counts as one failed test.
-fn failure(error: anyhow::Error) -> Tally {
-    eprintln!("error: {error:#}");
-    Tally::one(false)
+    /// The same, each failure with the place where it happened.
+    fn within(mut self, place: &str) -> Self {
+        for failure in &mut self.failures {
+            failure.insert_str(0, &format!("{place}: "));
+        }
+        self
+    }
 }
 
 /// What runs in each architecture's guests.
@@ -145,9 +162,10 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
     let mut parts = Vec::new();
     let mut part = |name, run: &dyn Fn() -> Tally| {
         let start = Instant::now();
-        let tally = run();
+        let tally = run().within(name);
+        let line = format!("{name:8} {tally} ({})", FormattedDuration(start.elapsed()));
+        parts.push(line);
         total += tally;
-        parts.push((name, tally, start.elapsed()));
     };
     thread::scope(|scope| {
         let (built, kernels) = mpsc::channel();
@@ -168,19 +186,29 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
             part(target.name, &|| match kernels.recv() {
                 Ok(Ok(kernel)) => guest(cx, &kernel, &tests),
                 // A kernel that does not build counts as one failed test.
-                Ok(Err(error)) => failure(error),
-                Err(_) => failure(anyhow!("{}: no kernel, see above", target.name)),
+                Ok(Err(error)) => Tally::failure(&error),
+                Err(_) => Tally::failure(&anyhow!("no kernel, see above")),
             });
         }
     });
+    if total.failed() > 0 {
+        println!("\n{}", style("What failed").bold());
+        for failure in &total.failures {
+            println!(
+                "  {} {}",
+                style("✗").red(),
+                failure.trim().replace('\n', "\n      ")
+            );
+        }
+    }
     println!("\nfull logs: {}", cx.logs().display());
     if parts.len() > 1 {
-        for (name, tally, took) in &parts {
-            println!("{name:8} {tally} ({})", FormattedDuration(*took));
+        for line in &parts {
+            println!("{line}");
         }
     }
     println!("{total}");
-    if total.failed > 0 {
+    if total.failed() > 0 {
         // Not an error to be explained: everything has been, and the counts are to be the last line.
         std::process::exit(1);
     }
@@ -201,21 +229,39 @@ fn guest(cx: &Context, kernel: &Kernel, tests: &GuestTests) -> Tally {
             suite.name, kernel.target.name, suite.about
         );
         println!("\n{}", style(title).bold());
-        total += suite
-            .run(cx, kernel, View::Results)
-            .map_or_else(failure, Tally::of);
+        let outcome = suite.run(cx, kernel, View::Results);
+        total += counted(suite.name, outcome.map(Tally::of));
     }
     if tests.conformance {
-        total += conformance::of(cx, kernel).unwrap_or_else(failure);
+        total += counted(conformance::NAME, conformance::of(cx, kernel));
     }
     if tests.stress {
-        total +=
-            stress::of(cx, kernel, stress::MINUTES_IN_TEST, View::Results).unwrap_or_else(failure);
+        let tally = stress::of(cx, kernel, stress::MINUTES_IN_TEST, View::Results);
+        total += counted(stress::NAME, tally);
     }
     if tests.scenarios {
         let title = "The scenarios of `parity`, on this core alone";
         println!("\n{}", style(title).bold());
-        total += parity::alone(cx, kernel).unwrap_or_else(failure);
+        total += counted(parity::SCENARIOS, parity::alone(cx, kernel));
     }
     total
+}
+
+/// What a suite came to, or that it could not run.
+fn counted(name: &str, tally: Result<Tally>) -> Tally {
+    let tally = tally.unwrap_or_else(|error| Tally::failure(&error));
+    tally.within(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_counted_and_says_where_and_why() {
+        let mut tally = counted("stress", Err(anyhow!("it hangs"))).within("s390");
+        tally += counted("smoke", Ok(Tally::one(true, String::new))).within("s390");
+        assert_eq!(tally.to_string(), "1 passed, 1 failed");
+        assert_eq!(tally.failures, ["s390: stress: it hangs"]);
+    }
 }

@@ -32,10 +32,7 @@ pub fn run(cx: &Context) -> Tally {
     ];
     total += lint(cx, "Check with clippy", &clippy, "mend what it points to");
     for part in [tests, quick_proofs] {
-        total += part(cx).unwrap_or_else(|error| {
-            eprintln!("error: {error:#}");
-            Tally::one(false)
-        });
+        total += part(cx).unwrap_or_else(|error| Tally::failure(&error));
     }
     total
 }
@@ -51,11 +48,7 @@ fn format_bridge(cx: &Context) -> Tally {
             .run()
             .map(drop)
     };
-    let result = check();
-    if let Err(error) = &result {
-        eprintln!("error: {error:#}");
-    }
-    Tally::one(result.is_ok())
+    Tally::check(check())
 }
 
 /// Our view of the ABI, against the headers of the kernel that was built.
@@ -72,10 +65,7 @@ pub fn abi(cx: &Context, kernel: &Kernel) -> Tally {
     ];
     let mut command = match cargo::command(cx, &arguments) {
         Ok(command) => command,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            return Tally::one(false);
-        }
+        Err(error) => return Tally::failure(&error),
     };
     command
         .env("LIBCLANG_PATH", &kernel.tools.libclang.dir)
@@ -87,10 +77,7 @@ pub fn abi(cx: &Context, kernel: &Kernel) -> Tally {
 fn lint(cx: &Context, title: &str, arguments: &[&str], hint: &str) -> Tally {
     let result = cargo::command(cx, arguments)
         .and_then(|command| Step::new(cx, title, command).hint(hint).run());
-    if let Err(error) = &result {
-        eprintln!("error: {error:#}");
-    }
-    Tally::one(result.is_ok())
+    Tally::check(result.map(drop))
 }
 
 /// The crates' tests, each counted.
@@ -101,7 +88,7 @@ fn tests(cx: &Context) -> Result<Tally> {
     println!(
         "  {} tests passed, {} failed; log: {}",
         tested.tally.passed,
-        tested.tally.failed,
+        tested.tally.failed(),
         tested.log.display()
     );
     Ok(tested.tally)
@@ -116,6 +103,6 @@ fn quick_proofs(cx: &Context) -> Result<Tally> {
         .figures
         .iter()
         .for_each(|line| println!("  {line}"));
-    tally += Tally::one(searched.passed);
+    tally += Tally::one(searched.passed, || searched.figures.join("\n"));
     Ok(tally)
 }

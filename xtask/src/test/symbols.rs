@@ -30,11 +30,7 @@ pub fn check(kernel: &Kernel) -> Tally {
         "Check the lengths of the {} core's symbols",
         kernel.target.name
     );
-    let result = step::work(&title, || all_short(&kernel.core_objects()?));
-    if let Err(error) = &result {
-        eprintln!("error: {error:#}");
-    }
-    Tally::one(result.is_ok())
+    Tally::check(step::work(&title, || all_short(&kernel.core_objects()?)))
 }
 
 fn all_short(objects: &[impl AsRef<Path>]) -> Result<()> {

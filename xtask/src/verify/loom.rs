@@ -51,11 +51,11 @@ pub fn tests(cx: &Context, more: usize) -> Result<(Tally, u64)> {
 pub fn run(cx: &Context) -> Result<Findings> {
     let (tally, executions) = tests(cx, 1)?;
     Ok(Findings::one(
-        tally.failed == 0 && executions > 0,
+        tally.failed() == 0 && executions > 0,
         format!(
             "{} tests held, {} failed; {} executions",
             tally.passed,
-            tally.failed,
+            tally.failed(),
             thousands(executions)
         ),
     ))
@@ -69,7 +69,7 @@ pub fn weaken(cx: &Context) -> Result<Findings> {
     listing.env("LIVEPATCH_ORDERINGS", &list);
     let tested = cargo::tests(cx, "List the orderings", listing);
     ensure!(
-        tested.tally.failed == 0,
+        tested.tally.failed() == 0,
         "the loom tests fail with nothing left out"
     );
     let orderings: BTreeSet<String> = std::fs::read_to_string(&list)?

@@ -33,12 +33,12 @@ pub fn run(cx: &Context, cases: u64) -> Result<Findings> {
         let mut command = cargo::command(cx, &arguments)?;
         command.env("PROPTEST_CASES", cases.to_string());
         let tested = cargo::tests(cx, &format!("Try random {what}"), command);
-        findings.passed &= tested.tally.failed == 0;
+        findings.passed &= tested.tally.failed() == 0;
         findings.figures.push(format!(
             "{}: {} tests held, {} failed; {} inputs each",
             what,
             tested.tally.passed,
-            tested.tally.failed,
+            tested.tally.failed(),
             thousands(cases)
         ));
     }

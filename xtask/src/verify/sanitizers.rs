@@ -112,7 +112,7 @@ fn sanitizer(cx: &Context, findings: &mut Findings, name: &str, more: &[&str]) -
 }
 
 fn report(findings: &mut Findings, name: &str, tested: &cargo::Tested) {
-    let clean = tested.tally.failed == 0 && tested.tally.passed > 0;
+    let clean = tested.tally.failed() == 0 && tested.tally.passed > 0;
     findings.passed &= clean;
     let verdict = if clean { "clean" } else { "not clean" };
     findings
