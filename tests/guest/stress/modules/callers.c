@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The callers: on each CPU a kthread, a timer that interrupts and one in a softirq, for as long as that
- * is online; and whoever reads
- * /proc/stress/calls or sleeps in /proc/stress/hold. None of their own functions is ever patched.
+ * is online; and whoever reads /proc/stress/calls or sleeps in /proc/stress/hold. None of their own
+ * functions is ever patched.
  */
 #include <linux/delay.h>
-#include <linux/hrtimer.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
 #include <linux/proc_fs.h>
@@ -15,6 +14,7 @@
 #include <linux/smpboot.h>
 
 #include "judge.h"
+#include "timer.h"
 
 /* So many that a move among them would show, few enough that preemption is not off for long. */
 #define PAIRS		64
@@ -93,16 +93,18 @@ static void call_from_timer(enum context context)
 
 static enum hrtimer_restart interrupt_fires(struct hrtimer *timer)
 {
+	ktime_t began = ktime_get();
+
 	call_from_timer(INTERRUPT);
-	hrtimer_forward_now(timer, PERIOD);
-	return HRTIMER_RESTART;
+	return fires_again(timer, began, PERIOD);
 }
 
 static enum hrtimer_restart softirq_fires(struct hrtimer *timer)
 {
+	ktime_t began = ktime_get();
+
 	call_from_timer(SOFTIRQ);
-	hrtimer_forward_now(timer, PERIOD_SOFTIRQ);
-	return HRTIMER_RESTART;
+	return fires_again(timer, began, PERIOD_SOFTIRQ);
 }
 
 static void start_timers(unsigned int cpu)

@@ -5,11 +5,11 @@
  * and from a kthread and a timer meanwhile.
  */
 #include <linux/delay.h>
-#include <linux/hrtimer.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
 
 #include "judge.h"
+#include "timer.h"
 
 #define ROUNDS			64
 #define ROUNDS_INTERRUPT	8
@@ -55,9 +55,10 @@ static struct hrtimer timer;
 
 static enum hrtimer_restart timer_fires(struct hrtimer *timer)
 {
+	ktime_t began = ktime_get();
+
 	call(INTERRUPT, current == READ_ONCE(thread) ? &thread_view : NULL, ROUNDS_INTERRUPT);
-	hrtimer_forward_now(timer, PERIOD);
-	return HRTIMER_RESTART;
+	return fires_again(timer, began, PERIOD);
 }
 
 static int visitor_thread(void *data)
