@@ -15,11 +15,9 @@
 //!
 //! Header: [`arch/arm64/include/asm/ftrace.h`](srctree/arch/arm64/include/asm/ftrace.h).
 
-use crate::{
+use super::{
     Backend,
-    Capability,
-    SavedRegisters,
-    Support, //
+    SavedRegisters, //
 };
 
 /// The backend.
@@ -35,16 +33,10 @@ pub struct Registers {
     /// `fp`, `lr` and `sp`.
     frame: [usize; 3],
     /// `pc`.
-    pc: usize,
+    pub pc: usize,
 }
 
 impl SavedRegisters for Registers {
-    const INSTRUCTION_POINTER: usize = core::mem::offset_of!(Self, pc);
-
-    fn instruction_pointer(&self) -> usize {
-        self.pc
-    }
-
     fn set_instruction_pointer(&mut self, address: usize) {
         self.pc = address;
     }
@@ -55,7 +47,7 @@ impl Backend for Arm64 {
 
     type Registers = Registers;
 
-    const RELIABLE_STACK: Support = Support::Yes;
+    const RELIABLE_STACK: bool = true;
 
     /// The innermost return address is kept with the registers.
     const SLEEPING_STACK_POINTER: Option<usize> = None;
@@ -67,15 +59,4 @@ impl Backend for Arm64 {
     fn settled_call(function: usize) -> Option<usize> {
         (function & 3 == 0).then_some(function | 1)
     }
-
-    const UNSUPPORTED: &'static [(Capability, &'static str)] = &[
-        (
-            Capability::UnwindInterrupts,
-            "a trace that meets an exception is not reliable: the task moves on its way to user mode",
-        ),
-        (
-            Capability::UnalignedReplacement,
-            "no instruction is at an odd address",
-        ),
-    ];
 }

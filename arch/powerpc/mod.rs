@@ -17,11 +17,9 @@
 //! Headers: [`arch/powerpc/include/asm/ftrace.h`](srctree/arch/powerpc/include/asm/ftrace.h),
 //! [`arch/powerpc/include/asm/ptrace.h`](srctree/arch/powerpc/include/asm/ptrace.h).
 
-use crate::{
+use super::{
     Backend,
-    Capability,
-    SavedRegisters,
-    Support, //
+    SavedRegisters, //
 };
 
 /// The backend.
@@ -36,16 +34,10 @@ pub struct Registers {
     /// `gpr`.
     general: [usize; 32],
     /// `nip`.
-    nip: usize,
+    pub nip: usize,
 }
 
 impl SavedRegisters for Registers {
-    const INSTRUCTION_POINTER: usize = core::mem::offset_of!(Self, nip);
-
-    fn instruction_pointer(&self) -> usize {
-        self.nip
-    }
-
     fn set_instruction_pointer(&mut self, address: usize) {
         self.nip = address;
     }
@@ -56,7 +48,7 @@ impl Backend for Powerpc {
 
     type Registers = Registers;
 
-    const RELIABLE_STACK: Support = Support::Yes;
+    const RELIABLE_STACK: bool = true;
 
     /// Not looked into yet.
     const SLEEPING_STACK_POINTER: Option<usize> = None;
@@ -69,23 +61,4 @@ impl Backend for Powerpc {
     fn settled_call(_function: usize) -> Option<usize> {
         None
     }
-
-    const UNSUPPORTED: &'static [(Capability, &'static str)] = &[
-        (
-            Capability::UnwindInterrupts,
-            "a trace that meets an exception is not reliable: the task moves on its way to user mode",
-        ),
-        (
-            Capability::RelocationsAgain,
-            "apply_relocate_add() makes a stub for each new address, and none is ever given back",
-        ),
-        (
-            Capability::UnalignedReplacement,
-            "no instruction is at an odd address",
-        ),
-        (
-            Capability::SettledGear,
-            "a branch does not change the TOC: calls stay in the handler",
-        ),
-    ];
 }

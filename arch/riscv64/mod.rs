@@ -14,11 +14,9 @@
 //!
 //! Header: [`arch/riscv/include/asm/ftrace.h`](srctree/arch/riscv/include/asm/ftrace.h).
 
-use crate::{
+use super::{
     Backend,
-    Capability,
-    SavedRegisters,
-    Support, //
+    SavedRegisters, //
 };
 
 /// The backend.
@@ -28,16 +26,10 @@ pub struct Riscv64;
 #[repr(C)]
 pub struct Registers {
     /// `epc`.
-    epc: usize,
+    pub epc: usize,
 }
 
 impl SavedRegisters for Registers {
-    const INSTRUCTION_POINTER: usize = core::mem::offset_of!(Self, epc);
-
-    fn instruction_pointer(&self) -> usize {
-        self.epc
-    }
-
     fn set_instruction_pointer(&mut self, address: usize) {
         self.epc = address;
     }
@@ -48,7 +40,8 @@ impl Backend for Riscv64 {
 
     type Registers = Registers;
 
-    const RELIABLE_STACK: Support = Support::No("no arch_stack_walk_reliable() in arch/riscv");
+    /// There is no `arch_stack_walk_reliable()` in `arch/riscv`.
+    const RELIABLE_STACK: bool = false;
 
     /// Without reliable stacks nobody asks.
     const SLEEPING_STACK_POINTER: Option<usize> = None;
@@ -59,11 +52,4 @@ impl Backend for Riscv64 {
     fn settled_call(_function: usize) -> Option<usize> {
         None
     }
-
-    const UNSUPPORTED: &'static [(Capability, &'static str)] =
-        &[(Capability::SettledGear, "not implemented yet")];
-
-    const IN_PROGRESS: Option<&'static str> = Some(
-        "its stacks are not reliable, so kthreads do not move and no transition ends by itself",
-    );
 }

@@ -12,11 +12,9 @@
 //! Headers: [`arch/s390/include/asm/ftrace.h`](srctree/arch/s390/include/asm/ftrace.h),
 //! [`arch/s390/include/asm/ptrace.h`](srctree/arch/s390/include/asm/ptrace.h).
 
-use crate::{
+use super::{
     Backend,
-    Capability,
-    SavedRegisters,
-    Support, //
+    SavedRegisters, //
 };
 
 /// The backend.
@@ -30,16 +28,10 @@ pub struct Registers {
     /// `psw.mask`.
     mask: usize,
     /// `psw.addr`.
-    addr: usize,
+    pub addr: usize,
 }
 
 impl SavedRegisters for Registers {
-    const INSTRUCTION_POINTER: usize = core::mem::offset_of!(Self, addr);
-
-    fn instruction_pointer(&self) -> usize {
-        self.addr
-    }
-
     fn set_instruction_pointer(&mut self, address: usize) {
         self.addr = address;
     }
@@ -50,7 +42,7 @@ impl Backend for S390 {
 
     type Registers = Registers;
 
-    const RELIABLE_STACK: Support = Support::Yes;
+    const RELIABLE_STACK: bool = true;
 
     /// Not looked into yet.
     const SLEEPING_STACK_POINTER: Option<usize> = None;
@@ -63,15 +55,4 @@ impl Backend for S390 {
     fn settled_call(function: usize) -> Option<usize> {
         (function & 1 == 0).then_some(function)
     }
-
-    const UNSUPPORTED: &'static [(Capability, &'static str)] = &[
-        (
-            Capability::UnwindInterrupts,
-            "a trace that meets an exception is not reliable: the task moves on its way to user mode",
-        ),
-        (
-            Capability::UnalignedReplacement,
-            "no instruction is at an odd address",
-        ),
-    ];
 }

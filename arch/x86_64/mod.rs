@@ -13,11 +13,9 @@
 //! Headers: [`arch/x86/include/asm/ftrace.h`](srctree/arch/x86/include/asm/ftrace.h),
 //! [`arch/x86/include/asm/ptrace.h`](srctree/arch/x86/include/asm/ptrace.h).
 
-use crate::{
+use super::{
     Backend,
-    Capability,
-    SavedRegisters,
-    Support, //
+    SavedRegisters, //
 };
 
 /// The backend.
@@ -29,16 +27,10 @@ pub struct Registers {
     /// `r15` to `orig_ax`, in the order of `struct pt_regs`.
     general: [usize; 16],
     /// `ip`.
-    ip: usize,
+    pub ip: usize,
 }
 
 impl SavedRegisters for Registers {
-    const INSTRUCTION_POINTER: usize = core::mem::offset_of!(Self, ip);
-
-    fn instruction_pointer(&self) -> usize {
-        self.ip
-    }
-
     fn set_instruction_pointer(&mut self, address: usize) {
         self.ip = address;
     }
@@ -58,10 +50,8 @@ impl Backend for X86_64 {
 
     type Registers = Registers;
 
-    #[cfg(CONFIG_HAVE_RELIABLE_STACKTRACE)]
-    const RELIABLE_STACK: Support = Support::Yes;
-    #[cfg(not(CONFIG_HAVE_RELIABLE_STACKTRACE))]
-    const RELIABLE_STACK: Support = Support::No("needs the ORC unwinder");
+    /// Only the ORC unwinder has them.
+    const RELIABLE_STACK: bool = cfg!(CONFIG_HAVE_RELIABLE_STACKTRACE);
 
     const SLEEPING_STACK_POINTER: Option<usize> = Some(core::mem::offset_of!(Thread, sp));
 
@@ -73,6 +63,4 @@ impl Backend for X86_64 {
     fn settled_call(function: usize) -> Option<usize> {
         (function & 1 == 0).then_some(function | 1)
     }
-
-    const UNSUPPORTED: &'static [(Capability, &'static str)] = &[];
 }

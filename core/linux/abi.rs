@@ -5,6 +5,12 @@
 //! `#[export]` holds each signature against the header. Those that the scheduler, fork and the exit
 //! to user mode call are in `tasks.rs`, those of shadow variables in `shadow.rs`.
 
+use crate::livepatch_core::{
+    registry::NotEnabled,
+    state,
+    symbol::Text,
+    transition::Tasks, //
+};
 use crate::{
     descriptors::{
         self,
@@ -26,12 +32,6 @@ use kernel::{
     bindings,
     prelude::*, //
 };
-use livepatch_core::{
-    registry::NotEnabled,
-    state,
-    symbol::Text,
-    transition::Tasks, //
-};
 
 /// The errno of a result.
 fn errno(result: Result) -> c_int {
@@ -48,7 +48,7 @@ fn errno(result: Result) -> c_int {
 /// The module is valid for as long as the name is used.
 unsafe fn module_name<'a>(module: *const bindings::module) -> &'a [u8] {
     // SAFETY: As the caller promises; names of modules are C strings.
-    unsafe { CStr::from_ptr((&raw const (*module).name).cast()) }.to_bytes()
+    unsafe { CStr::from_char_ptr((&raw const (*module).name).cast()) }.to_bytes()
 }
 
 /// Enables a patch.
@@ -176,7 +176,7 @@ pub(crate) unsafe extern "C" fn klp_apply_section_relocs(
         None
     } else {
         // SAFETY: The caller gives a C string.
-        Some(unsafe { CStr::from_ptr(objname.cast()) }.to_bytes())
+        Some(unsafe { CStr::from_char_ptr(objname) }.to_bytes())
     };
     // INVARIANT: As the caller promises.
     let mut section = ElfSection {
@@ -204,11 +204,11 @@ pub(crate) unsafe extern "C" fn klp_find_section_by_name(
     // SAFETY: Throughout, as the caller promises: a livepatch module keeps its ELF information.
     unsafe {
         let info = (*module).klp_info;
-        let wanted = CStr::from_ptr(name.cast());
+        let wanted = CStr::from_char_ptr(name);
         for index in 1..usize::from((*info).hdr.e_shnum) {
             let header = (*info).sechdrs.add(index);
             let own = (*info).secstrings.add((*header).sh_name as usize);
-            if CStr::from_ptr(own.cast()) == wanted {
+            if CStr::from_char_ptr(own) == wanted {
                 *size = (*header).sh_size as usize;
                 return (*header).sh_addr as *mut c_void;
             }
@@ -241,7 +241,7 @@ pub(crate) unsafe extern "C" fn klp_get_state(
 #[export]
 pub(crate) unsafe extern "C" fn klp_get_prev_state(id: c_ulong) -> *mut bindings::klp_state {
     let transition = transition_patch();
-    if livepatch_core::warn_on_once!(transition.is_none()) {
+    if warn_on_once!(transition.is_none()) {
         return core::ptr::null_mut();
     }
     // SAFETY: The lock is held, as the caller promises, and patches on the list are valid.

@@ -9,6 +9,10 @@
 //!
 //! C header: [`include/linux/dynamic_debug.h`](srctree/include/linux/dynamic_debug.h).
 
+use crate::livepatch_core::transition::{
+    Debug,
+    Stuck, //
+};
 use crate::{
     descriptors::FunctionRef,
     tasks::TaskRef,
@@ -18,10 +22,6 @@ use core::ffi::CStr;
 use kernel::{
     bindings,
     prelude::*, //
-};
-use livepatch_core::transition::{
-    Debug,
-    Stuck, //
 };
 
 /// `struct _ddebug` packs line, class and flags into one word.
@@ -53,10 +53,12 @@ impl Site {
     const fn new(function: &'static CStr, format: &'static CStr, line: u32) -> Self {
         // SAFETY: All zeroes is a call site that is off, with a key that no code depends on.
         let mut site: bindings::_ddebug = unsafe { core::mem::zeroed() };
-        site.modname = c"livepatch".as_ptr().cast();
-        site.filename = c"kernel/livepatch/linux/debug.rs".as_ptr().cast();
-        site.function = function.as_ptr().cast();
-        site.format = format.as_ptr().cast();
+        site.modname = c"livepatch".to_bytes_with_nul().as_ptr();
+        site.filename = c"kernel/livepatch/linux/debug.rs"
+            .to_bytes_with_nul()
+            .as_ptr();
+        site.function = function.to_bytes_with_nul().as_ptr();
+        site.format = format.to_bytes_with_nul().as_ptr();
         site._bitfield_1 = bindings::__BindgenBitfieldUnit::new(packed(line));
         Self(crate::Shared::new(site))
     }
@@ -73,7 +75,7 @@ impl Site {
         unsafe {
             bindings::__dynamic_pr_debug(
                 self.0.get(),
-                c"livepatch: %pA\n".as_ptr().cast(),
+                c"livepatch: %pA\n".as_char_ptr(),
                 (&raw const message).cast::<c_void>(),
             );
         }

@@ -5,6 +5,16 @@
 //!
 //! C header: [`include/linux/livepatch.h`](srctree/include/linux/livepatch.h).
 
+use crate::livepatch_core::{
+    patch::{
+        Descriptors,
+        Function,
+        Object,
+        Patch, //
+    },
+    state::SystemState,
+    symbol::Name, //
+};
 use crate::{
     relocations,
     sysfs,
@@ -27,16 +37,6 @@ use kernel::{
         },
         rcu, //
     }, //
-};
-use livepatch_core::{
-    patch::{
-        Descriptors,
-        Function,
-        Object,
-        Patch, //
-    },
-    state::SystemState,
-    symbol::Name, //
 };
 
 /// Handles of C structures. Each is valid from `klp_enable_patch()` until the core has given it up.
@@ -80,10 +80,10 @@ handles! {
 
 impl FunctionRef {
     /// The name of the function that is replaced.
-    pub(crate) fn name(self) -> livepatch_core::symbol::Text<'static> {
+    pub(crate) fn name(self) -> crate::livepatch_core::symbol::Text<'static> {
         // SAFETY: The function is in a patch that is in transition, so its module is there.
-        let name = unsafe { CStr::from_ptr((*self.as_ptr()).old_name.cast()) };
-        livepatch_core::symbol::Text(name.to_bytes())
+        let name = unsafe { CStr::from_char_ptr((*self.as_ptr()).old_name) };
+        crate::livepatch_core::symbol::Text(name.to_bytes())
     }
 }
 
@@ -226,7 +226,7 @@ pub(crate) unsafe fn check(patch: *mut bindings::klp_patch) -> Result {
 /// `string` is a valid C string.
 unsafe fn name(string: *const c_char) -> Result<Name> {
     // SAFETY: As the caller promises.
-    Name::new(unsafe { CStr::from_ptr(string.cast()) }.to_bytes())
+    Name::new(unsafe { CStr::from_char_ptr(string) }.to_bytes())
 }
 
 /// Reads a patch that [`check`] has passed.
@@ -241,7 +241,7 @@ pub(crate) unsafe fn read(raw: *mut bindings::klp_patch) -> Result<Patch<Linux>>
         let mut system_states = KVec::new();
         for state in states(raw) {
             let state = SystemState {
-                id: (*state).id as usize,
+                id: (*state).id,
                 version: (*state).version,
             };
             system_states.push(state, GFP_KERNEL)?;
@@ -275,7 +275,7 @@ unsafe fn read_object(raw: *mut bindings::klp_object) -> Result<Object<Linux>> {
             let function = Function::new(
                 handle,
                 name((*function).old_name)?,
-                (*function).old_sympos as usize,
+                (*function).old_sympos,
                 (*function).new_func as usize,
             );
             object.functions.push(function, GFP_KERNEL)?;

@@ -40,6 +40,23 @@
 //!
 //! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h).
 
+use crate::livepatch_arch::{
+    Backend,
+    Native,
+    SavedRegisters, //
+};
+use crate::livepatch_core::{
+    dispatch::{
+        Gear,
+        Refusal,
+        Tracer, //
+    },
+    site::{
+        Site,
+        Target,
+        View, //
+    }, //
+};
 use crate::{
     tasks,
     Linux, //
@@ -55,23 +72,6 @@ use kernel::{
         Release, //
     },
     types::Opaque, //
-};
-use livepatch_arch::{
-    Backend,
-    Native,
-    SavedRegisters, //
-};
-use livepatch_core::{
-    dispatch::{
-        Gear,
-        Refusal,
-        Tracer, //
-    },
-    site::{
-        Site,
-        Target,
-        View, //
-    }, //
 };
 
 /// A patched function as the handler knows it.
@@ -189,7 +189,7 @@ const FLAGS: u32 = bindings::FTRACE_OPS_FL_DYNAMIC
 #[no_mangle]
 unsafe extern "C" fn livepatch_dispatch(ip: c_ulong, fregs: *mut bindings::ftrace_regs) {
     // SAFETY: Preemption is off.
-    let Some(site) = (unsafe { find(ip as usize) }) else {
+    let Some(site) = (unsafe { find(ip) }) else {
         return;
     };
     if let Target::Replacement(address) = site.choose(tasks::current_state) {
@@ -270,7 +270,7 @@ impl Batch {
     /// Where calls of the location may go without the handler, or 0. The caller holds [`TRACED`].
     fn settled_call(location: c_ulong) -> c_ulong {
         // SAFETY: The lock is held.
-        let entry = unsafe { find_entry(location as usize) };
+        let entry = unsafe { find_entry(location) };
         let entry = entry.filter(|entry| entry.settles.load(Relaxed));
         let address = match entry.map(|entry| entry.site.view()) {
             Some(View::Settled(Target::Replacement(address))) => Native::settled_call(address),
@@ -321,7 +321,7 @@ impl Batch {
         let before = self.locations.len();
         // SAFETY: The lock is held.
         self.locations
-            .retain(|location| unsafe { find(*location as usize) }.is_some());
+            .retain(|location| unsafe { find(*location) }.is_some());
         self.stale |= self.locations.len() != before;
         if !self.stale {
             return true;
@@ -370,11 +370,9 @@ impl Tracer for Linux {
         // be a default that another file overrides in between: it has no symbol, but is traced.
         let mut places = Native::SITE_OFFSETS
             .iter()
-            .map(|&offset| function.saturating_add(offset) as c_ulong);
-        places
-            // SAFETY: Takes any addresses.
-            .find(|&place| unsafe { bindings::ftrace_location_range(place, place) } != 0)
-            .map(|place| place as usize)
+            .map(|&offset| function.saturating_add(offset));
+        // SAFETY: Takes any addresses.
+        places.find(|&place| unsafe { bindings::ftrace_location_range(place, place) } != 0)
     }
 
     fn new_hook(&self, location: usize, site: Site) -> Result<Self::Hook> {
@@ -415,7 +413,7 @@ impl Tracer for Linux {
         }
         if let Err(refused) = traced.push_within_capacity(batch) {
             // Room was made above. ftrace knows the batch, so it must stay.
-            livepatch_core::warn_on_once!(true);
+            warn_on_once!(true);
             core::mem::forget(refused);
         }
         Ok(())

@@ -5,20 +5,20 @@
 //! C headers: [`include/linux/moduleloader.h`](srctree/include/linux/moduleloader.h),
 //! `struct klp_modinfo` in [`include/linux/module.h`](srctree/include/linux/module.h).
 
-use crate::Linux;
-use core::ffi::CStr;
-use kernel::{
-    bindings,
-    error::to_result,
-    prelude::*, //
-};
-use livepatch_core::{
+use crate::livepatch_core::{
     relocation::{
         self,
         Action,
         Section, //
     },
     symbol::Name, //
+};
+use crate::Linux;
+use core::ffi::CStr;
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*, //
 };
 
 /// The ELF information of a livepatch module, as the module loader has it or kept it.
@@ -49,7 +49,7 @@ impl ElfSection {
 
     /// The symbol of the `index`-th relocation, null where there is none.
     fn elf_symbol(&self, index: usize) -> *mut bindings::Elf64_Sym {
-        if index >= self.len() {
+        if index >= self.count() {
             return core::ptr::null_mut();
         }
         // SAFETY: By the invariants, and by the check of the index, all of this is in the module's
@@ -72,7 +72,7 @@ impl Section for ElfSection {
         // SAFETY: By the invariants; names of sections are C strings.
         unsafe {
             let offset = (*self.header()).sh_name as usize;
-            CStr::from_ptr(self.section_names.add(offset).cast()).to_bytes()
+            CStr::from_char_ptr(self.section_names.add(offset)).to_bytes()
         }
     }
 
@@ -80,7 +80,7 @@ impl Section for ElfSection {
         self.symbols
     }
 
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         // SAFETY: By the invariants.
         let size = unsafe { (*self.header()).sh_size };
         size as usize / size_of::<bindings::Elf64_Rela>()
@@ -90,7 +90,7 @@ impl Section for ElfSection {
         // SAFETY: By the invariants; names of symbols are C strings.
         unsafe {
             let symbol = self.elf_symbol(index).as_ref()?;
-            let name = CStr::from_ptr(self.symbol_names.add(symbol.st_name as usize).cast());
+            let name = CStr::from_char_ptr(self.symbol_names.add(symbol.st_name as usize));
             let marked = u32::from(symbol.st_shndx) == bindings::SHN_LIVEPATCH;
             Some((name.to_bytes(), marked))
         }

@@ -4,6 +4,12 @@
 //!
 //! C counterpart: `kernel/livepatch/shadow.c`.
 
+use crate::livepatch_core::shadow::{
+    get_or_allocate,
+    Key,
+    Outcome,
+    Store, //
+};
 use core::{
     mem::MaybeUninit,
     ptr::NonNull, //
@@ -13,12 +19,6 @@ use kernel::{
     container_of,
     prelude::*,
     sync::rcu, //
-};
-use livepatch_core::shadow::{
-    get_or_allocate,
-    Key,
-    Outcome,
-    Store, //
 };
 
 /// Buckets, as in C: 2 to the 12th.
@@ -58,7 +58,7 @@ pub(crate) unsafe fn init() {
     unsafe {
         bindings::__spin_lock_init(
             LOCK.get().cast(),
-            c"klp_shadow_lock".as_ptr().cast(),
+            c"klp_shadow_lock".as_char_ptr(),
             kernel::static_lock_class!().as_ptr(),
         );
     }
@@ -114,7 +114,7 @@ unsafe fn variables(bucket: *mut bindings::hlist_head) -> impl Iterator<Item = N
 fn is(variable: NonNull<Variable>, key: Key) -> bool {
     let variable = variable.as_ptr();
     // SAFETY: The variable is valid; these fields do not change once it is in the table.
-    unsafe { (*variable).object as usize == key.object && (*variable).id as usize == key.id }
+    unsafe { (*variable).object as usize == key.object && (*variable).id == key.id }
 }
 
 fn data(variable: NonNull<Variable>) -> NonNull<c_void> {
@@ -233,7 +233,7 @@ unsafe extern "C" fn free_memory(head: *mut bindings::callback_head) {
 fn key(object: *mut c_void, id: c_ulong) -> Key {
     Key {
         object: object as usize,
-        id: id as usize,
+        id,
     }
 }
 
@@ -268,9 +268,7 @@ pub(crate) unsafe extern "C" fn klp_shadow_alloc(
             // SAFETY: The format takes a pointer and a long.
             unsafe {
                 bindings::_printk(
-                    c"\x014Duplicate shadow variable <%p, %lx>\n"
-                        .as_ptr()
-                        .cast(),
+                    c"\x014Duplicate shadow variable <%p, %lx>\n".as_char_ptr(),
                     object,
                     id,
                 );
@@ -326,8 +324,7 @@ impl Call {
             unsafe {
                 bindings::_printk(
                     c"\x013livepatch: Failed to construct shadow variable <%p, %lx> (%d)\n"
-                        .as_ptr()
-                        .cast(),
+                        .as_char_ptr(),
                     object,
                     id,
                     error,

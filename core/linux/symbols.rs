@@ -4,6 +4,10 @@
 //!
 //! C header: [`include/linux/kallsyms.h`](srctree/include/linux/kallsyms.h).
 
+use crate::livepatch_core::symbol::{
+    Name,
+    Symbols, //
+};
 use crate::Linux;
 use core::{
     ffi::CStr,
@@ -12,10 +16,6 @@ use core::{
 use kernel::{
     bindings,
     prelude::*, //
-};
-use livepatch_core::symbol::{
-    Name,
-    Symbols, //
 };
 
 /// What gets the symbols of the kernel that match.
@@ -37,7 +37,7 @@ fn answer(flow: ControlFlow<()>) -> c_int {
 unsafe extern "C" fn kernel_symbol(data: *mut c_void, address: c_ulong) -> c_int {
     // SAFETY: As the caller promises.
     let found = unsafe { &mut *data.cast::<Matches<'_>>() };
-    answer(found(address as usize))
+    answer(found(address))
 }
 
 /// Any symbol of a module.
@@ -53,8 +53,8 @@ unsafe extern "C" fn module_symbol(
     // SAFETY: As the caller promises.
     let found = unsafe { &mut *data.cast::<All<'_>>() };
     // SAFETY: As the caller promises.
-    let name = unsafe { CStr::from_ptr(name.cast()) };
-    answer(found(name.to_bytes(), address as usize))
+    let name = unsafe { CStr::from_char_ptr(name) };
+    answer(found(name.to_bytes(), address))
 }
 
 impl Symbols for Linux {

@@ -7,6 +7,16 @@
 //!
 //! C header: [`include/linux/kobject.h`](srctree/include/linux/kobject.h).
 
+use crate::livepatch_core::{
+    dispatch::Gear,
+    symbol::Name,
+    sysfs::{
+        gear_text,
+        parse_bool,
+        parse_gear,
+        Writable, //
+    }, //
+};
 use crate::{
     descriptors::{
         self,
@@ -31,16 +41,6 @@ use kernel::{
         Relaxed, //
     }, //
 };
-use livepatch_core::{
-    dispatch::Gear,
-    symbol::Name,
-    sysfs::{
-        gear_text,
-        parse_bool,
-        parse_gear,
-        Writable, //
-    }, //
-};
 
 /// `/sys/kernel/livepatch`.
 static ROOT: Atomic<*mut bindings::kobject> = Atomic::new(core::ptr::null_mut());
@@ -49,7 +49,7 @@ static ROOT: Atomic<*mut bindings::kobject> = Atomic::new(core::ptr::null_mut())
 pub(crate) fn init() -> Result {
     // SAFETY: `/sys/kernel` exists by the time of initcalls.
     let root = unsafe {
-        bindings::kobject_create_and_add(c"livepatch".as_ptr().cast(), bindings::kernel_kobj)
+        bindings::kobject_create_and_add(c"livepatch".as_char_ptr(), bindings::kernel_kobj)
     };
     if root.is_null() {
         return Err(ENOMEM);
@@ -79,7 +79,7 @@ const fn attribute(
 ) -> Static<bindings::kobj_attribute> {
     // SAFETY: All zeroes is an attribute without name and functions.
     let mut attribute: bindings::kobj_attribute = unsafe { core::mem::zeroed() };
-    attribute.attr.name = name.as_ptr().cast();
+    attribute.attr.name = name.to_bytes_with_nul().as_ptr();
     attribute.attr.mode = mode;
     attribute.__bindgen_anon_1.show = show;
     attribute.__bindgen_anon_2.store = store;
@@ -163,7 +163,7 @@ pub(crate) unsafe fn prepare_patch(patch: *mut bindings::klp_patch) {
             &raw mut (*patch).free_work,
             Some(free_work),
             false,
-            c"klp_free_patch_work".as_ptr().cast(),
+            c"klp_free_patch_work".as_char_ptr(),
             kernel::static_lock_class!().as_ptr(),
         );
         bindings::init_completion(&raw mut (*patch).finish);
@@ -220,7 +220,7 @@ pub(crate) fn add_patch(patch: PatchRef, name: &Name) -> Result {
         bindings::kobject_add(
             &raw mut (*patch.as_ptr()).kobj,
             ROOT.load(Relaxed),
-            c"%s".as_ptr().cast(),
+            c"%s".as_char_ptr(),
             name.as_bytes_with_nul().as_ptr(),
         )
     })
@@ -234,7 +234,7 @@ pub(crate) fn add_object(patch: PatchRef, object: ObjectRef, name: Option<&Name>
         bindings::kobject_add(
             &raw mut (*object.as_ptr()).kobj,
             &raw mut (*patch.as_ptr()).kobj,
-            c"%s".as_ptr().cast(),
+            c"%s".as_char_ptr(),
             name.as_ptr(),
         )
     })
@@ -252,7 +252,7 @@ pub(crate) fn add_function(
         bindings::kobject_add(
             &raw mut (*function.as_ptr()).kobj,
             &raw mut (*object.as_ptr()).kobj,
-            c"%s,%lu".as_ptr().cast(),
+            c"%s,%lu".as_char_ptr(),
             name.as_bytes_with_nul().as_ptr(),
             position as c_ulong,
         )
@@ -344,7 +344,7 @@ unsafe fn patch_of(kobj: *mut bindings::kobject) -> *mut bindings::klp_patch {
 /// `buffer` is one that sysfs gave us.
 unsafe fn emit(buffer: *mut c_char, value: c_int) -> isize {
     // SAFETY: As the caller promises; the format takes an integer.
-    unsafe { bindings::sysfs_emit(buffer, c"%d\n".as_ptr().cast(), value) as isize }
+    unsafe { bindings::sysfs_emit(buffer, c"%d\n".as_char_ptr(), value) as isize }
 }
 
 /// # Safety
@@ -422,7 +422,7 @@ unsafe extern "C" fn gear_show(
     };
     let text = gear_text(KLP_MUTEX.lock().gear(patch));
     // SAFETY: The buffer is sysfs's; the format takes a string.
-    unsafe { bindings::sysfs_emit(buffer, c"%s\n".as_ptr().cast(), text.as_ptr()) as isize }
+    unsafe { bindings::sysfs_emit(buffer, c"%s\n".as_char_ptr(), text.as_char_ptr()) as isize }
 }
 
 /// # Safety
@@ -454,7 +454,7 @@ unsafe fn store(
 ) -> isize {
     // SAFETY: As the caller promises.
     let (input, patch) = unsafe {
-        let input = CStr::from_ptr(buffer.cast()).to_bytes();
+        let input = CStr::from_char_ptr(buffer).to_bytes();
         (input, PatchRef::from_raw(patch_of(kobj)))
     };
     match patch

@@ -6,6 +6,24 @@
 //! [`include/linux/stacktrace.h`](srctree/include/linux/stacktrace.h),
 //! [`include/linux/livepatch_sched.h`](srctree/include/linux/livepatch_sched.h).
 
+use crate::livepatch_arch::{
+    Backend,
+    Native, //
+};
+use crate::livepatch_core::{
+    stack::StackCheck,
+    symbol::Text,
+    transition::{
+        self,
+        Check,
+        Debug,
+        Shared,
+        State,
+        Task,
+        Tasks,
+        Unreliable, //
+    }, //
+};
 use crate::{
     descriptors::FunctionRef,
     is_initialized,
@@ -31,25 +49,6 @@ use kernel::{
     }, //
     types::NotThreadSafe, //
 };
-use livepatch_arch::{
-    Backend,
-    Native,
-    Support, //
-};
-use livepatch_core::{
-    stack::StackCheck,
-    symbol::Text,
-    transition::{
-        self,
-        Check,
-        Debug,
-        Shared,
-        State,
-        Task,
-        Tasks,
-        Unreliable, //
-    }, //
-};
 
 /// What is shared with those who move tasks without the core's lock.
 static SHARED: Shared = Shared::new();
@@ -57,11 +56,6 @@ static SHARED: Shared = Shared::new();
 /// The stack check in use, null where there is none. Who reads it has preemption off; who replaces
 /// it holds the core's lock and frees the old one after [`Tasks::synchronize`].
 static STACK_CHECK: Atomic<*mut StackCheck<FunctionRef>> = Atomic::new(core::ptr::null_mut());
-
-extern "C" {
-    /// This CPU's buffer for return addresses, and its length. In `bridge.c`.
-    fn livepatch_stack_buffer(length: *mut c_uint) -> *mut c_ulong;
-}
 
 /// Work that retries the transition.
 static RETRY: Static<MaybeUninit<bindings::delayed_work>> = Static::new(MaybeUninit::uninit());
@@ -262,41 +256,23 @@ unsafe extern "C" fn words(words: *const c_ulong, count: c_ulong, job: *mut c_vo
     // Such a stack is not to be judged by its words: see `stack`.
     #[cfg(CONFIG_BPF_JIT)]
     // SAFETY: The caller promises that there are so many words.
-    if unsafe { livepatch_finds_trampoline(words, count) } {
+    if unsafe { bindings::livepatch_finds_trampoline(words, count) } {
         return;
     }
     let mut copy = [0usize; WORDS];
     let mut from = 0;
-    while from < count as usize {
-        let length = WORDS.min((count as usize).saturating_sub(from));
+    while from < count {
+        let length = WORDS.min(count.saturating_sub(from));
         let (part, _) = copy.split_at_mut_checked(length).unwrap_or_default();
         for (index, word) in part.iter_mut().enumerate() {
             // SAFETY: `from + index` is less than `count`. Whoever was handed the address of something
             // on that stack may write there now, so that this cannot be a reference; a word is read as
             // a whole.
-            *word = unsafe { words.add(from).add(index).read_volatile() } as usize;
+            *word = unsafe { words.add(from).add(index).read_volatile() };
         }
         job(part);
         from = from.saturating_add(length);
     }
-}
-
-#[cfg(CONFIG_BPF_JIT)]
-extern "C" {
-    /// Puts the traced function in the place of each address in a BPF trampoline.
-    fn livepatch_name_traced(entries: *mut c_ulong, count: c_ulong);
-    /// Whether one of the words on a stack points into a BPF trampoline.
-    fn livepatch_finds_trampoline(words: *const c_ulong, count: c_ulong) -> bool;
-}
-
-// Only a pointer goes over; some configurations leave structures without fields in the task.
-#[allow(improper_ctypes)]
-extern "C" {
-    /// Has [`livepatch_switch_if_pending`] called by the stopper of the CPU that `task` is running on,
-    /// unless that CPU's stopper still has to do so for another. In `bridge.c`.
-    ///
-    /// The caller holds [`KLP_MUTEX`].
-    fn livepatch_take_off_cpu(task: *mut bindings::task_struct);
 }
 
 /// Work that does nothing: that it ran says that the CPU has scheduled.
@@ -335,14 +311,14 @@ impl Tasks for Linux {
     fn for_each_thread(&self, each: &mut dyn FnMut(&TaskRef)) {
         let mut each: &mut dyn FnMut(&TaskRef) = each;
         // SAFETY: The pointer is valid during the call; `visit` gets tasks under `tasklist_lock`.
-        unsafe { bindings::for_each_thread_locked(Some(visit), (&raw mut each).cast()) };
+        unsafe { bindings::livepatch_for_each_thread(Some(visit), (&raw mut each).cast()) };
     }
 
     fn for_each_thread_unlocked(&self, each: &mut dyn FnMut(&TaskRef)) {
         let mut number: c_int = 1;
         loop {
             // SAFETY: The pointer is valid during the call. The task comes with a reference.
-            let task = unsafe { bindings::get_next_thread(&raw mut number) };
+            let task = unsafe { bindings::livepatch_get_next_thread(&raw mut number) };
             // SAFETY: The reference is ours until it is given back below.
             let Some(thread) = (unsafe { TaskRef::from_raw(task) }) else {
                 return;
@@ -379,7 +355,7 @@ impl Tasks for Linux {
     }
 
     fn has_reliable_stacks(&self) -> bool {
-        cfg!(CONFIG_STACKTRACE) && Native::RELIABLE_STACK == Support::Yes
+        cfg!(CONFIG_STACKTRACE) && Native::RELIABLE_STACK
     }
 
     fn pin(&self, task: &TaskRef, job: &mut dyn FnMut()) {
@@ -399,7 +375,7 @@ impl Tasks for Linux {
 
     fn take_off_cpu(&self, task: &TaskRef) {
         // SAFETY: The task exists, so that the function can take a reference; the core's lock is held.
-        unsafe { livepatch_take_off_cpu(task.as_ptr()) };
+        unsafe { bindings::livepatch_take_off_cpu(task.as_ptr()) };
     }
 
     fn words(&self, task: &TaskRef, job: &mut dyn FnMut(&[usize])) {
@@ -415,7 +391,7 @@ impl Tasks for Linux {
         unsafe {
             let thread = &raw const (*task.as_ptr()).thread;
             let pointer = thread.byte_add(offset).cast::<c_ulong>().read();
-            bindings::with_sleeping_stack(
+            bindings::livepatch_with_sleeping_stack(
                 task.as_ptr(),
                 pointer,
                 Some(words),
@@ -426,7 +402,7 @@ impl Tasks for Linux {
 
     fn stack(&self, task: &TaskRef, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable> {
         // The per-CPU buffer must not be shared or migrated from.
-        if livepatch_core::warn_on_once!(preemptible()) {
+        if warn_on_once!(preemptible()) {
             return Err(Unreliable);
         }
         let mut length = 0;
@@ -434,7 +410,7 @@ impl Tasks for Linux {
         // interrupts nor `job` come here. It has that length and is initialized, as all per-CPU
         // memory is.
         let entries = unsafe {
-            let buffer = livepatch_stack_buffer(&raw mut length);
+            let buffer = bindings::livepatch_stack_buffer(&raw mut length);
             core::slice::from_raw_parts_mut(buffer, length as usize)
         };
         #[cfg(all(CONFIG_STACKTRACE, CONFIG_HAVE_RELIABLE_STACKTRACE))]
@@ -455,7 +431,7 @@ impl Tasks for Linux {
         #[cfg(CONFIG_BPF_JIT)]
         // SAFETY: There are so many entries, and nobody else uses them.
         unsafe {
-            livepatch_name_traced(entries.as_mut_ptr(), entries.len())
+            bindings::livepatch_name_traced(entries.as_mut_ptr(), entries.len())
         };
         job(entries);
         Ok(())
@@ -480,7 +456,7 @@ impl Tasks for Linux {
             // No memory for a work item per CPU: one on the stack will do for all.
             //
             // SAFETY: As above.
-            unsafe { bindings::work_on_each_cpu(Some(nothing_either)) };
+            unsafe { bindings::livepatch_work_on_each_cpu(Some(nothing_either)) };
         }
     }
 
@@ -585,7 +561,7 @@ pub(crate) unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_stru
 #[export]
 pub(crate) unsafe extern "C" fn __klp_sched_try_switch() {
     // Said here, since the guard turns preemption off in any case.
-    livepatch_core::warn_on_once!(preemptible());
+    warn_on_once!(preemptible());
     if is_initialized() {
         let off = PreemptionOff::new();
         transition::switch_if_pending(&Linux, &TaskRef::current(), &off);

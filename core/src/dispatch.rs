@@ -7,7 +7,7 @@
 //!
 //! C counterpart: `kernel/livepatch/patch.c`.
 
-use crate::{
+use super::{
     site::{
         Site,
         Target,
@@ -52,7 +52,7 @@ impl Refusal {
 pub trait Tracer {
     /// A function that is being traced for us: owns the [`Site`] that the handler reads. Once
     /// [`Self::attach`] has been called for it, even if that failed, it is not dropped before
-    /// [`Tasks::synchronize`](crate::transition::Tasks::synchronize) has waited for the handlers.
+    /// [`Tasks::synchronize`](super::transition::Tasks::synchronize) has waited for the handlers.
     type Hook;
 
     /// Where the tracer can take over at the entry of the function at this address, `None` where it
@@ -213,14 +213,10 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         self.0.get_mut(index)
     }
 
-    /// Number of functions that are patched.
-    pub fn len(&self) -> usize {
+    /// Number of functions that are patched or not yet reaped, for tests on the host.
+    #[cfg(not(CONFIG_LIVEPATCH))]
+    pub fn count(&self) -> usize {
         self.0.len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// Puts versions on top of those of their functions, hooking the functions that have none: all of

@@ -18,23 +18,24 @@
 //! | moving the tasks | [`transition`], [`stack`] | `transition.c` |
 //! | shadow variables, system states | [`shadow`], [`state`] | `shadow.c`, `state.c` |
 //!
-//! Everything here is checked by the compiler: Kbuild and `Cargo.toml` forbid what is not, where no
-//! attribute in the source can allow it.
-//!
 //! Nothing here may panic: no index, no `unwrap`, no arithmetic that can overflow on a path that the
 //! kernel reaches. A broken invariant is a warning and an error.
 
-// Kbuild passes `no_std` to every crate; on the host it is said here.
+// A crate on the host, a module of the bridge's crate in the kernel.
 #![cfg_attr(not(CONFIG_LIVEPATCH), no_std)]
+#![forbid(unsafe_code)]
+// What is public here is the interface of a crate on the host.
+#![cfg_attr(CONFIG_LIVEPATCH, allow(unreachable_pub))]
 
 /// Prefix of every message of the livepatch core, the same as the C core's.
+#[cfg(not(CONFIG_LIVEPATCH))]
 const __LOG_PREFIX: &[u8] = b"livepatch\0";
 
 /// `WARN_ON_ONCE()`: warns the first time that the condition holds, and evaluates to it.
-#[macro_export]
 macro_rules! warn_on_once {
     ($condition:expr) => {{
-        static WARNED: $crate::Flag = $crate::Flag::new(false);
+        static WARNED: kernel::sync::atomic::Atomic<bool> =
+            kernel::sync::atomic::Atomic::new(false);
         let holds = $condition;
         // Relaxed: the flag orders nothing, it only keeps the warning from repeating.
         if holds && !WARNED.xchg(true, kernel::sync::atomic::Relaxed) {
@@ -43,10 +44,6 @@ macro_rules! warn_on_once {
         holds
     }};
 }
-
-/// A flag of [`warn_on_once`].
-#[doc(hidden)]
-pub type Flag = kernel::sync::atomic::Atomic<bool>;
 
 pub mod dispatch;
 pub mod patch;

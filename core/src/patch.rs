@@ -7,7 +7,7 @@
 //! handle of the structure that it came from. What modules and debuggers read in the structures is
 //! written back through [`Descriptors`], at each change.
 
-use crate::{
+use super::{
     dispatch::{
         Addition,
         Gear,
@@ -251,7 +251,7 @@ impl<K: Kernel> Function<K> {
 
 /// The patched functions of a kernel.
 pub type Sites<K> =
-    Redirections<<K as Descriptors>::Function, <K as crate::dispatch::Tracer>::Hook>;
+    Redirections<<K as Descriptors>::Function, <K as super::dispatch::Tracer>::Hook>;
 
 /// Which of an object's functions an operation is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -408,7 +408,7 @@ impl<K: Kernel> Object<K> {
     }
 
     /// Has calls of the object's functions go through the handler from the next
-    /// [`Tracer::unsettle`](crate::dispatch::Tracer::unsettle) on.
+    /// [`Tracer::unsettle`](super::dispatch::Tracer::unsettle) on.
     pub(crate) fn must_not_settle(&self, kernel: &K, sites: &Sites<K>) {
         for function in &self.functions {
             sites.must_not_settle(kernel, function.old.start);

@@ -4,7 +4,7 @@
 //!
 //! C counterpart: the lifecycle in `kernel/livepatch/core.c`.
 
-use crate::{
+use super::{
     dispatch::{
         Gear,
         Redirections, //
@@ -64,7 +64,8 @@ impl<K: Kernel> Core<K> {
         &self.patches
     }
 
-    /// The patched functions.
+    /// The patched functions, for tests on the host.
+    #[cfg(not(CONFIG_LIVEPATCH))]
     pub fn sites(&self) -> &Sites<K> {
         &self.sites
     }

@@ -10,7 +10,7 @@
 //! `kernel/livepatch/core.c`. Names are taken more strictly than `sscanf()` takes them: nothing may
 //! follow the position, nor may the position overflow or begin with a space.
 
-use crate::symbol::{
+use super::symbol::{
     self,
     Name,
     Symbols,
@@ -91,11 +91,7 @@ pub trait Section {
     /// Index of the symbol table's section, for messages.
     fn symbol_table(&self) -> u32;
     /// Number of relocations.
-    fn len(&self) -> usize;
-    /// Whether there are none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
+    fn count(&self) -> usize;
     /// The name of the symbol that the `index`-th relocation refers to, and whether it is marked
     /// `SHN_LIVEPATCH`. `None`: there is no such relocation or symbol.
     fn symbol(&self, index: usize) -> Option<(&[u8], bool)>;
@@ -150,7 +146,7 @@ pub fn write<S: Symbols + ?Sized>(
 
 /// Gives each symbol of the section its address.
 fn resolve<S: Symbols + ?Sized>(symbols: &S, section: &mut dyn Section, of_kernel: bool) -> Result {
-    for index in 0..section.len() {
+    for index in 0..section.count() {
         let address = {
             let Some((text, marked)) = section.symbol(index) else {
                 return Err(EINVAL);

@@ -8,7 +8,7 @@
 //!
 //! C counterpart: what `klp_ftrace_handler()` reads in `kernel/livepatch/patch.c`.
 
-use crate::transition::State;
+use super::transition::State;
 use kernel::sync::{
     atomic::{
         Acquire,
@@ -142,7 +142,7 @@ const _: () = {
 /// the next but one transition shown, and at least one store of `w` and its write barrier lie in
 /// between. So a reader that meets such a store in its slot sees, behind its read barrier, that `w`
 /// has changed. It would not if the numbers had gone once around in between; but a publisher waits
-/// for all handlers ([`Tasks::synchronize`](crate::transition::Tasks::synchronize)) far more often.
+/// for all handlers ([`Tasks::synchronize`](super::transition::Tasks::synchronize)) far more often.
 ///
 /// Towards the tasks:
 ///

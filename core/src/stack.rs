@@ -19,7 +19,7 @@
 //! C core does not look there; it waits for tasks-RCU before it gives up an `ftrace_ops`, which covers
 //! part of it.
 
-use crate::{
+use super::{
     sort::sort_by_key,
     transition::State, //
 };

@@ -4,7 +4,7 @@
 //!
 //! C counterpart: `klp_find_object_symbol()` in `kernel/livepatch/core.c`.
 
-use crate::sort::sort_by_key;
+use super::sort::sort_by_key;
 use core::ops::ControlFlow;
 use kernel::{
     fmt,

@@ -10,7 +10,7 @@
 //!
 //! C counterpart: the sysfs part of `kernel/livepatch/core.c`.
 
-use crate::{
+use super::{
     dispatch::Gear,
     registry::Core,
     Kernel, //

@@ -14,7 +14,7 @@
 //! | [`Shared::target`] | the holder of the core's lock | whoever moves a task |
 //! | a task's pending flag | set under the lock; cleared by whoever moves the task | the task itself |
 //! | a task's state | under the lock while its flag is clear; by the task itself, or on its behalf while it can't run | the task's calls, through the handler |
-//! | [`Site`](crate::site::Site) | the holder of the lock | the handler |
+//! | [`Site`](super::site::Site) | the holder of the lock | the handler |
 //!
 //! # Memory ordering
 //!
@@ -27,7 +27,7 @@
 //!    path has a read barrier) then reads the new target, even where the patch changes no site because
 //!    its module is not loaded.
 //! 3. *Transition before pending.* A task may move right after its flag is set and make its next call
-//!    at once. [`Site::publish`](crate::site::Site::publish), which is also what ends the attaching
+//!    at once. [`Site::publish`](super::site::Site::publish), which is also what ends the attaching
 //!    of new hooks, puts the change before whatever follows it, such as the flags; the task's
 //!    test-and-clear puts its move before the handler's search for the site and its read of it. A call
 //!    that comes before may or may not find the hook: without, the original goes on, which is what the
@@ -65,7 +65,7 @@
 //! No lock of the core is needed for that, and none could be had: its holder may be waiting for this
 //! very CPU.
 
-use crate::{
+use super::{
     dispatch::entry,
     patch::{
         Object,
@@ -186,7 +186,7 @@ pub trait Task {
 pub struct Unreliable;
 
 /// What the core asks of the tasks, the CPUs and the scheduler.
-pub trait Tasks: crate::patch::Descriptors {
+pub trait Tasks: super::patch::Descriptors {
     /// A task.
     type Task: Task;
 
@@ -244,7 +244,7 @@ pub trait Tasks: crate::patch::Descriptors {
 }
 
 /// A stack check in memory of its own.
-pub type Check<K> = KBox<StackCheck<<K as crate::patch::Descriptors>::Function>>;
+pub type Check<K> = KBox<StackCheck<<K as super::patch::Descriptors>::Function>>;
 
 /// Why a task could not move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -181,7 +181,7 @@ C_ONLY="klp_match_callback klp_find_callback klp_find_object_symbol klp_resolve_
 	klp_init_object_loaded klp_unpatch_func klp_find_ops klp_complete_transition
 	klp_check_and_switch_task klp_discard_nops"
 
-rust_symbols() { # the names that rustc gave to what is in our crates
+rust_symbols() { # the names that rustc gave to what is in our crate
 	awk '$3 ~ /^_R.*livepatch/ && NF == 3 { print $3 }' /proc/kallsyms
 }
 
@@ -206,7 +206,7 @@ running_core() { # rust, c, or what makes it neither
 show_core() {
 	say "Linux $(uname -r) on $(uname -m), $(grep -c ^processor /proc/cpuinfo) CPUs"
 	say "in the kernel log:  $(dmesg | grep -m1 'livepatch: .*core' || echo '(the C core announces nothing)')"
-	say "in /proc/kallsyms:  $(rust_symbols | wc -l) symbols of the Rust crates," \
+	say "in /proc/kallsyms:  $(rust_symbols | wc -l) symbols of the Rust core," \
 		"$(c_only_symbols | wc -l) of $(echo "$C_ONLY" | wc -w) functions that only the C core has"
 	rust_symbols | awk 'length < 90 && ++n <= 3 { print "                    " $0 }' | text
 }

@@ -28,8 +28,15 @@ const ROOMS: &[(&str, &str)] = &[
     ("Documentation", "Documentation"),
 ];
 
-/// Names of files that are about the checkout, not the kernel.
-const NOT_GRAFTED: &[&str] = &["Cargo.toml", "Cargo.lock", "target"];
+/// Names of files that are about the checkout and the host, not the kernel.
+const NOT_GRAFTED: &[&str] = &[
+    "Cargo.toml",
+    "Cargo.lock",
+    "target",
+    "host.rs",
+    "capability.rs",
+    "claims.rs",
+];
 
 /// What a file should be; `None` for a file that should not be.
 type Files = BTreeMap<PathBuf, Option<Content>>;

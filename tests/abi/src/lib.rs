@@ -7,7 +7,8 @@
 //! that ftrace saved. The test `layout` reads the same from the headers of the kernel that is being
 //! built, with that kernel's own compiler flags.
 
-use livepatch_arch::{Backend, SavedRegisters};
+use core::mem::offset_of;
+use livepatch_arch::{arm64, powerpc, riscv64, s390, x86_64, Backend};
 
 /// Where a field is expected: structure, field, offset in bytes.
 pub type Field = (&'static str, &'static str, usize);
@@ -49,20 +50,20 @@ pub struct Registers {
     pub stack_pointer: Option<usize>,
 }
 
-const fn registers<B: Backend>(field: &'static str) -> Registers {
+const fn registers<B: Backend>(field: &'static str, offset: usize) -> Registers {
     Registers {
         arch: B::NAME,
         field,
-        offset: <B::Registers as SavedRegisters>::INSTRUCTION_POINTER,
+        offset,
         stack_pointer: B::SLEEPING_STACK_POINTER,
     }
 }
 
 /// The backends.
 pub const REGISTERS: &[Registers] = &[
-    registers::<livepatch_arch::arm64::Arm64>("pc"),
-    registers::<livepatch_arch::powerpc::Powerpc>("regs.nip"),
-    registers::<livepatch_arch::riscv64::Riscv64>("epc"),
-    registers::<livepatch_arch::s390::S390>("regs.psw.addr"),
-    registers::<livepatch_arch::x86_64::X86_64>("regs.ip"),
+    registers::<arm64::Arm64>("pc", offset_of!(arm64::Registers, pc)),
+    registers::<powerpc::Powerpc>("regs.nip", offset_of!(powerpc::Registers, nip)),
+    registers::<riscv64::Riscv64>("epc", offset_of!(riscv64::Registers, epc)),
+    registers::<s390::S390>("regs.psw.addr", offset_of!(s390::Registers, addr)),
+    registers::<x86_64::X86_64>("regs.ip", offset_of!(x86_64::Registers, ip)),
 ];

@@ -170,7 +170,7 @@ impl World {
             .collect();
         assert_eq!(self.kernel.ftrace.hooked(), expected, "sites");
         assert_eq!(self.kernel.ftrace.filtered(), expected.len(), "filters");
-        assert_eq!(self.core.sites().len(), expected.len());
+        assert_eq!(self.core.sites().count(), expected.len());
     }
 
     fn check_mirrors(&self) {

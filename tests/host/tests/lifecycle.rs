@@ -117,7 +117,7 @@ fn a_function_is_patched_where_it_is_and_once() {
     sites.detach(&world.kernel);
     world.kernel.synchronize();
     sites.reap();
-    assert!(sites.is_empty());
+    assert_eq!(sites.count(), 0);
     let _ = world.dmesg();
 }
 

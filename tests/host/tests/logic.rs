@@ -374,7 +374,7 @@ mod relocations {
         fn symbol_table(&self) -> u32 {
             9
         }
-        fn len(&self) -> usize {
+        fn count(&self) -> usize {
             self.symbols.len()
         }
         fn symbol(&self, index: usize) -> Option<(&[u8], bool)> {

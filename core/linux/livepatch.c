@@ -1,17 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The part of the bridge that has to be C, since Rust has no counterpart of the macros that are used here.
+ * The part of the bridge that is C: it lives off macros and inline functions that Rust has no counterpart
+ * of, or it is one piece that every call of a patched function runs through.
  */
 
 #include <linux/bpf.h>
+#include <linux/cpu.h>
 #include <linux/export.h>
 #include <linux/init.h>
 #include <linux/livepatch.h>
 #include <linux/mm.h>
 #include <linux/moduleloader.h>
 #include <linux/percpu.h>
+#include <linux/pid.h>
+#include <linux/pid_namespace.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/task.h>
+#include <linux/sched/task_stack.h>
 #include <linux/stop_machine.h>
+#include <linux/trace_recursion.h>
+#include <linux/workqueue.h>
+
+#include "livepatch.h"
 
 /* The same symbols, for the same modules, as the C core's. */
 EXPORT_SYMBOL_GPL(klp_enable_patch);
@@ -25,17 +35,96 @@ EXPORT_SYMBOL_GPL(klp_shadow_get);
 EXPORT_SYMBOL_GPL(klp_shadow_get_or_alloc);
 
 /*
- * In livepatch.rs. The module loader calls the core, and modules use shadow variables, before the core's own
- * initcall has run: the locks and lists for that have to be ready before any module can load.
+ * The module loader calls the core, and modules use shadow variables, before the core's own initcall has run:
+ * the locks and lists for that have to be ready before any module can load.
  */
-int livepatch_early_init(void);
 early_initcall(livepatch_early_init);
+
+/* The guard is inline, so that a call of a patched function pays for one call from here. */
+void notrace livepatch_ftrace_handler(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops,
+				      struct ftrace_regs *fregs)
+{
+	int bit;
+
+	bit = ftrace_test_recursion_trylock(ip, parent_ip);
+	if (WARN_ON_ONCE(bit < 0))
+		return;
+	livepatch_dispatch(ip, fregs);
+	ftrace_test_recursion_unlock(bit);
+}
+
+void livepatch_for_each_thread(void (*fn)(struct task_struct *task, void *arg), void *arg)
+{
+	struct task_struct *g, *task;
+
+	read_lock(&tasklist_lock);
+	for_each_process_thread(g, task)
+		fn(task, arg);
+	read_unlock(&tasklist_lock);
+}
+
+struct task_struct *livepatch_get_next_thread(int *number)
+{
+	struct task_struct *task = NULL;
+	struct pid *pid;
+
+	rcu_read_lock();
+	while (!task && (pid = find_ge_pid(*number, &init_pid_ns))) {
+		*number = pid_nr(pid) + 1;
+		task = pid_task(pid, PIDTYPE_PID);
+	}
+	if (task)
+		get_task_struct(task);
+	rcu_read_unlock();
+	return task;
+}
+
+/*
+ * Function graph tracing, kretprobes and rethooks keep return addresses elsewhere. KASAN does not like that
+ * others look at a stack.
+ */
+void livepatch_with_sleeping_stack(struct task_struct *task, unsigned long sp,
+				   void (*fn)(const unsigned long *words, unsigned long count, void *arg),
+				   void *arg)
+{
+	unsigned long start, end;
+
+	if (IS_ENABLED(CONFIG_KASAN) || task->on_rq)
+		return;
+#ifdef CONFIG_FUNCTION_GRAPH_TRACER
+	if (task->ret_stack)
+		return;
+#endif
+#ifdef CONFIG_KRETPROBES
+	if (!llist_empty(&task->kretprobe_instances))
+		return;
+#endif
+#ifdef CONFIG_RETHOOK
+	if (!llist_empty(&task->rethooks))
+		return;
+#endif
+	if (!try_get_task_stack(task))
+		return;
+	start = (unsigned long)task_stack_page(task);
+	end = start + THREAD_SIZE;
+	if (sp > start && sp < end && IS_ALIGNED(sp, sizeof(long)))
+		fn((const unsigned long *)sp, (end - sp) / sizeof(long), arg);
+	put_task_stack(task);
+}
+
+void livepatch_work_on_each_cpu(long (*fn)(void *arg))
+{
+	unsigned int cpu;
+
+	cpus_read_lock();
+	for_each_online_cpu(cpu)
+		work_on_cpu(cpu, fn, NULL);
+	cpus_read_unlock();
+}
 
 /* Return addresses of the task that this CPU looks at. They are too many for the stack. */
 static DEFINE_PER_CPU(unsigned long[100], livepatch_entries);
 
-/* This CPU's buffer and its length in words. The caller has preemption off for as long as it uses it. */
-unsigned long *livepatch_stack_buffer(unsigned int *length);
 unsigned long *livepatch_stack_buffer(unsigned int *length)
 {
 	*length = ARRAY_SIZE(livepatch_entries);
@@ -51,9 +140,6 @@ struct livepatch_look {
 
 static DEFINE_PER_CPU(struct livepatch_look, livepatch_looks);
 
-/* In tasks.rs. */
-void livepatch_switch_if_pending(struct task_struct *task);
-
 /* The stopper has preemption off. It is running here, and so the task is not. */
 static int livepatch_look(void *arg)
 {
@@ -68,11 +154,9 @@ static int livepatch_look(void *arg)
 }
 
 /*
- * Takes the task off the CPU that it is running on, to look at it. The caller holds klp_mutex, so
- * that only one queues work. While preemption is off here, no CPU goes: the stopper of one that is
- * active accepts work, and does it before it parks.
+ * klp_mutex sees to it that only one queues work. While preemption is off here, no CPU goes: the stopper of
+ * one that is active accepts work, and does it before it parks.
  */
-void livepatch_take_off_cpu(struct task_struct *task);
 void livepatch_take_off_cpu(struct task_struct *task)
 {
 	struct livepatch_look *look;
@@ -104,10 +188,6 @@ void livepatch_take_off_cpu(struct task_struct *task)
  * Nothing here takes a lock: the caller may hold those of the scheduler.
  */
 
-void livepatch_name_traced(unsigned long *entries, unsigned long count);
-bool livepatch_finds_trampoline(const unsigned long *words, unsigned long count);
-
-/* Puts the traced function in the place of each address in a trampoline. */
 void livepatch_name_traced(unsigned long *entries, unsigned long count)
 {
 	for (unsigned long i = 0; i < count; i++) {
@@ -119,8 +199,8 @@ void livepatch_name_traced(unsigned long *entries, unsigned long count)
 }
 
 /*
- * Whether one of the words on a stack points into a trampoline. Trampolines are in module space or
- * among the rest of what is virtually mapped, as the stack may be, to which most words there point.
+ * Trampolines are in module space or among the rest of what is virtually mapped, as the stack may be, to which
+ * most words there point.
  */
 bool livepatch_finds_trampoline(const unsigned long *words, unsigned long count)
 {

@@ -9,7 +9,7 @@
 //! | file | concern |
 //! |---|---|
 //! | `abi.rs` | the functions that modules and the rest of the kernel call |
-//! | `bridge.c` | what has to be C: exports, an initcall, per-CPU memory |
+//! | `livepatch.c` | what has to be C: exports, the ftrace handler, walks over tasks, per-CPU memory |
 //! | `descriptors.rs` | `struct klp_patch`, `klp_object`, `klp_func`: read once, mirrored back |
 //! | `sysfs.rs` | kobjects and attributes |
 //! | `symbols.rs`, `relocations.rs` | kallsyms; ELF sections of livepatch modules |
@@ -17,6 +17,15 @@
 //! | `tasks.rs` | tasks, stacks, CPUs, the scheduler |
 //! | `shadow.rs` | the table of shadow variables |
 //! | `debug.rs` | call sites for dynamic debug |
+
+/// What decides. On the host it is a crate of its own, and therefore refers to itself by `super`.
+#[path = "../core/livepatch_core.rs"]
+#[macro_use]
+mod livepatch_core;
+
+/// What is known of each architecture; likewise.
+#[path = "../arch/livepatch_arch.rs"]
+mod livepatch_arch;
 
 mod abi;
 mod debug;

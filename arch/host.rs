@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Every backend at once, and what each claims to support: what the host has of `arch/`.
+//!
+//! The kernel compiles the one backend that it needs, by way of `livepatch_arch.rs`.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod arm64;
+mod backend;
+mod capability;
+pub mod powerpc;
+pub mod riscv64;
+pub mod s390;
+pub mod x86_64;
+
+#[path = "arm64/claims.rs"]
+mod arm64_claims;
+#[path = "powerpc/claims.rs"]
+mod powerpc_claims;
+#[path = "riscv64/claims.rs"]
+mod riscv64_claims;
+#[path = "s390/claims.rs"]
+mod s390_claims;
+#[path = "x86_64/claims.rs"]
+mod x86_64_claims;
+
+pub use backend::{
+    Backend,
+    SavedRegisters, //
+};
+pub use capability::Capability;
+
+/// Whether a backend supports something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// It does.
+    Yes,
+    /// It doesn't, for this reason. The core does without.
+    No(&'static str),
+}
+
+/// What a backend claims.
+pub trait Claim: Backend {
+    /// What it doesn't support, each with the reason. All else it claims, unless it is in progress.
+    const UNSUPPORTED: &'static [(Capability, &'static str)];
+
+    /// Where the port stops, while it is in progress. Until it is done, it claims nothing.
+    const IN_PROGRESS: Option<&'static str> = None;
+}
+
+/// The claims of any backend.
+#[derive(Debug)]
+pub struct Claims {
+    /// The backend's name.
+    pub name: &'static str,
+    /// Where the port stops, while it is in progress.
+    pub in_progress: Option<&'static str>,
+    unsupported: &'static [(Capability, &'static str)],
+}
+
+impl Claims {
+    const fn of<B: Claim>() -> Self {
+        Self {
+            name: B::NAME,
+            in_progress: B::IN_PROGRESS,
+            unsupported: B::UNSUPPORTED,
+        }
+    }
+
+    /// Whether it supports this.
+    pub fn support(&self, capability: Capability) -> Support {
+        let mut unsupported = self.unsupported.iter();
+        let reason = unsupported.find(|(other, _)| *other == capability);
+        match reason.map(|(_, reason)| *reason).or(self.in_progress) {
+            Some(reason) => Support::No(reason),
+            None => Support::Yes,
+        }
+    }
+}
+
+/// Every backend.
+pub static BACKENDS: &[Claims] = &[
+    Claims::of::<arm64::Arm64>(),
+    Claims::of::<powerpc::Powerpc>(),
+    Claims::of::<riscv64::Riscv64>(),
+    Claims::of::<s390::S390>(),
+    Claims::of::<x86_64::X86_64>(),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_stable_words_of_their_own() {
+        for (index, capability) in Capability::ALL.iter().enumerate() {
+            let name = capability.name();
+            assert!(name.chars().all(|c| c == '-' || c.is_ascii_lowercase()));
+            assert!(Capability::ALL[..index]
+                .iter()
+                .all(|other| other.name() != name));
+        }
+    }
+
+    #[test]
+    fn what_is_not_claimed_has_one_reason() {
+        for backend in BACKENDS {
+            for (index, (capability, reason)) in backend.unsupported.iter().enumerate() {
+                assert!(!reason.is_empty());
+                assert_eq!(backend.support(*capability), Support::No(reason));
+                let before = &backend.unsupported[..index];
+                assert!(before.iter().all(|(other, _)| other != capability));
+            }
+        }
+    }
+
+    /// ftrace and a backend say with the lowest bit what kind of branch is meant.
+    #[test]
+    fn a_branch_to_an_address_that_it_cannot_express_is_not_offered() {
+        fn check<B: Backend>(alignment: usize) {
+            const FUNCTION: usize = 0x1000;
+            for address in FUNCTION..FUNCTION + 16 {
+                let call = B::settled_call(address);
+                let offered = address % alignment == 0 && B::settled_call(FUNCTION).is_some();
+                assert_eq!(call.is_some(), offered, "{} {address:#x}", B::NAME);
+                assert!(call.is_none_or(|call| call & !1 == address), "{}", B::NAME);
+            }
+        }
+        check::<arm64::Arm64>(4);
+        check::<powerpc::Powerpc>(4);
+        check::<riscv64::Riscv64>(2);
+        check::<s390::S390>(2);
+        check::<x86_64::X86_64>(2);
+    }
+
+    #[test]
+    fn the_nearest_patch_site_comes_first() {
+        fn check<B: Backend>() {
+            assert!(!B::SITE_OFFSETS.is_empty(), "{}", B::NAME);
+            assert!(B::SITE_OFFSETS.is_sorted_by(|a, b| a < b), "{}", B::NAME);
+        }
+        check::<arm64::Arm64>();
+        check::<powerpc::Powerpc>();
+        check::<riscv64::Riscv64>();
+        check::<s390::S390>();
+        check::<x86_64::X86_64>();
+    }
+
+    #[test]
+    fn a_backend_in_progress_claims_nothing() {
+        for backend in BACKENDS {
+            let mut all = Capability::ALL.iter();
+            let claims = all.any(|capability| backend.support(*capability) == Support::Yes);
+            assert_eq!(claims, backend.in_progress.is_none(), "{}", backend.name);
+            assert_ne!(backend.in_progress, Some(""));
+        }
+    }
+}

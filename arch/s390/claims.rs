@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What s390 claims.
+
+use crate::{s390::S390, Capability, Claim};
+
+impl Claim for S390 {
+    const UNSUPPORTED: &'static [(Capability, &'static str)] = &[
+        (
+            Capability::UnwindInterrupts,
+            "a trace that meets an exception is not reliable: the task moves on its way to user mode",
+        ),
+        (
+            Capability::UnalignedReplacement,
+            "no instruction is at an odd address",
+        ),
+    ];
+}
