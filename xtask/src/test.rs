@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo xtask test`: every test, or those asked for, to the end even if some fail.
 
+mod bridge;
 mod host;
 mod symbols;
 
@@ -220,6 +221,7 @@ fn guest(cx: &Context, kernel: &Kernel, tests: &GuestTests) -> Tally {
     let mut total = Tally::default();
     total += host::abi(cx, kernel);
     if kernel.core == Core::Rust {
+        total += bridge::lint(cx, kernel).within("clippy");
         total += symbols::check(kernel);
     }
     for suite in &tests.suites {

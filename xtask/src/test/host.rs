@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The host's part: formatting, lints, and every crate's own tests.
 
-use super::Tally;
+use super::{bridge, Tally};
 use crate::build::Kernel;
 use crate::cargo;
 use crate::context::Context;
@@ -9,7 +9,6 @@ use crate::step::Step;
 use crate::verify;
 use anyhow::Result;
 use console::style;
-use xshell::cmd;
 
 /// Runs them all.
 pub fn run(cx: &Context) -> Tally {
@@ -20,7 +19,7 @@ pub fn run(cx: &Context) -> Tally {
         &["fmt", "--all", "--check", "--", "--color=never"],
         "cargo fmt --all",
     );
-    total += format_bridge(cx);
+    total += bridge::format(cx);
     let clippy = [
         "clippy",
         "--workspace",
@@ -35,20 +34,6 @@ pub fn run(cx: &Context) -> Tally {
         total += part(cx).unwrap_or_else(|error| Tally::failure(&error));
     }
     total
-}
-
-/// The formatting of what only Kbuild compiles, and `cargo fmt` therefore does not see.
-fn format_bridge(cx: &Context) -> Tally {
-    let root = cx.root.join("core/linux/livepatch.rs");
-    let check = || -> Result<()> {
-        let sh = cx.shell()?;
-        let command = cmd!(sh, "rustfmt --edition 2021 --check --color never {root}");
-        Step::new(cx, "Check the bridge's formatting", command)
-            .hint("rustfmt --edition 2021 core/linux/livepatch.rs")
-            .run()
-            .map(drop)
-    };
-    Tally::check(check())
 }
 
 /// Our view of the ABI, against the headers of the kernel that was built.

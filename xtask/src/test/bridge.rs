@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The format and the lints of what only Kbuild compiles, and cargo therefore does not see.
+
+use super::Tally;
+use crate::build::Kernel;
+use crate::context::Context;
+use crate::step::Step;
+use anyhow::{Context as _, Result};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use xshell::cmd;
+
+/// Formats one file after the other, since a file that is named would have rustfmt go on to its modules,
+/// some of which are elsewhere in the kernel tree.
+const FORMAT_EACH: &str = "for file; do
+    rustfmt --edition 2021 <\"$file\" | diff --label \"$file\" --label formatted -u \"$file\" - || exit
+done";
+
+/// Where the crate is compiled, in the kernel's object directory.
+const RECORD: &str = "kernel/livepatch/linux/.livepatch_main.o.cmd";
+
+/// Checks the formatting.
+pub fn format(cx: &Context) -> Tally {
+    let check = || -> Result<()> {
+        let sh = cx.shell()?;
+        let mut files = sh.read_dir(cx.root.join("core/linux"))?;
+        files.retain(|file| file.extension().is_some_and(|ext| ext == "rs"));
+        files.push(cx.root.join("arch/livepatch_arch.rs"));
+        let command = cmd!(sh, "sh -c {FORMAT_EACH} rustfmt {files...}");
+        Step::new(cx, "Check the bridge's formatting", command)
+            .hint("rustfmt --edition 2021 <FILE, and its output back into it")
+            .run()
+            .map(drop)
+    };
+    Tally::check(check())
+}
+
+/// Runs clippy over the whole crate as Kbuild compiles it, with the kernel tree's lints and settings.
+pub fn lint(cx: &Context, kernel: &Kernel) -> Tally {
+    let name = kernel.target.name;
+    let driver = kernel.tools.rustc.sysroot.join("bin/clippy-driver");
+    if !driver.exists() {
+        println!("Check the {name} core with the kernel's clippy: skipped, its rustc comes without clippy");
+        return Tally {
+            skipped: 1,
+            ..Tally::default()
+        };
+    }
+    let check = || -> Result<()> {
+        let title = format!("Check the {name} core with the kernel's clippy");
+        Step::new(cx, &title, command(cx, kernel, &driver)?)
+            .hint("mend what it points to")
+            .run()
+            .map(drop)
+    };
+    Tally::check(check())
+}
+
+fn command(cx: &Context, kernel: &Kernel, driver: &Path) -> Result<Command> {
+    let record = kernel.out.join(RECORD);
+    let record =
+        fs::read_to_string(&record).with_context(|| format!("cannot read {}", record.display()))?;
+    let line = with_clippy(&record, &driver.to_string_lossy())
+        .with_context(|| format!("{RECORD} does not say how the crate was compiled"))?;
+    let sh = cx.shell()?;
+    let mut command = Command::from(cmd!(sh, "sh -c {line}"));
+    kernel.tools.equip(&mut command)?;
+    command
+        .current_dir(&kernel.out)
+        .env("CLIPPY_CONF_DIR", &kernel.src)
+        // Kbuild sets it too: kernel code uses unstable features.
+        .env("RUSTC_BOOTSTRAP", "1");
+    Ok(command)
+}
+
+/// The compiler's command from make's record, with clippy in its place and nothing written.
+fn with_clippy(record: &str, driver: &str) -> Option<String> {
+    let (_, line) = record.lines().next()?.split_once(" := ")?;
+    let compile = line.split(';').next()?;
+    let words = compile.split(' ').map(|word| match word {
+        "rustc" => driver,
+        word if word.starts_with("--emit=obj=") => "--emit=metadata=/dev/null",
+        word if word.starts_with("--emit=") => "",
+        word => word,
+    });
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    words
+        .contains(&driver)
+        .then(|| words.join(" ") + " -Dwarnings")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clippy_gets_what_the_compiler_got() {
+        let record =
+            "savedcmd_a.o := OBJTREE=/o rustc --edition=2021 -Wunused --emit=dep-info=.a.o.d \
+                      --emit=obj=a.o /src/a.rs  ; objtool a.o\n\nsource_a.o := /src/a.rs\n";
+        assert_eq!(
+            with_clippy(record, "/bin/clippy-driver").unwrap(),
+            "OBJTREE=/o /bin/clippy-driver --edition=2021 -Wunused --emit=metadata=/dev/null \
+             /src/a.rs -Dwarnings"
+        );
+        assert_eq!(
+            with_clippy("savedcmd_a.o := gcc -c a.c\n", "/bin/clippy-driver"),
+            None
+        );
+    }
+}
