@@ -2,50 +2,52 @@
 
 //! What a backend can claim to support.
 //!
-//! The conformance suite exercises each of these in a running kernel and holds it against the claim.
+//! The conformance suite exercises each capability in a running kernel and compares it with the
+//! claim.
 
-/// Something that live patching does, where the architecture has a part in it.
+/// Something that live patching does and that depends on the architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability {
     /// Redirected calls keep 0 to 8 integer arguments.
     IntegerArguments,
-    /// They leave floating-point and vector registers alone.
+    /// Redirected calls leave floating-point and vector registers alone.
     VectorRegisters,
-    /// They keep structs that are passed and returned by value.
+    /// Redirected calls keep structs that are passed and returned by value.
     StructByValue,
-    /// They keep the hidden pointer to a struct that is returned in memory.
+    /// Redirected calls keep the hidden pointer to a struct that is returned in memory.
     StructByPointer,
-    /// They keep variable arguments.
+    /// Redirected calls keep variable arguments.
     Variadic,
     /// A function of the kernel itself can be patched.
     KernelFunction,
-    /// A function of a module can, called from within and from other modules.
+    /// A function of a module can be patched, with callers in the same module and in other modules.
     ModuleFunction,
-    /// A function that ends in a call, or is called at another one's end, can.
+    /// A function that ends in a call, or is called at the end of another function, can be patched.
     SiblingCall,
-    /// A function that calls itself can.
+    /// A function that calls itself can be patched.
     Recursion,
     /// A function can be patched while a task sleeps in it.
     SleepingFunction,
-    /// Likewise while a task was interrupted in it.
+    /// A function can be patched while a task was interrupted in it.
     PreemptedFunction,
-    /// The stack of a task that was interrupted anywhere else can be relied on.
+    /// The stack of a task that was interrupted outside the patched functions is reliable.
     UnwindInterrupts,
-    /// Softirqs and interrupts see what the task that they interrupt sees.
+    /// Softirqs and interrupts get the version that the interrupted task gets.
     UnwindSoftirqs,
-    /// The stacks of kthreads can be relied on.
+    /// The stacks of kthreads are reliable.
     UnwindKthreads,
-    /// A new function reaches symbols that its object keeps to itself.
+    /// A new function can refer to local symbols of its object.
     RelocationsLocal,
-    /// Still when that object, a module, came and went many times.
+    /// Relocations to local symbols still work after their module was loaded and unloaded many
+    /// times.
     RelocationsAgain,
-    /// It reaches exported ones.
+    /// A new function can refer to exported symbols.
     RelocationsExported,
     /// Static calls in a new function work.
     StaticCalls,
-    /// So do jump labels.
+    /// Jump labels in a new function work.
     JumpLabels,
-    /// So do alternatives.
+    /// Alternatives in a new function work.
     Alternatives,
     /// A replacement may be at an odd address.
     UnalignedReplacement,
@@ -54,7 +56,7 @@ pub enum Capability {
 }
 
 impl Capability {
-    /// Each of them, in order.
+    /// All capabilities, in order.
     pub const ALL: &'static [Self] = &[
         Self::IntegerArguments,
         Self::VectorRegisters,
@@ -80,12 +82,12 @@ impl Capability {
         Self::SettledGear,
     ];
 
-    /// What it is called, in the suite and wherever people read of it.
+    /// Returns the capability's name, as used in the conformance suite and in documentation.
     pub const fn name(self) -> &'static str {
         self.words().0
     }
 
-    /// What it means, in one line.
+    /// Returns a one-line description of the capability.
     pub const fn about(self) -> &'static str {
         self.words().1
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Every backend at once, and what each claims to support: what the host has of `arch/`.
+//! Host-side crate of `arch/`: every backend, and what each of them claims to support.
 //!
-//! The kernel compiles the one backend that it needs, by way of `livepatch_arch.rs`.
+//! The kernel compiles only the backend that it needs, through `livepatch_arch.rs`.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -32,30 +32,30 @@ pub use backend::{
 };
 pub use capability::Capability;
 
-/// Whether a backend supports something.
+/// Whether a backend supports a capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
-    /// It does.
+    /// The backend supports it.
     Yes,
-    /// It doesn't, for this reason. The core does without.
+    /// The backend does not support it, for this reason. The core does without it.
     No(&'static str),
 }
 
 /// What a backend claims.
 pub trait Claim: Backend {
-    /// What it doesn't support, each with the reason. All else it claims, unless it is in progress.
+    /// The unsupported capabilities, each with the reason. A finished port claims all others.
     const UNSUPPORTED: &'static [(Capability, &'static str)];
 
-    /// Where the port stops, while it is in progress. Until it is done, it claims nothing.
+    /// What the port lacks, while it is in progress. An unfinished port claims no capability.
     const IN_PROGRESS: Option<&'static str> = None;
 }
 
-/// The claims of any backend.
+/// The claims of one backend.
 #[derive(Debug)]
 pub struct Claims {
     /// The backend's name.
     pub name: &'static str,
-    /// Where the port stops, while it is in progress.
+    /// What the port lacks, while it is in progress.
     pub in_progress: Option<&'static str>,
     unsupported: &'static [(Capability, &'static str)],
 }
@@ -69,7 +69,7 @@ impl Claims {
         }
     }
 
-    /// Whether it supports this.
+    /// Whether the backend supports `capability`.
     pub fn support(&self, capability: Capability) -> Support {
         let mut unsupported = self.unsupported.iter();
         let reason = unsupported.find(|(other, _)| *other == capability);
@@ -116,7 +116,7 @@ mod tests {
         }
     }
 
-    /// ftrace and a backend say with the lowest bit what kind of branch is meant.
+    /// The lowest bit tells ftrace the kind of branch, so it can't be part of the address.
     #[test]
     fn a_branch_to_an_address_that_it_cannot_express_is_not_offered() {
         fn check<B: Backend>(alignment: usize) {

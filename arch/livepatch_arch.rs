@@ -3,14 +3,16 @@
 //! Architecture backends of the livepatch core: one folder each, behind one trait.
 //!
 //! A backend knows how its architecture saves registers for ftrace and what it supports. It knows
-//! nothing of patches, and contains no unsafe code: the bridge casts what ftrace hands it to
-//! [`Backend::Registers`], whose layout the host tests hold against the kernel tree's own headers.
+//! nothing of patches and contains no unsafe code. The bridge casts the pointer that ftrace passes
+//! to [`Backend::Registers`]. The host tests check that layout against the kernel tree's own
+//! headers.
 //!
-//! Every backend has the same parts in the same order: what ftrace saves, reliable stacks, the patch site
-//! of a function, the settled gear. To add one: `Documentation/livepatch/rust/porting.rst`.
+//! Every backend has the same parts in the same order: the registers that ftrace saves, reliable
+//! stacks, the patch site of a function, the settled gear.
+//! `Documentation/livepatch/rust/porting.rst` tells how to add a backend.
 
 #![forbid(unsafe_code)]
-// What is public in the backends is public for the host, where this is a crate.
+// The backends' items are public because the host compiles the backends as a crate.
 #![allow(unreachable_pub)]
 
 #[cfg(CONFIG_ARM64)]

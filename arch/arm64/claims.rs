@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What arm64 claims.
+//! Capability claims of the arm64 backend.
 
 use crate::{arm64::Arm64, Capability, Claim};
 

@@ -4,14 +4,14 @@
 //!
 //! | | |
 //! |---|---|
-//! | saved registers | Its own structure: what a call may change, and no more |
-//! | patch site | The second of two nops behind the function's `bti c`, if it has one |
+//! | saved registers | A structure of its own, with only the registers that a call may change |
+//! | patch site | The second of two nops, behind the function's `bti c` if it has one |
 //! | reliable stacks | Frame records; an exception on the stack makes a trace unreliable |
-//! | relocations | Can be written over: nothing has to be taken back |
+//! | relocations | Can be overwritten, so nothing has to be cleared |
 //!
-//! ftrace turns the first of the two nops into `mov x9, x30` once and for all, so a function is entered
-//! with the caller's return address in `x9`. With call operations, two more nops in front of the function
-//! hold the address of its `ftrace_ops`.
+//! ftrace turns the first of the two nops into `mov x9, x30` permanently, so the patch site is
+//! reached with the caller's return address in `x9`. With call operations, two more nops in front
+//! of the function hold the address of its `ftrace_ops`.
 //!
 //! Header: [`arch/arm64/include/asm/ftrace.h`](srctree/arch/arm64/include/asm/ftrace.h).
 
@@ -20,7 +20,7 @@ use super::{
     SavedRegisters, //
 };
 
-/// The backend.
+/// The arm64 backend.
 pub struct Arm64;
 
 /// `struct __arch_ftrace_regs`.
@@ -49,10 +49,10 @@ impl Backend for Arm64 {
 
     const RELIABLE_STACK: bool = true;
 
-    /// The innermost return address is kept with the registers.
+    /// The innermost return address of a sleeping task is in the saved registers, not on its stack.
     const SLEEPING_STACK_POINTER: Option<usize> = None;
 
-    /// The second nop, behind a `bti c` if there is one.
+    /// The second nop, without and with a `bti c` in front of the nops.
     const SITE_OFFSETS: &'static [usize] = &[4, 8];
 
     /// The lowest bit asks for a branch without link, which leaves the return address in `x30`.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What powerpc claims.
+//! Capability claims of the powerpc backend.
 
 use crate::{powerpc::Powerpc, Capability, Claim};
 

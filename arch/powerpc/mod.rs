@@ -5,14 +5,17 @@
 //! | | |
 //! |---|---|
 //! | saved registers | A `struct pt_regs` |
-//! | patch site | A nop at the local entry point, behind what sets up the TOC pointer |
+//! | patch site | A nop at the local entry point, behind the code that sets up the TOC pointer |
 //! | reliable stacks | The back chain; an exception on the stack makes a trace unreliable |
-//! | relocations | A call out of the patch gets a stub, and behind the call the TOC pointer is restored. Stubs are not given back: a module can come a few times only |
+//! | relocations | A call out of the patch gets a stub and restores the TOC pointer behind it |
 //!
-//! The address of a function is its global entry point, which works out the TOC pointer from `r12`. A
-//! changed instruction pointer is such an address: ftrace's trampoline goes to it with `r12` set, and on
-//! a stack of its own keeps the caller's TOC pointer and return address until the new function is done.
-//! Where that trampoline is reached through a stub out of line, `nip` still points into the function.
+//! The address of a function is its global entry point, which computes the TOC pointer from `r12`.
+//! The handler sets the instruction pointer to such an address. ftrace's trampoline jumps to it
+//! with `r12` set. The trampoline keeps the caller's TOC pointer and return address on a stack of
+//! its own until the new function returns. If the trampoline is reached through an out-of-line
+//! stub, `nip` still points into the function.
+//!
+//! The stubs of relocations are never freed, so a module can be loaded only a few times.
 //!
 //! Headers: [`arch/powerpc/include/asm/ftrace.h`](srctree/arch/powerpc/include/asm/ftrace.h),
 //! [`arch/powerpc/include/asm/ptrace.h`](srctree/arch/powerpc/include/asm/ptrace.h).
@@ -22,13 +25,13 @@ use super::{
     SavedRegisters, //
 };
 
-/// The backend.
+/// The powerpc backend.
 pub struct Powerpc;
 
 /// `struct pt_regs` up to the instruction pointer.
 ///
-/// C code that sets it also marks what an interrupt would return with as stale. ftrace's trampoline
-/// returns by a branch, which does not use that.
+/// C code that sets the instruction pointer also marks the registers for a return from interrupt as
+/// stale. ftrace's trampoline returns by a branch, which does not use those registers.
 #[repr(C)]
 pub struct Registers {
     /// `gpr`.
@@ -50,14 +53,15 @@ impl Backend for Powerpc {
 
     const RELIABLE_STACK: bool = true;
 
-    /// Not looked into yet.
+    /// Not examined yet.
     const SLEEPING_STACK_POINTER: Option<usize> = None;
 
-    /// From the global entry point: at the local one, which is there or two instructions on, or
-    /// behind one or two instructions that save the return address.
+    /// Offsets from the global entry point. The local entry point is at the same address or two
+    /// instructions on. The site is at the local entry point, or behind one or two instructions
+    /// there that save the return address.
     const SITE_OFFSETS: &'static [usize] = &[0, 4, 8, 12, 16];
 
-    /// A branch would not bring the replacement its TOC, nor the caller's back.
+    /// A branch would neither set the TOC pointer of the replacement nor restore the caller's.
     fn settled_call(_function: usize) -> Option<usize> {
         None
     }

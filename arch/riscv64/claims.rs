@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What riscv64 claims.
+//! Capability claims of the riscv64 backend.
 
 use crate::{riscv64::Riscv64, Capability, Claim};
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! riscv, 64 bit. In progress: Linux 7.3 has no livepatch for it, with either core.
+//! riscv, 64 bit. In progress: Linux 7.3 does not support livepatch on riscv, with either core.
 //!
 //! | | |
 //! |---|---|
-//! | saved registers | Its own structure: what a call may change, the instruction pointer first |
-//! | patch site | The second of an `auipc` and a `nop`, first in the function: `nop` becomes `jalr` |
-//! | reliable stacks | None: its unwinder does not say whether a trace is complete |
-//! | relocations | Written straight into the text: once the module is in, that is read-only |
+//! | saved registers | Its own structure: the instruction pointer, then what a call may change |
+//! | patch site | The `nop` after an `auipc` at the start of the function. It becomes a `jalr` |
+//! | reliable stacks | None: the unwinder does not say whether a trace is complete |
+//! | relocations | Written directly to the text, which is read-only once the module is loaded |
 //!
-//! ftrace writes the `auipc` once and for all, so a function is entered with `t0` changed. With call
+//! ftrace writes the `auipc` permanently, so the patch site is reached with `t0` changed. With call
 //! operations, 8 bytes of nops in front of the function hold the address of its `ftrace_ops`.
 //!
 //! Header: [`arch/riscv/include/asm/ftrace.h`](srctree/arch/riscv/include/asm/ftrace.h).
@@ -19,10 +19,10 @@ use super::{
     SavedRegisters, //
 };
 
-/// The backend.
+/// The riscv64 backend.
 pub struct Riscv64;
 
-/// `struct __arch_ftrace_regs` up to the instruction pointer, which is first.
+/// `struct __arch_ftrace_regs` up to the instruction pointer, which is its first field.
 #[repr(C)]
 pub struct Registers {
     /// `epc`.
@@ -43,10 +43,10 @@ impl Backend for Riscv64 {
     /// There is no `arch_stack_walk_reliable()` in `arch/riscv`.
     const RELIABLE_STACK: bool = false;
 
-    /// Without reliable stacks nobody asks.
+    /// Without reliable stacks, no stack is searched.
     const SLEEPING_STACK_POINTER: Option<usize> = None;
 
-    /// Behind the `auipc` that is patched once and for all, and a landing pad if there is one.
+    /// Behind the `auipc`, without and with a landing pad in front of it.
     const SITE_OFFSETS: &'static [usize] = &[4, 8];
 
     fn settled_call(_function: usize) -> Option<usize> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What s390 claims.
+//! Capability claims of the s390 backend.
 
 use crate::{s390::S390, Capability, Claim};
 

@@ -5,9 +5,9 @@
 //! | | |
 //! |---|---|
 //! | saved registers | A `struct pt_regs` |
-//! | patch site | A 6-byte `brcl 0,0`, first in the function |
-//! | reliable stacks | The back chain, which rustc keeps too; an exception on the stack makes a trace unreliable |
-//! | relocations | Can be written over: nothing has to be taken back |
+//! | patch site | A 6-byte `brcl 0,0` at the start of the function |
+//! | reliable stacks | The back chain, which rustc keeps too. None with an exception on the stack |
+//! | relocations | Can be overwritten, so nothing has to be cleared |
 //!
 //! Headers: [`arch/s390/include/asm/ftrace.h`](srctree/arch/s390/include/asm/ftrace.h),
 //! [`arch/s390/include/asm/ptrace.h`](srctree/arch/s390/include/asm/ptrace.h).
@@ -17,10 +17,10 @@ use super::{
     SavedRegisters, //
 };
 
-/// The backend.
+/// The s390 backend.
 pub struct S390;
 
-/// `struct pt_regs` up to the program status word, which has the instruction pointer.
+/// `struct pt_regs` up to the program status word, which contains the instruction pointer.
 #[repr(C)]
 pub struct Registers {
     /// `args`.
@@ -44,14 +44,14 @@ impl Backend for S390 {
 
     const RELIABLE_STACK: bool = true;
 
-    /// Not looked into yet.
+    /// Not examined yet.
     const SLEEPING_STACK_POINTER: Option<usize> = None;
 
-    /// The six bytes at the function's address.
+    /// The site is the first instruction of the function.
     const SITE_OFFSETS: &'static [usize] = &[0];
 
-    /// ftrace's call returns through `%r0`; the caller's return address stays in `%r14`. It counts
-    /// in halfwords, which is how long the shortest instruction is.
+    /// ftrace's call returns through `%r0`, and the caller's return address stays in `%r14`. The
+    /// branch offset is in halfwords, the length of the shortest instruction.
     fn settled_call(function: usize) -> Option<usize> {
         (function & 1 == 0).then_some(function)
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What x86_64 claims.
+//! Capability claims of the x86_64 backend.
 
 use crate::{x86_64::X86_64, Capability, Claim};
 

@@ -5,10 +5,10 @@
 //! | | |
 //! |---|---|
 //! | saved registers | A `struct pt_regs` |
-//! | patch site | A 5-byte nop, first in the function or behind its `endbr64` |
-//! | reliable stacks | The ORC unwinder, which goes on through an exception |
-//! | settled calls | A `jmp`, as long as ftrace's `call` |
-//! | relocations | Written only where there are zeroes: they have to be taken back before the object's next load |
+//! | patch site | A 5-byte nop at the start of the function or behind its `endbr64` |
+//! | reliable stacks | The ORC unwinder, which unwinds through exceptions |
+//! | settled calls | A `jmp` of the same length as ftrace's `call` |
+//! | relocations | Written only over zeroes: must be cleared before the object's next load |
 //!
 //! Headers: [`arch/x86/include/asm/ftrace.h`](srctree/arch/x86/include/asm/ftrace.h),
 //! [`arch/x86/include/asm/ptrace.h`](srctree/arch/x86/include/asm/ptrace.h).
@@ -18,10 +18,10 @@ use super::{
     SavedRegisters, //
 };
 
-/// The backend.
+/// The x86_64 backend.
 pub struct X86_64;
 
-/// `struct pt_regs` up to the instruction pointer: ftrace saves a whole one.
+/// `struct pt_regs` up to the instruction pointer. ftrace saves the whole structure.
 #[repr(C)]
 pub struct Registers {
     /// `r15` to `orig_ax`, in the order of `struct pt_regs`.
@@ -50,16 +50,17 @@ impl Backend for X86_64 {
 
     type Registers = Registers;
 
-    /// Only the ORC unwinder has them.
+    /// Only the ORC unwinder provides reliable stacks.
     const RELIABLE_STACK: bool = cfg!(CONFIG_HAVE_RELIABLE_STACKTRACE);
 
     const SLEEPING_STACK_POINTER: Option<usize> = Some(core::mem::offset_of!(Thread, sp));
 
-    /// With indirect branch tracking the site follows an `endbr64`, where the function has one.
+    /// With indirect branch tracking, the site follows the function's `endbr64` if it has one.
     const SITE_OFFSETS: &'static [usize] = &[0, 4];
 
-    /// The lowest bit asks for a `jmp` instead of a `call` (`ftrace_jmp_set()`). So a function at an odd
-    /// address, which is what a compiler may make of one that it takes for cold, can't be expressed.
+    /// The lowest bit asks for a `jmp` instead of a `call` (`ftrace_jmp_set()`). So a function at
+    /// an odd address can't be expressed. A compiler may put a function that it takes for cold at
+    /// an odd address.
     fn settled_call(function: usize) -> Option<usize> {
         (function & 1 == 0).then_some(function | 1)
     }

@@ -2,8 +2,8 @@
 
 //! Dispatch: which version of a function a call gets.
 //!
-//! Each patched function has a [`Site`], a cell without locks which the ftrace handler reads, and a
-//! stack of versions, which only the holder of the core's lock sees.
+//! Each patched function has a [`Site`] and a stack of versions. The site is a lock-free cell that
+//! the ftrace handler reads. The versions are used only under the core's lock.
 //!
 //! C counterpart: `kernel/livepatch/patch.c`.
 
@@ -19,17 +19,17 @@ use super::{
 };
 use kernel::prelude::*;
 
-/// What a tracer refuses hooks with.
+/// Why the tracer refused hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Adding their locations to what the handler is called for failed.
+    /// The hooks' locations could not be added to the tracer's filter.
     Filter(Error),
-    /// Calling the handler failed.
+    /// The handler could not be registered.
     Register(Error),
 }
 
 impl Refusal {
-    /// Says so in the log, as the C core does for its one function.
+    /// Logs the refusal for the function `name`, as the C core does, and returns the error.
     fn report(self, name: &Name) -> Error {
         let (what, error) = match self {
             Self::Filter(error) => ("set ftrace filter", error),
@@ -45,72 +45,79 @@ impl Refusal {
     }
 }
 
-/// What the core asks of the tracer (ftrace): calls of a function, sent to where its site says.
+/// What the core asks of the tracer (ftrace): it sends the calls of a function where its site says.
 ///
-/// There is one handler for all functions, which finds the hook by the location. It is called with
-/// preemption off. Where it finds none, the original goes on: a location is never without meaning.
+/// One handler serves all functions and finds the hook by the location. It is called with
+/// preemption off. If it finds no hook, the original runs, so it may be called for any location.
 pub trait Tracer {
-    /// A function that is being traced for us: owns the [`Site`] that the handler reads. Once
-    /// [`Self::attach`] has been called for it, even if that failed, it is not dropped before
-    /// [`Tasks::synchronize`](super::transition::Tasks::synchronize) has waited for the handlers.
+    /// A function that the tracer traces for the core. The hook owns the [`Site`] that the handler
+    /// reads. After a call of [`Self::attach`], even a failed one, the hook must not be dropped
+    /// until [`Tasks::synchronize`](super::transition::Tasks::synchronize) has waited for the
+    /// handlers.
     type Hook;
 
-    /// Where the tracer can take over at the entry of the function at this address, `None` where it
-    /// can't. Never in what follows a function, even where that has no symbol of its own.
+    /// Returns the location where the tracer can take over at the entry of the function at this
+    /// address. `None` if there is no such location. A location in the code behind the function is
+    /// never returned, even if that code has no symbol of its own.
     fn location(&self, function: usize) -> Option<usize>;
 
-    /// Makes a hook, not yet in effect. Errors: `ENOMEM`.
+    /// Creates a hook that is not yet in effect. Errors: `ENOMEM`.
     fn new_hook(&self, location: usize, site: Site) -> Result<Self::Hook>;
 
-    /// The site that the hook's handler reads.
+    /// Returns the site that the handler reads for this hook.
     fn site<'a>(&self, hook: &'a Self::Hook) -> &'a Site;
 
-    /// From here on, calls go through the handler, those of tasks on other CPUs too, and whoever
-    /// comes there sees the site as it is now, or later. All of the hooks, or none; no two of them
-    /// have the same location.
+    /// Attaches all of the hooks, or none. No two of them have the same location.
+    ///
+    /// Afterwards calls on all CPUs go through the handler. The handler sees the site as it is at
+    /// this call, or later.
     fn attach(&self, hooks: &[&Self::Hook]) -> Result<(), Refusal>;
 
-    /// From here on they don't, but a handler may still be running. Can't fail: where the tracer
-    /// can't be told at once, the handler goes on to be called, and finds nothing. Where memory is
-    /// short nothing else happens either.
+    /// Detaches the hooks. A handler may still be running for them afterwards.
+    ///
+    /// This can't fail. If the tracer can't be updated at once, for example for lack of memory, it
+    /// keeps calling the handler, which finds no hook.
     fn detach(&self, hooks: &mut dyn Iterator<Item = &Self::Hook>);
 
-    /// Sets whether calls of the hook's function may go straight to where its site sends every task.
-    /// [`Self::settle`] and [`Self::unsettle`] act on it.
+    /// Sets whether calls of the hook's function may go straight to the target that its site has
+    /// for every task. [`Self::settle`] and [`Self::unsettle`] act on this setting.
     fn set_settles(&self, hook: &Self::Hook, settles: bool);
 
-    /// Lets all calls that may go straight to the replacement do so, as far as the tracer can: where it
-    /// can't, or somebody else wants to see the calls, the handler goes on to be called. No call gets
-    /// anything else because of it, at no moment.
+    /// Lets all calls that may go straight to the replacement do so, as far as the tracer can.
+    ///
+    /// If the tracer can't, or another user of the tracer wants to see the calls, the handler is
+    /// still called. This never changes which version a call gets, not even for a moment.
     fn settle(&self);
 
-    /// From here on, all calls that may not go straight to the replacement go through the handler again.
-    /// Others may do so too, until the next [`Self::settle`]. Needs no memory. Errors: the tracer has
-    /// broken down, and nothing has changed.
+    /// Makes all calls that may not go straight to the replacement go through the handler again.
+    ///
+    /// Other calls may go through the handler too, until the next [`Self::settle`]. Needs no
+    /// memory. Errors: the tracer has broken down; then nothing has changed.
     fn unsettle(&self) -> Result;
 
-    /// Whether the tracer has broken down for good. What is attached stays as it is then, and can no
-    /// longer be changed; calls go on to get what they got.
+    /// Whether the tracer has broken down for good. Attached hooks then stay as they are and can no
+    /// longer be changed. Calls keep getting the version that they got before.
     fn is_dead(&self) -> bool;
 }
 
-/// How calls of a patch's functions get to it once its transition is over.
+/// How calls of a patch's functions reach the patch once its transition is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gear {
-    /// Through the handler, as during the transition.
+    /// Calls go through the handler, as during the transition.
     Handler,
-    /// Straight to the replacement.
+    /// Calls go straight to the replacement.
     Settled,
 }
 
-/// How often a batch that the tracer refuses for the moment is tried again. ftrace takes some time
-/// before each such answer: somebody else is changing a direct caller, such as a BPF trampoline.
+/// How often a batch is tried again after a temporary refusal by the tracer. ftrace refuses this
+/// way, after some time, while another user is changing a direct caller such as a BPF trampoline.
 const RETRIES: usize = 100;
 
-/// Longest instruction by which an architecture calls the tracer, in bytes.
+/// Length of the longest instruction that calls the tracer on any architecture, in bytes.
 const LONGEST_CALL: usize = 8;
 
-/// Where in `function` the call of the tracer is, up to the address that it returns to, included.
+/// Returns the range from the start of `function` through the return address of its call of the
+/// tracer.
 pub(crate) fn entry(function: usize, location: Option<usize>) -> Range {
     let size = location.map_or(0, |location| {
         let offset = location.saturating_sub(function);
@@ -125,22 +132,22 @@ pub(crate) fn entry(function: usize, location: Option<usize>) -> Range {
 /// One version of a patched function.
 #[derive(Clone, Copy, Debug)]
 pub struct Version<F> {
-    /// Whose it is.
+    /// The function that the version belongs to.
     pub function: F,
-    /// Where it sends calls.
+    /// Where the version sends calls.
     pub target: Target,
-    /// Its code. For a nop, that of the original.
+    /// The version's code. For a nop, this is the code of the original.
     pub code: Range,
-    /// Whether its patch is in transition.
+    /// Whether the version's patch is in transition.
     pub in_transition: bool,
 }
 
-/// A version to be put on top of those of a function.
+/// A version to be put on top of the versions of a function.
 #[derive(Clone, Copy)]
 pub struct Addition<'a, F> {
     /// The address of the function.
     pub function: usize,
-    /// Where in it the tracer can take over, `None` where it can't.
+    /// The location where the tracer can take over. `None` if there is none.
     pub location: Option<usize>,
     /// The function's name, for messages.
     pub name: &'a Name,
@@ -148,11 +155,13 @@ pub struct Addition<'a, F> {
     pub version: Version<F>,
 }
 
-/// A patched function: its hook and its versions, newest last. One without versions is about to be
-/// detached, or was, and waits for its handlers.
+/// A patched function: its hook and its versions, newest last.
+///
+/// A redirection without versions is about to be detached, or is detached and waits for its
+/// handlers.
 struct Redirection<F, H> {
     function: usize,
-    /// The place of its addition among those of the batch, which tells aliases apart.
+    /// The position of its addition in the batch, which tells aliases apart.
     order: usize,
     hook: H,
     attached: bool,
@@ -165,10 +174,10 @@ impl<F: Copy + PartialEq, H> Redirection<F, H> {
     }
 }
 
-/// The view that a stack of versions, newest last, gives.
+/// Returns the view for a stack of versions, newest last.
 ///
-/// A patch may have two versions of one function, under two names. A task that has not moved is to
-/// get neither.
+/// A patch may have two versions of one function, under two names. A task that has not moved must
+/// get neither of them.
 fn view_of<F: Copy>(versions: &[Version<F>]) -> View {
     let target =
         |version: Option<&Version<F>>| version.map_or(Target::Original, |version| version.target);
@@ -184,16 +193,16 @@ fn view_of<F: Copy>(versions: &[Version<F>]) -> View {
     }
 }
 
-/// All patched functions, sorted by address. Belongs to the core's lock.
+/// All patched functions, sorted by address. The core's lock protects them.
 ///
-/// Functions come and go in batches, which is what the tracer is quick at: [`Self::push`] attaches
-/// all that are new in one go; [`Self::remove`] only takes versions away, until [`Self::detach`]
-/// detaches all that have none left. Those stay here until [`Self::reap`], so that nothing has to be
-/// allocated for them.
+/// Functions come and go in batches, since the tracer is fast with batches. [`Self::push`] attaches
+/// all new functions at once. [`Self::remove`] only removes versions, and [`Self::detach`] detaches
+/// all functions without versions at once. Detached functions stay here until [`Self::reap`], so
+/// that detaching needs no memory.
 pub struct Redirections<F, H>(KVec<Redirection<F, H>>);
 
 impl<F: Copy + PartialEq, H> Redirections<F, H> {
-    /// None yet.
+    /// Creates an empty set.
     pub const fn new() -> Self {
         Self(KVec::new())
     }
@@ -213,17 +222,18 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         self.0.get_mut(index)
     }
 
-    /// Number of functions that are patched or not yet reaped, for tests on the host.
+    /// Returns the number of functions that are patched or not yet reaped, for tests on the host.
     #[cfg(not(CONFIG_LIVEPATCH))]
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Puts versions on top of those of their functions, hooking the functions that have none: all of
-    /// them, or none.
+    /// Puts all of the versions on top of their functions' versions, or none. Hooks the functions
+    /// that have no hook yet.
     ///
-    /// Errors: `EINVAL` where a function can't be traced, `ENOMEM`, or the tracer's. After an error
-    /// there may be hooks to [reap](Self::reap). C counterpart: `klp_patch_func()`, for each.
+    /// Errors: `EINVAL` if a function can't be traced, `ENOMEM`, or the tracer's error. After an
+    /// error there may be hooks to [reap](Self::reap). C counterpart, for one function:
+    /// `klp_patch_func()`.
     pub fn push<'a, T: Tracer<Hook = H> + ?Sized>(
         &mut self,
         tracer: &T,
@@ -255,8 +265,8 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         result
     }
 
-    /// Adds all versions, with hooks for functions that have none, so that nothing is left that needs
-    /// memory of ours. Nobody else sees any of it yet.
+    /// Adds all versions, and hooks for the functions that have none. The handler sees none of this
+    /// yet. Later steps need no memory for versions or hooks.
     fn prepare<'a, T: Tracer<Hook = H> + ?Sized>(
         &mut self,
         tracer: &T,
@@ -266,13 +276,13 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         let result = additions
             .enumerate()
             .try_for_each(|(order, addition)| self.prepare_one(tracer, known, order, &addition));
-        // Also after an error, which is undone by search.
+        // Sort after an error too: undoing it searches the redirections.
         sort_by_key(&mut self.0, |own| (own.function, own.order));
         self.merge_aliases()?;
         result
     }
 
-    /// Adds one version; of a function that is not among the first `known`, at the end.
+    /// Adds one version. A function that is not among the first `known` is added at the end.
     fn prepare_one<T: Tracer<Hook = H> + ?Sized>(
         &mut self,
         tracer: &T,
@@ -303,7 +313,7 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         Ok(())
     }
 
-    /// Leaves one of the redirections that have the same function, with the versions of all.
+    /// Merges the redirections of the same function into one, with the versions of all.
     fn merge_aliases(&mut self) -> Result {
         let mut merged = false;
         for index in (1..self.0.len()).rev() {
@@ -322,13 +332,13 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
             }
         }
         if merged {
-            // No tracer has seen their hooks.
+            // The tracer has not seen the hooks of the aliases, so no wait is needed.
             self.reap();
         }
         Ok(())
     }
 
-    /// Attaches all that has versions and is not, in one go.
+    /// Attaches all redirections that are not attached, at once.
     fn attach<'a, T: Tracer<Hook = H> + ?Sized>(
         &mut self,
         tracer: &T,
@@ -343,7 +353,8 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
             return Ok(());
         }
         let mut result = tracer.attach(&hooks);
-        // One by one they might all succeed, and then would each have a place of its own for good.
+        // Retry the batch before attaching one by one: that might succeed too, but each hook would
+        // then stay a batch of its own for good.
         for _ in 0..RETRIES {
             match result {
                 Err(Refusal::Register(error)) if error == EAGAIN => {}
@@ -361,7 +372,7 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         Ok(())
     }
 
-    /// Attaches one after the other, in the order of the patch, to find the one that is refused.
+    /// Attaches one function after the other, in the order of the patch, to find the refused one.
     fn attach_each<'a, T: Tracer<Hook = H> + ?Sized>(
         &mut self,
         tracer: &T,
@@ -381,8 +392,8 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         })
     }
 
-    /// Takes the version of `owner` off `function`. A function that has none left runs the original,
-    /// and is to be [detached](Self::detach).
+    /// Removes the version of `owner` from `function`. A function without versions runs the
+    /// original and must then be [detached](Self::detach).
     ///
     /// C counterpart: `klp_unpatch_func()`.
     pub fn remove<T: Tracer<Hook = H> + ?Sized>(&mut self, tracer: &T, function: usize, owner: F) {
@@ -398,7 +409,7 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         }
     }
 
-    /// Detaches all functions that have no versions left, in one go. Needs no memory.
+    /// Detaches all functions without versions at once. Needs no memory.
     pub fn detach<T: Tracer<Hook = H> + ?Sized>(&mut self, tracer: &T) {
         let unused = |own: &&Redirection<F, H>| own.attached && own.versions.is_empty();
         let mut unused = self.0.iter().filter(unused).peekable();
@@ -411,8 +422,8 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         }
     }
 
-    /// Lets calls of `function` go straight to `owner`'s version, if that is the newest, from the
-    /// tracer's next [`settle`](Tracer::settle) on.
+    /// Lets calls of `function` go straight to `owner`'s version from the tracer's next
+    /// [`settle`](Tracer::settle) on, if that version is the newest.
     pub fn may_settle<T: Tracer<Hook = H> + ?Sized>(&self, tracer: &T, function: usize, owner: F) {
         if let Some(own) = self.get(function) {
             let newest = own.versions.last();
@@ -422,8 +433,8 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         }
     }
 
-    /// Has calls of `function`, if it is patched, go through the handler from the tracer's next
-    /// [`unsettle`](Tracer::unsettle) on, so that its site can change then.
+    /// Makes calls of `function`, if it is patched, go through the handler from the tracer's next
+    /// [`unsettle`](Tracer::unsettle) on. After that its site can change.
     pub fn must_not_settle<T: Tracer<Hook = H> + ?Sized>(&self, tracer: &T, function: usize) {
         if let Some(own) = self.get(function) {
             tracer.set_settles(&own.hook, false);
@@ -435,13 +446,13 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         self.0.iter().any(|own| own.versions.is_empty())
     }
 
-    /// Forgets functions that were detached. The caller has waited for their handlers since.
+    /// Drops the detached functions. The caller has waited for their handlers.
     pub fn reap(&mut self) {
         self.0
             .retain(|own| own.attached || !own.versions.is_empty());
     }
 
-    /// Says whether the patch of `owner`'s version of `function` is in transition.
+    /// Sets whether `owner`'s version of `function` is in transition.
     pub fn set_transition<T: Tracer<Hook = H> + ?Sized>(
         &mut self,
         tracer: &T,
@@ -460,12 +471,13 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         redirection.publish(tracer);
     }
 
-    /// The code of the newest version of `function`. `None`: the original.
+    /// Returns the code of the newest version of `function`. `None` stands for the original.
     pub fn newest(&self, function: usize) -> Option<Range> {
         Some(self.get(function)?.versions.last()?.code)
     }
 
-    /// The code below `owner`'s version of `function`: what its patch replaces. `None`: the original.
+    /// Returns the code of the version below `owner`'s version of `function`, which `owner`
+    /// replaces. `None` stands for the original.
     pub fn below(&self, function: usize, owner: F) -> Option<Range> {
         self.get(function)?
             .versions

@@ -3,11 +3,11 @@
 //! The livepatch core: which patches exist, which version of a function a call gets, and how every
 //! task moves from one version to the other.
 //!
-//! Logic only. What the core needs of the kernel around it, it asks for through small traits, one
-//! per concern: [`symbol::Symbols`], [`dispatch::Tracer`], [`transition::Tasks`] and
-//! [`patch::Descriptors`], gathered in [`Kernel`]. The bridge (`core/linux`) implements them over
-//! the running kernel, the simulator in `tests/` over a model of one. So what is tested and
-//! model-checked on the host is the source that the kernel runs.
+//! The core is logic only. It uses the kernel around it through small traits, one per concern:
+//! [`symbol::Symbols`], [`dispatch::Tracer`], [`transition::Tasks`] and [`patch::Descriptors`]. The
+//! trait [`Kernel`] combines them. The bridge (`core/linux`) implements them for the running
+//! kernel, and the simulator in `tests/` implements them for a model of a kernel. So the source
+//! that is tested and model-checked on the host is the source that the kernel runs.
 //!
 //! | concern | here | C core |
 //! |---|---|---|
@@ -18,26 +18,26 @@
 //! | moving the tasks | [`transition`], [`stack`] | `transition.c` |
 //! | shadow variables, system states | [`shadow`], [`state`] | `shadow.c`, `state.c` |
 //!
-//! Nothing here may panic: no index, no `unwrap`, no arithmetic that can overflow on a path that the
-//! kernel reaches. A broken invariant is a warning and an error.
+//! Nothing here may panic: the core uses no indexing, no `unwrap`, and no arithmetic that can
+//! overflow on a path that the kernel reaches. A broken invariant leads to a warning and an error.
 
-// A crate on the host, a module of the bridge's crate in the kernel.
+// This is a crate on the host, and a module of the bridge's crate in the kernel.
 #![cfg_attr(not(CONFIG_LIVEPATCH), no_std)]
 #![forbid(unsafe_code)]
-// What is public here is the interface of a crate on the host.
+// The public items are the interface of the crate on the host.
 #![cfg_attr(CONFIG_LIVEPATCH, allow(unreachable_pub))]
 
 /// Prefix of every message of the livepatch core, the same as the C core's.
 #[cfg(not(CONFIG_LIVEPATCH))]
 const __LOG_PREFIX: &[u8] = b"livepatch\0";
 
-/// `WARN_ON_ONCE()`: warns the first time that the condition holds, and evaluates to it.
+/// `WARN_ON_ONCE()`: warns the first time that the condition holds, and evaluates to the condition.
 macro_rules! warn_on_once {
     ($condition:expr) => {{
         static WARNED: kernel::sync::atomic::Atomic<bool> =
             kernel::sync::atomic::Atomic::new(false);
         let holds = $condition;
-        // Relaxed: the flag orders nothing, it only keeps the warning from repeating.
+        // Relaxed: the flag orders nothing. It only keeps the warning from repeating.
         if holds && !WARNED.xchg(true, kernel::sync::atomic::Relaxed) {
             kernel::warn_on!(true);
         }

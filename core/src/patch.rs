@@ -3,9 +3,9 @@
 //! A patch, its objects and their functions, as the core keeps them.
 //!
 //! A livepatch module describes its patch in C structures (`struct klp_patch`, `klp_object`,
-//! `klp_func`). The core reads them once and keeps its own state in the values here; each has the
-//! handle of the structure that it came from. What modules and debuggers read in the structures is
-//! written back through [`Descriptors`], at each change.
+//! `klp_func`). The core reads them once and keeps its own state in the types of this module. Each
+//! value has the handle of the structure that it came from. At each change, the core writes the
+//! fields that modules and debuggers read, through [`Descriptors`].
 
 use super::{
     dispatch::{
@@ -30,11 +30,10 @@ use super::{
 };
 use kernel::prelude::*;
 
-/// Length that a module's name must stay below, its NUL included (`MODULE_NAME_LEN`).
+/// Maximum length of a module's name, including its NUL (`MODULE_NAME_LEN`).
 pub const MODULE_NAME_LEN: usize = 64 - size_of::<usize>();
 
-/// What the core asks of the structures that describe a patch, and of the world around them:
-/// sysfs, callbacks, modules.
+/// What the core asks of the structures that describe a patch, and of sysfs, callbacks and modules.
 pub trait Descriptors {
     /// Handle of a `struct klp_patch`.
     type Patch: Copy + PartialEq;
@@ -45,24 +44,24 @@ pub trait Descriptors {
     /// Handle of a module that can be patched.
     type Module: Copy;
 
-    /// Takes a reference to the livepatch module. Errors: `ENODEV` where it is on its way out.
+    /// Takes a reference to the livepatch module. Errors: `ENODEV` if the module is going.
     fn get_module(&self, patch: Self::Patch) -> Result;
-    /// Makes the structures of a new patch ready for use (`klp_init_patch_early()`).
+    /// Initializes the structures of a new patch (`klp_init_patch_early()`).
     fn prepare(&self, patch: &Patch<Self>)
     where
         Self: Kernel + Sized;
-    /// Makes the patch's directory in sysfs.
+    /// Creates the patch's directory in sysfs.
     fn publish_patch(&self, patch: &Patch<Self>) -> Result
     where
         Self: Kernel + Sized;
-    /// Makes an object's directory below its patch's.
+    /// Creates an object's directory below the directory of its patch.
     fn publish_object(
         &self,
         patch: Self::Patch,
         object: Self::Object,
         name: Option<&Name>,
     ) -> Result;
-    /// Makes a function's directory `<name>,<position>` below its object's.
+    /// Creates a function's directory `<name>,<position>` below the directory of its object.
     fn publish_function(
         &self,
         object: Self::Object,
@@ -70,33 +69,33 @@ pub trait Descriptors {
         name: &Name,
         position: usize,
     ) -> Result;
-    /// Makes the structure of an object that the patch itself does not have.
+    /// Allocates the structure of an object that the patch itself does not have.
     fn new_object(&self, patch: Self::Patch, name: Option<&Name>) -> Result<Self::Object>;
-    /// Makes the structure of a nop in `object`.
+    /// Allocates the structure of a nop in `object`.
     fn new_nop(&self, object: Self::Object, name: &Name, position: usize)
         -> Result<Self::Function>;
-    /// Gives up a function's directory, and its structure if [`Self::new_nop`] made it.
+    /// Releases a function's directory, and its structure if [`Self::new_nop`] allocated it.
     fn release_function(&self, function: Self::Function);
-    /// Gives up an object's directory, and its structure if [`Self::new_object`] made it.
+    /// Releases an object's directory, and its structure if [`Self::new_object`] allocated it.
     fn release_object(&self, object: Self::Object);
-    /// Enters the patch in, or takes it off, the list of patches that debuggers read.
+    /// Adds the patch to, or removes it from, the list of patches that debuggers read.
     fn list(&self, patch: Self::Patch, listed: bool);
-    /// Gives up the patch's directory and the reference to its module, later and without the core's
-    /// lock. The reference stays where the patch was `forced`.
+    /// Schedules the release of the patch's directory and of the reference to its module, without
+    /// the core's lock. If the patch was `forced`, the reference is kept.
     fn free_later(&self, patch: Self::Patch, forced: bool);
 
-    /// Writes back what modules and debuggers read of a patch.
+    /// Writes the fields of a patch that modules and debuggers read.
     fn mirror_patch(&self, patch: Self::Patch, enabled: bool, forced: bool);
-    /// Likewise of an object.
+    /// Writes the fields of an object that modules and debuggers read.
     fn mirror_object(&self, object: Self::Object, module: Option<Self::Module>, patched: bool);
-    /// Likewise of a function.
+    /// Writes the fields of a function that modules and debuggers read.
     fn mirror_function(&self, function: &Function<Self>)
     where
         Self: Kernel + Sized;
-    /// Says which patch is in transition, if any.
+    /// Publishes which patch is in transition, if any.
     fn mirror_transition(&self, patch: Option<Self::Patch>);
 
-    /// Runs the object's `pre_patch` callback, if it has one. What it returns other than 0 is an
+    /// Runs the object's `pre_patch` callback, if it has one. A return value other than 0 is an
     /// error.
     fn pre_patch(&self, object: Self::Object) -> Result;
     /// Runs the object's `post_patch` callback, if it has one.
@@ -106,29 +105,30 @@ pub trait Descriptors {
     /// Runs the object's `post_unpatch` callback, if it has one.
     fn post_unpatch(&self, object: Self::Object);
 
-    /// The loaded module `name`, if it can be patched now: after `klp_module_coming()` and before
-    /// `klp_module_going()` have seen it.
+    /// Returns the loaded module `name`, if it can be patched now: `klp_module_coming()` has seen
+    /// it and `klp_module_going()` has not.
     fn find_module(&self, name: &Name) -> Option<Self::Module>;
-    /// Says whether a module can be patched from now on.
+    /// Sets whether a module can be patched.
     fn set_alive(&self, module: Self::Module, alive: bool);
-    /// Writes (`apply`) or takes back the patch's klp relocations for the module `object`. Where
-    /// writing fails, what was written has been taken back.
+    /// Writes (`apply`) or clears the patch's klp relocations for the module `object`. If a write
+    /// fails, the relocations that were already written are cleared.
     fn relocate(&self, patch: Self::Patch, object: &Name, apply: bool) -> Result;
 }
 
 /// A function that a patch replaces.
 pub struct Function<K: Kernel> {
-    /// Its structure.
+    /// The function's structure.
     pub handle: K::Function,
     /// The original's name.
     pub name: Name,
     /// The original's sympos.
     pub position: usize,
-    /// A temporary function that runs the original again, while a patch replaces others.
+    /// Whether this is a nop: a temporary function that runs the original again, while a cumulative
+    /// patch replaces older patches.
     pub nop: bool,
-    /// The original's code, once the object is there. No code starts at 0.
+    /// The original's code. It starts at 0, where no code is, until the object is loaded.
     pub old: Range,
-    /// Where the original calls the tracer, `None` where it does not.
+    /// Where the original calls the tracer. `None` if it does not.
     pub location: Option<usize>,
     /// The replacement's code.
     pub new: Range,
@@ -139,7 +139,7 @@ pub struct Function<K: Kernel> {
 }
 
 impl<K: Kernel> Function<K> {
-    /// A function replaced by the code at `new`.
+    /// Creates a function that is replaced by the code at `new`.
     pub fn new(handle: K::Function, name: Name, position: usize, new: usize) -> Self {
         Self {
             handle,
@@ -157,7 +157,8 @@ impl<K: Kernel> Function<K> {
         }
     }
 
-    /// The occurrence of the symbol that is meant: a symbol that has to be unique is the first.
+    /// Returns which occurrence of the symbol is meant. A symbol that has to be unique is the
+    /// first.
     fn occurrence(&self) -> usize {
         self.position.max(1)
     }
@@ -166,7 +167,7 @@ impl<K: Kernel> Function<K> {
         self.name == other.name && self.occurrence() == other.occurrence()
     }
 
-    /// Checks the function and makes its directory. C counterpart: `klp_init_func()`.
+    /// Checks the function and creates its directory. C counterpart: `klp_init_func()`.
     fn publish(&self, kernel: &K, object: K::Object) -> Result {
         if !self.nop && self.new.start == 0 {
             return Err(EINVAL);
@@ -177,8 +178,10 @@ impl<K: Kernel> Function<K> {
         kernel.publish_function(object, self.handle, &self.name, self.occurrence())
     }
 
-    /// Measures the code of the original, a symbol of the object with these `sizes`, and of the
-    /// replacement, one of the patch's module.
+    /// Looks up the sizes of the original and of the replacement, and the call of the tracer.
+    ///
+    /// `original` has the sizes of the object's symbols, `None` for the kernel itself.
+    /// `replacement` has the sizes of the symbols of the patch's module.
     fn measure(&mut self, kernel: &K, original: Option<&Sizes>, replacement: &Sizes) -> Result {
         let size = match original {
             Some(sizes) => sizes.at(kernel, self.old.start),
@@ -214,7 +217,7 @@ impl<K: Kernel> Function<K> {
         kernel.mirror_function(self);
     }
 
-    /// What patching the function adds to what calls of it can get.
+    /// Returns the version that patching the function adds.
     fn addition(&self) -> Addition<'_, K::Function> {
         Addition {
             function: self.old.start,
@@ -239,7 +242,7 @@ impl<K: Kernel> Function<K> {
         kernel.mirror_function(self);
     }
 
-    /// Says whether the function is in transition. C: `func->transition`.
+    /// Sets whether the function is in transition. C: `func->transition`.
     pub fn set_transition(&mut self, kernel: &K, sites: &mut Sites<K>, transition: bool) {
         self.transition = transition;
         if self.patched {
@@ -253,10 +256,10 @@ impl<K: Kernel> Function<K> {
 pub type Sites<K> =
     Redirections<<K as Descriptors>::Function, <K as super::dispatch::Tracer>::Hook>;
 
-/// Which of an object's functions an operation is about.
+/// Which of an object's functions an operation applies to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Which {
-    /// All.
+    /// All functions.
     All,
     /// Only the nops.
     Nops,
@@ -264,24 +267,25 @@ pub enum Which {
 
 /// An object that a patch touches: the kernel itself or a module.
 pub struct Object<K: Kernel> {
-    /// Its structure.
+    /// The object's structure.
     pub handle: K::Object,
     /// The module's name, `None` for the kernel itself.
     pub name: Option<Name>,
-    /// Made by the core, to hold nops.
+    /// Whether the core made the object, to hold nops.
     pub dynamic: bool,
     /// The module, while it is loaded.
     pub module: Option<K::Module>,
     /// Whether the functions have been patched.
     pub patched: bool,
-    /// Whether the pre-patch callback has succeeded, so that the post-unpatch one has to follow.
+    /// Whether the pre-patch callback has succeeded, so that the post-unpatch callback has to
+    /// follow.
     post_unpatch_enabled: bool,
-    /// The functions, in the patch's order, nops last.
+    /// The functions, in the order of the patch, with the nops last.
     pub functions: KVec<Function<K>>,
 }
 
 impl<K: Kernel> Object<K> {
-    /// An object without functions.
+    /// Creates an object without functions.
     pub fn new(handle: K::Object, name: Option<Name>) -> Self {
         Self {
             handle,
@@ -294,7 +298,7 @@ impl<K: Kernel> Object<K> {
         }
     }
 
-    /// Whether there is something to patch: the kernel always is, a module while it is loaded.
+    /// Whether the object is loaded. The kernel itself always is.
     pub fn is_loaded(&self) -> bool {
         self.name.is_none() || self.module.is_some()
     }
@@ -308,15 +312,15 @@ impl<K: Kernel> Object<K> {
         kernel.mirror_object(self.handle, self.module, self.patched);
     }
 
-    /// Says which module the object is.
+    /// Sets the loaded module that the object stands for.
     pub fn set_module(&mut self, kernel: &K, module: Option<K::Module>) {
         self.module = module;
         self.mirror(kernel);
     }
 
-    /// Looks for the module and makes the directories. C counterpart: `klp_init_object()`.
+    /// Looks for the module and creates the directories. C counterpart: `klp_init_object()`.
     ///
-    /// `name` is that of the patch's module.
+    /// `name` is the name of the patch's module.
     pub fn publish(&mut self, kernel: &K, patch: K::Patch, name: &Name) -> Result {
         if let Some(name) = &self.name {
             if name.as_bytes().len() >= MODULE_NAME_LEN {
@@ -335,10 +339,10 @@ impl<K: Kernel> Object<K> {
         Ok(())
     }
 
-    /// What can only be done once the object is loaded: relocations and addresses.
+    /// Writes the relocations and looks up the addresses of a loaded object.
     ///
-    /// `name` is that of the patch's module. C counterpart: `klp_init_object_loaded()`. Unlike there, a
-    /// failure takes the relocations back, so that the module can be loaded another time.
+    /// `name` is the name of the patch's module. C counterpart: `klp_init_object_loaded()`. Unlike
+    /// the C core, a failure clears the relocations, so that the module can be loaded again.
     pub fn resolve(&mut self, kernel: &K, patch: K::Patch, name: &Name) -> Result {
         if let Some(name) = &self.name {
             kernel.relocate(patch, name, true)?;
@@ -354,7 +358,7 @@ impl<K: Kernel> Object<K> {
         let object = self.name.as_ref();
         let wanted = self.functions.iter();
         let wanted = wanted.map(|function| (&function.name, function.position));
-        // Of the kernel itself, each is a quick search.
+        // A module needs one pass for all symbols. In the kernel itself, each search is quick.
         let tallies = object.map(|object| symbol::find_all(kernel, object, wanted));
         let tallies = tallies.transpose()?;
         for (index, function) in self.functions.iter_mut().enumerate() {
@@ -375,10 +379,10 @@ impl<K: Kernel> Object<K> {
             .try_for_each(|function| function.measure(kernel, originals.as_ref(), &replacements))
     }
 
-    /// Takes back what [`Self::resolve`] did.
+    /// Undoes [`Self::resolve`].
     pub fn forget_code(&mut self, kernel: &K, patch: K::Patch) {
         if let Some(name) = &self.name {
-            // Clearing only fails for names that applying would have refused.
+            // Clearing fails only for names that applying would have refused.
             let _ = kernel.relocate(patch, name, false);
         }
         for function in self.functions.iter_mut() {
@@ -386,7 +390,7 @@ impl<K: Kernel> Object<K> {
         }
     }
 
-    /// Patches the object's functions, all or none. After an error there may be hooks to reap.
+    /// Patches all of the object's functions, or none. After an error there may be hooks to reap.
     ///
     /// C counterpart: `klp_patch_object()`.
     pub fn patch(&mut self, kernel: &K, sites: &mut Sites<K>) -> Result {
@@ -407,7 +411,7 @@ impl<K: Kernel> Object<K> {
         Ok(())
     }
 
-    /// Has calls of the object's functions go through the handler from the next
+    /// Makes calls of the object's functions go through the handler from the next
     /// [`Tracer::unsettle`](super::dispatch::Tracer::unsettle) on.
     pub(crate) fn must_not_settle(&self, kernel: &K, sites: &Sites<K>) {
         for function in &self.functions {
@@ -415,7 +419,7 @@ impl<K: Kernel> Object<K> {
         }
     }
 
-    /// Unpatches the object's functions, which are then to be detached.
+    /// Unpatches the object's functions. The caller must detach them afterwards.
     ///
     /// C counterpart: `__klp_unpatch_object()`.
     pub fn unpatch(&mut self, kernel: &K, sites: &mut Sites<K>, which: Which) {
@@ -430,14 +434,14 @@ impl<K: Kernel> Object<K> {
         }
     }
 
-    /// Runs the pre-patch callback; only if it succeeds will the others be run.
+    /// Runs the pre-patch callback. The object's other callbacks run only if this one succeeded.
     pub fn pre_patch(&mut self, kernel: &K) -> Result {
         let result = kernel.pre_patch(self.handle);
         self.post_unpatch_enabled = result.is_ok();
         result
     }
 
-    /// Runs the post-unpatch callback, if the pre-patch one had succeeded.
+    /// Runs the post-unpatch callback if the pre-patch callback had succeeded.
     pub fn post_unpatch(&mut self, kernel: &K) {
         if self.post_unpatch_enabled {
             kernel.post_unpatch(self.handle);
@@ -445,7 +449,8 @@ impl<K: Kernel> Object<K> {
         self.post_unpatch_enabled = false;
     }
 
-    /// Gives up functions, and with all of them the object.
+    /// Releases all functions and the object, or only the nops. An object that the core made for
+    /// nops is released with them.
     fn release(&mut self, kernel: &K, which: Which) {
         self.functions.retain(|function| {
             let keep = which == Which::Nops && !function.nop;
@@ -462,28 +467,29 @@ impl<K: Kernel> Object<K> {
 
 /// A patch: what one livepatch module changes.
 pub struct Patch<K: Kernel> {
-    /// Its structure.
+    /// The patch's structure.
     pub handle: K::Patch,
     /// The livepatch module's name.
     pub name: Name,
-    /// Cumulative: replaces all patches before it.
+    /// Whether the patch is cumulative: it replaces all patches before it.
     pub replace: bool,
-    /// The system states that it modifies.
+    /// The system states that the patch modifies.
     pub states: KVec<SystemState>,
-    /// The objects that it touches, in its order, dynamic ones last.
+    /// The objects that the patch touches, in the order of the patch, with the dynamic objects
+    /// last.
     pub objects: KVec<Object<K>>,
-    /// Whether it is, or is becoming, effective.
+    /// Whether the patch is enabled or is being enabled.
     pub enabled: bool,
-    /// Whether a transition was forced that could have left tasks in its code.
+    /// Whether a forced transition may have left tasks in the patch's code.
     pub forced: bool,
-    /// How calls get to its functions after its transition.
+    /// How calls reach the patch's functions after its transition.
     pub gear: Gear,
     /// The patch's stack check, while it is not in use.
     pub(crate) check: Option<Check<K>>,
 }
 
 impl<K: Kernel> Patch<K> {
-    /// A patch without objects.
+    /// Creates a patch without objects.
     pub fn new(handle: K::Patch, name: Name, replace: bool, states: KVec<SystemState>) -> Self {
         Self {
             handle,
@@ -498,7 +504,7 @@ impl<K: Kernel> Patch<K> {
         }
     }
 
-    /// Makes room for a stack check with all of the patch's functions. Errors: `ENOMEM`.
+    /// Allocates a stack check with room for all of the patch's functions. Errors: `ENOMEM`.
     pub(crate) fn reserve_check(&mut self) -> Result {
         let functions = self.objects.iter().fold(0usize, |sum, object| {
             sum.saturating_add(object.functions.len())
@@ -512,19 +518,19 @@ impl<K: Kernel> Patch<K> {
         kernel.mirror_patch(self.handle, self.enabled, self.forced);
     }
 
-    /// Says whether the patch is, or is becoming, effective.
+    /// Sets whether the patch is enabled or is being enabled.
     pub fn set_enabled(&mut self, kernel: &K, enabled: bool) {
         self.enabled = enabled;
         self.mirror(kernel);
     }
 
-    /// Says that a forced transition may have left tasks in the patch's code.
+    /// Marks the patch: a forced transition may have left tasks in its code.
     pub fn set_forced(&mut self, kernel: &K) {
         self.forced = true;
         self.mirror(kernel);
     }
 
-    /// Says for each function whether it is in transition.
+    /// Sets for each function whether it is in transition.
     pub fn set_transition(&mut self, kernel: &K, sites: &mut Sites<K>, transition: bool) {
         for object in self.objects.iter_mut() {
             for function in object.functions.iter_mut() {
@@ -533,7 +539,7 @@ impl<K: Kernel> Patch<K> {
         }
     }
 
-    /// Unpatches those objects that are patched. Their functions are then to be detached.
+    /// Unpatches the objects that are patched. The caller must detach their functions afterwards.
     pub fn unpatch(&mut self, kernel: &K, sites: &mut Sites<K>, which: Which) {
         for object in self.objects.iter_mut() {
             if object.patched {
@@ -542,7 +548,7 @@ impl<K: Kernel> Patch<K> {
         }
     }
 
-    /// Gives up the objects and their functions, or only what was made for nops.
+    /// Releases the objects and their functions, or only the nops and the objects made for nops.
     pub fn release(&mut self, kernel: &K, which: Which) {
         self.objects.retain(|object| {
             object.release(kernel, which);
@@ -550,8 +556,10 @@ impl<K: Kernel> Patch<K> {
         });
     }
 
-    /// Adds a nop for each function of `old` that this patch does not have: with the patches
-    /// replaced, those functions run their original again. C counterpart: `klp_add_nops()`.
+    /// Adds a nop for each function of `old` that this patch does not have.
+    ///
+    /// Once this patch has replaced `old`, those functions run their original again. C counterpart:
+    /// `klp_add_nops()`.
     pub fn add_nops(&mut self, kernel: &K, old: &Self) -> Result {
         for old_object in &old.objects {
             let index = self.find_or_make_object(kernel, old_object)?;
@@ -567,14 +575,15 @@ impl<K: Kernel> Patch<K> {
                 let handle = kernel.new_nop(object.handle, &name, old_function.position)?;
                 let mut nop = Function::new(handle, name, old_function.position, 0);
                 nop.nop = true;
-                // Room was made above, so that no handle gets lost here.
+                // This can't fail: room was reserved above, before there was a handle to lose.
                 object.functions.push(nop, GFP_KERNEL)?;
             }
         }
         Ok(())
     }
 
-    /// The index of the object that stands for the same thing as `like`, made if there is none.
+    /// Returns the index of the object with the name of `like`, and adds the object if there is
+    /// none.
     fn find_or_make_object(&mut self, kernel: &K, like: &Object<K>) -> Result<usize> {
         if let Some(index) = self.objects.iter().position(|own| own.name == like.name) {
             return Ok(index);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Registry: which patches exist, in which order, and what replaces what.
+//! Registry: the enabled patches, their order, and their lifecycle.
 //!
 //! C counterpart: the lifecycle in `kernel/livepatch/core.c`.
 
@@ -29,11 +29,11 @@ use super::{
 };
 use kernel::prelude::*;
 
-/// The state of the livepatch core, all of it under one lock (`klp_mutex`).
+/// The state of the livepatch core. One lock (`klp_mutex`) protects all of it.
 pub struct Core<K: Kernel> {
     /// The patches that are enabled or in transition, oldest first.
     pub(crate) patches: KVec<Patch<K>>,
-    /// The transition that is going on.
+    /// The transition in progress.
     pub(crate) transition: Option<Ongoing<K::Patch>>,
     /// The patched functions.
     pub(crate) sites: Sites<K>,
@@ -42,15 +42,15 @@ pub struct Core<K: Kernel> {
 /// Why a patch could not be enabled.
 #[derive(Debug)]
 pub enum NotEnabled {
-    /// Refused before anything was done, the module's reference included.
+    /// The patch was refused before anything was done. No reference to its module was taken.
     Refused(Error),
-    /// Failed and undone. The caller still has to give up the patch's directory and the reference
-    /// to its module, without the core's lock.
+    /// Enabling failed and was undone. The caller still has to release the patch's directory and
+    /// the reference to its module, without the core's lock.
     Undone(Error),
 }
 
 impl<K: Kernel> Core<K> {
-    /// No patches.
+    /// Creates a core without patches.
     pub const fn new() -> Self {
         Self {
             patches: KVec::new(),
@@ -59,25 +59,27 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    /// The patches that are enabled or in transition, oldest first.
+    /// Returns the patches that are enabled or in transition, oldest first.
     pub fn patches(&self) -> &[Patch<K>] {
         &self.patches
     }
 
-    /// The patched functions, for tests on the host.
+    /// Returns the patched functions, for tests on the host.
     #[cfg(not(CONFIG_LIVEPATCH))]
     pub fn sites(&self) -> &Sites<K> {
         &self.sites
     }
 
-    /// Whether `patch` is the one in transition.
+    /// Whether `patch` is in transition.
     pub fn is_in_transition(&self, patch: K::Patch) -> bool {
         self.transition
             .as_ref()
             .is_some_and(|transition| transition.patch == patch)
     }
 
-    /// The place of `patch` among the patches, from 1; as in C, their number if it is not there.
+    /// Returns the position of `patch` among the patches, counted from 1.
+    ///
+    /// For a patch that is not listed this is the number of patches, as in the C core.
     pub fn stack_order(&self, patch: K::Patch) -> usize {
         match self.patches.iter().position(|own| own.handle == patch) {
             Some(index) => index.saturating_add(1),
@@ -93,7 +95,8 @@ impl<K: Kernel> Core<K> {
         self.patches.iter_mut().find(|own| own.handle == patch)
     }
 
-    /// Enables a patch: directories, symbols, relocations, redirection, and off goes the transition.
+    /// Enables a patch: creates its directories, resolves its symbols and relocations, redirects
+    /// its functions, and then starts the transition.
     ///
     /// C counterpart: the part of `klp_enable_patch()` under the lock.
     pub fn enable(&mut self, kernel: &K, mut patch: Patch<K>) -> Result<(), NotEnabled> {
@@ -108,7 +111,7 @@ impl<K: Kernel> Core<K> {
             );
             return Err(NotEnabled::Refused(EINVAL));
         }
-        // The structures are in use: to make them ready once more would destroy what they hold.
+        // The structures are in use: a second `prepare` would destroy their contents.
         if self.find(patch.handle).is_some() {
             pr_err!("patch '{}' is enabled already\n", patch.name);
             return Err(NotEnabled::Refused(EEXIST));
@@ -128,7 +131,7 @@ impl<K: Kernel> Core<K> {
             return Err(NotEnabled::Undone(error));
         }
         if self.patches.push_within_capacity(patch).is_err() {
-            // Room was made above.
+            // Room was reserved above.
             warn_on_once!(true);
             return Err(NotEnabled::Undone(ENOMEM));
         }
@@ -140,7 +143,7 @@ impl<K: Kernel> Core<K> {
         })
     }
 
-    /// Makes the patch's directories, and nops if it replaces others. C: `klp_init_patch()`.
+    /// Creates the patch's directories, and nops if the patch is cumulative. C: `klp_init_patch()`.
     fn publish(&self, kernel: &K, patch: &mut Patch<K>) -> Result {
         kernel.publish_patch(patch)?;
         if patch.replace {
@@ -199,8 +202,8 @@ impl<K: Kernel> Core<K> {
 
     /// Starts to disable a patch. C counterpart: `__klp_disable_patch()`.
     ///
-    /// Errors: `EINVAL` where it is not enabled, `EBUSY` during a transition, `ENODEV` where the tracer
-    /// is dead.
+    /// Errors: `EINVAL` if the patch is not enabled, `EBUSY` during a transition, `ENODEV` if the
+    /// tracer is dead.
     fn disable(&mut self, kernel: &K, handle: K::Patch) -> Result {
         if kernel::warn_on!(!self.find(handle).is_some_and(|patch| patch.enabled)) {
             return Err(EINVAL);
@@ -225,12 +228,13 @@ impl<K: Kernel> Core<K> {
         Ok(())
     }
 
-    /// Disables a patch, or turns its transition round, as the administrator asks.
+    /// Disables a patch or reverses its transition, as the administrator asks.
     ///
-    /// Errors: `EINVAL` where the patch is as asked for already, or is not to be enabled again;
-    /// `EBUSY` during the transition of another patch. C counterpart: `enabled_store()`.
+    /// Errors: `EINVAL` if the patch is in the requested state already, or was disabled and can't
+    /// be enabled again; `EBUSY` during the transition of another patch. C counterpart:
+    /// `enabled_store()`.
     pub fn set_enabled(&mut self, kernel: &K, handle: K::Patch, enabled: bool) -> Result {
-        // A patch that is not listed has been disabled, and is not to be enabled again.
+        // A patch that is not listed has been disabled and can't be enabled again.
         let current = self.find(handle).is_some_and(|patch| patch.enabled);
         if current == enabled {
             return Err(EINVAL);
@@ -245,7 +249,8 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    /// Moves all tasks of the patch's transition at once. Errors: `EINVAL` where it has none.
+    /// Forces the patch's transition: moves all tasks at once. Errors: `EINVAL` if the patch is not
+    /// in transition.
     pub fn force_transition(&mut self, kernel: &K, handle: K::Patch) -> Result {
         if !self.is_in_transition(handle) {
             return Err(EINVAL);
@@ -254,14 +259,18 @@ impl<K: Kernel> Core<K> {
         Ok(())
     }
 
-    /// How calls get to the functions of `patch` now. `None`: that is up to its transition.
+    /// Returns the gear of `patch`: how calls reach its functions. `None` if the patch is in
+    /// transition or not listed.
     pub fn gear(&self, patch: K::Patch) -> Option<Gear> {
         let own = self.find(patch).filter(|_| !self.is_in_transition(patch));
         own.map(|own| own.gear)
     }
 
-    /// Says how calls get to the functions of `patch` where no transition needs the handler. Errors:
-    /// `EINVAL` where the patch is not enabled, or the tracer's.
+    /// Sets the gear of `patch`: how calls reach its functions while no transition needs the
+    /// handler.
+    ///
+    /// Errors: `ENODEV` if the tracer is dead, `EINVAL` if the patch is not listed, or the tracer's
+    /// error.
     pub fn set_gear(&mut self, kernel: &K, patch: K::Patch, gear: Gear) -> Result {
         if kernel.is_dead() {
             return Err(ENODEV);
@@ -280,10 +289,10 @@ impl<K: Kernel> Core<K> {
         Ok(())
     }
 
-    /// Lets calls of all functions whose newest version asks for it, and has every task, go straight
-    /// there.
+    /// Lets calls of a function go straight to its newest version where the patch of that version
+    /// asks for it and no transition of that version is in progress.
     pub(crate) fn settle(&self, kernel: &K) {
-        // Loops: chained iterators would give symbols too long for kallsyms.
+        // Use loops: chained iterators would produce symbol names that are too long for kallsyms.
         for patch in &self.patches {
             if patch.gear != Gear::Settled {
                 continue;
@@ -298,7 +307,8 @@ impl<K: Kernel> Core<K> {
         kernel.settle();
     }
 
-    /// Has all calls of the patch's functions go through the handler: from here on their sites change.
+    /// Makes all calls of the patch's functions go through the handler, so that their sites can
+    /// change.
     pub(crate) fn unsettle(&self, kernel: &K, patch: K::Patch) -> Result {
         for object in &self.find(patch).ok_or(EINVAL)?.objects {
             object.must_not_settle(kernel, &self.sites);
@@ -306,7 +316,7 @@ impl<K: Kernel> Core<K> {
         kernel.unsettle()
     }
 
-    /// Unpatches all patches before `new`, which now speaks for all of their functions.
+    /// Unpatches all patches before `new`, which has a version of each of their functions.
     ///
     /// C counterpart: `klp_unpatch_replaced_patches()`.
     pub(crate) fn unpatch_replaced(&mut self, kernel: &K, new: K::Patch) {
@@ -317,7 +327,8 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    /// Unpatches the nops of `new`: with the replaced patches gone, its originals run anyway.
+    /// Unpatches the nops of `new`. Without the replaced patches, those functions run their
+    /// original anyway.
     ///
     /// With [`Self::release_nops`], the C counterpart is `klp_discard_nops()`.
     pub(crate) fn unpatch_nops(&mut self, kernel: &K, new: K::Patch) {
@@ -327,14 +338,14 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    /// Gives up the nops of `new`, once nobody can be looking at them.
+    /// Releases the nops of `new`. The caller has waited until they are no longer in use.
     pub(crate) fn release_nops(&mut self, kernel: &K, new: K::Patch) {
         if let Some(patch) = self.find_mut(new) {
             patch.release(kernel, Which::Nops);
         }
     }
 
-    /// Takes a patch off the list and gives up its objects. Says whether it had been forced.
+    /// Removes a patch from the list and releases its objects. Returns whether it was forced.
     fn take_out(&mut self, kernel: &K, handle: K::Patch) -> bool {
         let Some(index) = self.patches.iter().position(|own| own.handle == handle) else {
             return false;
@@ -346,13 +357,13 @@ impl<K: Kernel> Core<K> {
         })
     }
 
-    /// Gives up a patch that has become ineffective. C counterpart: `klp_free_patch_async()`.
+    /// Frees a patch that is no longer enabled. C counterpart: `klp_free_patch_async()`.
     pub(crate) fn free(&mut self, kernel: &K, handle: K::Patch) {
         let forced = self.take_out(kernel, handle);
         kernel.free_later(handle, forced);
     }
 
-    /// Gives up all patches before `new`. C: `klp_free_replaced_patches_async()`.
+    /// Frees all patches before `new`. C: `klp_free_replaced_patches_async()`.
     pub(crate) fn free_replaced(&mut self, kernel: &K, new: K::Patch) {
         while let Some(oldest) = self.patches.first().map(|patch| patch.handle) {
             if oldest == new {
@@ -362,12 +373,12 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    /// A module is loading: patches it before its code runs.
+    /// Patches a module that is loading, before its code runs.
     ///
-    /// Errors: that of the first patch that could not be applied; the module must not load then, and
-    /// no patch touches it any more. C counterpart: `klp_module_coming()`.
+    /// Errors: the error of the first patch that could not be applied. The module must not load
+    /// then, and all patches have been taken off it. C counterpart: `klp_module_coming()`.
     pub fn module_coming(&mut self, kernel: &K, module: K::Module, name: &[u8]) -> Result {
-        // From here on, patches that are being enabled patch the module themselves.
+        // From here on, a patch that is being enabled patches the module itself.
         kernel.set_alive(module, true);
         for index in 0..self.patches.len() {
             if let Err(error) = self.patch_module(kernel, index, module, name) {
@@ -388,13 +399,13 @@ impl<K: Kernel> Core<K> {
         Ok(())
     }
 
-    /// A module is leaving: takes all patches off it. C counterpart: `klp_module_going()`.
+    /// Takes all patches off a module that is going. C counterpart: `klp_module_going()`.
     pub fn module_going(&mut self, kernel: &K, module: K::Module, name: &[u8]) {
         kernel.set_alive(module, false);
         self.unpatch_module(kernel, name, self.patches.len());
     }
 
-    /// Applies the `index`-th patch to a module that is loading, all or nothing.
+    /// Applies all of the `index`-th patch to a module that is loading, or nothing of it.
     fn patch_module(&mut self, kernel: &K, index: usize, module: K::Module, name: &[u8]) -> Result {
         let Some(patch) = self.patches.get_mut(index) else {
             return Ok(());
@@ -433,7 +444,7 @@ impl<K: Kernel> Core<K> {
         result
     }
 
-    /// The object of the `index`-th patch that stands for the module `name`.
+    /// Returns the object of the `index`-th patch that stands for the module `name`.
     fn module_object(&mut self, index: usize, name: &[u8]) -> Option<&mut Object<K>> {
         self.patches
             .get_mut(index)?
@@ -442,7 +453,7 @@ impl<K: Kernel> Core<K> {
             .find(|object| object.is_module(name))
     }
 
-    /// The callbacks and the redirection of [`Self::patch_module`].
+    /// Runs the callbacks and redirects the functions for [`Self::patch_module`].
     fn patch_loaded_module(&mut self, kernel: &K, index: usize, name: &[u8]) -> Result {
         let Some(handle) = self.patches.get(index).map(|patch| patch.handle) else {
             return Ok(());
@@ -476,8 +487,8 @@ impl<K: Kernel> Core<K> {
         Ok(())
     }
 
-    /// Redirects the functions of a module that is loading. In a transition, the stack check learns
-    /// of them first.
+    /// Redirects the functions of a module that is loading. In a transition, the functions are
+    /// added to the stack check first.
     fn redirect_module(
         &mut self,
         kernel: &K,
@@ -499,7 +510,7 @@ impl<K: Kernel> Core<K> {
             None => Ok(()),
         };
         if result.is_err() && in_transition {
-            // The module's memory may soon be another's.
+            // The module's memory may soon be reused, so its code must leave the stack check.
             self.renew_stack_check(kernel, &|_| false);
         }
         result
@@ -534,7 +545,8 @@ impl<K: Kernel> Core<K> {
             );
             object.must_not_settle(kernel, sites);
             let unsettled = kernel.unsettle();
-            // A dead tracer sends calls where it did. The module's code goes, and nobody calls it.
+            // A dead tracer keeps sending calls to the old targets. That is harmless here: the
+            // module's code is going and is not called any more.
             kernel::warn_on!(unsettled.is_err() && !kernel.is_dead());
             object.unpatch(kernel, sites, Which::All);
             sites.detach(kernel);
@@ -558,8 +570,10 @@ impl<K: Kernel> Default for Core<K> {
     }
 }
 
-/// Refuses to change what calls get where the tracer is dead: not all of it could be changed, whichever
-/// gear calls are in. Errors: `ENODEV`, with the reason in the log.
+/// Refuses to enable or disable a patch if the tracer is dead. A dead tracer could redirect only
+/// some of the calls, whichever gear they are in.
+///
+/// Errors: `ENODEV`, with the reason in the log.
 fn check_tracer<K: Kernel>(kernel: &K, patch: &Name, what: &str) -> Result {
     if !kernel.is_dead() {
         return Ok(());
@@ -572,7 +586,7 @@ fn check_tracer<K: Kernel>(kernel: &K, patch: &Name, what: &str) -> Result {
     Err(ENODEV)
 }
 
-/// Says that the pre-patch callback of an object failed.
+/// Warns that the pre-patch callback of an object failed.
 fn warn_pre_patch(object: Option<&Name>) {
     pr_warn!(
         "pre-patch callback failed for object '{}'\n",

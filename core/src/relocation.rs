@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Klp relocations: symbols of a livepatch module that only the livepatch core can resolve.
+//! Klp relocations: relocations of a livepatch module whose symbols only the livepatch core can
+//! resolve.
 //!
-//! Tools leave them in sections `.klp.rela.<object>.<section>`, whose symbols are called
-//! `.klp.sym.<object>.<symbol>,<sympos>`. Those of the kernel itself are written while the livepatch
-//! module loads, those of a module once that module is there.
+//! Build tools put them in sections `.klp.rela.<object>.<section>`, whose symbols are called
+//! `.klp.sym.<object>.<symbol>,<sympos>`. The relocations for the kernel itself are written while
+//! the livepatch module loads. The relocations for a module are written once that module is loaded.
 //!
 //! C counterpart: `klp_resolve_symbols()` and `klp_write_section_relocs()` in
-//! `kernel/livepatch/core.c`. Names are taken more strictly than `sscanf()` takes them: nothing may
-//! follow the position, nor may the position overflow or begin with a space.
+//! `kernel/livepatch/core.c`. Names are parsed more strictly than with `sscanf()`: nothing may
+//! follow the position, and the position may not overflow or begin with a space.
 
 use super::symbol::{
     self,
@@ -23,7 +24,8 @@ use kernel::prelude::*;
 pub const SECTION_PREFIX: &[u8] = b".klp.rela.";
 /// Prefix of a symbol for klp relocations (`KLP_SYM_PREFIX`).
 pub const SYMBOL_PREFIX: &[u8] = b".klp.sym.";
-/// Longest name of an object in either, in bytes: the least `MODULE_NAME_LEN` of all architectures.
+/// Longest name of an object in a section's or a symbol's name, in bytes: the least
+/// `MODULE_NAME_LEN` of all architectures, without the NUL.
 pub const MAX_OBJECT: usize = 55;
 /// Longest name of a symbol, in bytes: `KSYM_NAME_LEN` without the NUL.
 pub const MAX_SYMBOL: usize = symbol::KSYM_NAME_LEN - 1;
@@ -35,11 +37,12 @@ pub struct SymbolName<'a> {
     pub object: &'a [u8],
     /// The symbol's name in that object.
     pub name: &'a [u8],
-    /// Its sympos, see [`symbol::find`].
+    /// The symbol's sympos, see [`symbol::find`].
     pub position: usize,
 }
 
-/// Splits `bytes` before the first `separator`; the part before it has 1 to `longest` bytes.
+/// Splits `bytes` at the first `separator`, which is dropped. `None` if there is no separator, or
+/// if the part before it does not have 1 to `longest` bytes.
 fn field(bytes: &[u8], separator: u8, longest: usize) -> Option<(&[u8], &[u8])> {
     let end = bytes.iter().position(|&byte| byte == separator)?;
     if end == 0 || end > longest {
@@ -49,7 +52,7 @@ fn field(bytes: &[u8], separator: u8, longest: usize) -> Option<(&[u8], &[u8])> 
     Some((field, rest.get(1..)?))
 }
 
-/// Parses a decimal number that fills `bytes` and fits.
+/// Parses a decimal number. It must take up all of `bytes` and fit in a `usize`.
 fn number(bytes: &[u8]) -> Option<usize> {
     if bytes.is_empty() {
         return None;
@@ -62,9 +65,9 @@ fn number(bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// The object of a section of klp relocations. `None`: not a well-formed name.
+/// Returns the object of a section of klp relocations. `None` if the section's name is malformed.
 ///
-/// As in C, a name of more than [`MAX_OBJECT`] bytes is cut.
+/// As in the C core, an object's name of more than [`MAX_OBJECT`] bytes is cut.
 pub fn parse_section(name: &[u8]) -> Option<&[u8]> {
     let rest = name.strip_prefix(SECTION_PREFIX)?;
     let object = rest.split(|&byte| byte == b'.').next()?;
@@ -72,7 +75,7 @@ pub fn parse_section(name: &[u8]) -> Option<&[u8]> {
     (!object.is_empty()).then_some(object)
 }
 
-/// Parses the name of a symbol for klp relocations. `None`: not a well-formed name.
+/// Parses the name of a symbol for klp relocations. `None` if the name is malformed.
 pub fn parse_symbol(name: &[u8]) -> Option<SymbolName<'_>> {
     let rest = name.strip_prefix(SYMBOL_PREFIX)?;
     let (object, rest) = field(rest, b'.', MAX_OBJECT)?;
@@ -86,20 +89,20 @@ pub fn parse_symbol(name: &[u8]) -> Option<SymbolName<'_>> {
 
 /// One section of klp relocations in a loaded livepatch module.
 pub trait Section {
-    /// The section's name, without NUL.
+    /// Returns the section's name, without a NUL.
     fn name(&self) -> &[u8];
-    /// Index of the symbol table's section, for messages.
+    /// Returns the index of the symbol table's section, for messages.
     fn symbol_table(&self) -> u32;
-    /// Number of relocations.
+    /// Returns the number of relocations.
     fn count(&self) -> usize;
-    /// The name of the symbol that the `index`-th relocation refers to, and whether it is marked
-    /// `SHN_LIVEPATCH`. `None`: there is no such relocation or symbol.
+    /// Returns the name of the symbol that the `index`-th relocation refers to, and whether it is
+    /// marked `SHN_LIVEPATCH`. `None` if there is no such relocation or symbol.
     fn symbol(&self, index: usize) -> Option<(&[u8], bool)>;
-    /// Sets the address of that symbol.
+    /// Sets the address of the symbol that the `index`-th relocation refers to.
     fn set_address(&mut self, index: usize, address: usize);
     /// Writes the relocations of the section to the module's memory.
     fn apply(&mut self) -> Result;
-    /// Takes them back.
+    /// Clears the relocations of the section in the module's memory.
     fn clear(&mut self);
 }
 
@@ -108,13 +111,15 @@ pub trait Section {
 pub enum Action {
     /// Resolve the symbols and write the relocations.
     Apply,
-    /// Take the relocations back.
+    /// Clear the relocations.
     Clear,
 }
 
-/// Applies or clears the relocations of `section` if they are `object`'s; `None` is the kernel.
+/// Applies or clears the relocations of `section` if they are for `object`. `None` is the kernel
+/// itself.
 ///
-/// Errors: `EINVAL` with the reason in the log, or that of the architecture's relocation code.
+/// Errors: `EINVAL` with the reason in the log, `ENOMEM`, or the error of the architecture's
+/// relocation code.
 pub fn write<S: Symbols + ?Sized>(
     symbols: &S,
     section: &mut dyn Section,
@@ -144,7 +149,7 @@ pub fn write<S: Symbols + ?Sized>(
     }
 }
 
-/// Gives each symbol of the section its address.
+/// Looks up and sets the address of each symbol of the section.
 fn resolve<S: Symbols + ?Sized>(symbols: &S, section: &mut dyn Section, of_kernel: bool) -> Result {
     for index in 0..section.count() {
         let address = {
@@ -164,9 +169,9 @@ fn resolve<S: Symbols + ?Sized>(symbols: &S, section: &mut dyn Section, of_kerne
                 pr_err!("symbol {} has an incorrectly formatted name\n", Text(text));
                 return Err(EINVAL);
             };
-            // A module's section may not refer to the kernel's symbols: such relocations belong to
-            // the kernel's section, which is written earlier, before the module's special sections
-            // are used.
+            // A module's section may not refer to symbols of the kernel. Such relocations belong in
+            // the kernel's section, which is written earlier: before the special sections of the
+            // livepatch module are used.
             let in_kernel = parsed.object == VMLINUX;
             if in_kernel && !of_kernel {
                 pr_err!(

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Site: the lock-free cell of a patched function, by which the ftrace handler finds the version that
+//! Site: the lock-free cell of a patched function, where the ftrace handler finds the version that
 //! a call gets.
 //!
-//! It shows the newest version and the newest that is not in transition below it: more is never
-//! needed, since only one patch is in transition at a time.
+//! The site shows the newest version and, below it, the newest version that is not in transition.
+//! More is never needed, since only one patch is in transition at a time.
 //!
 //! C counterpart: what `klp_ftrace_handler()` reads in `kernel/livepatch/patch.c`.
 
@@ -26,14 +26,14 @@ use kernel::sync::{
 /// Where a call goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// On into the original function.
+    /// The call goes on into the original function.
     Original,
-    /// To the replacement at this address.
+    /// The call goes to the replacement at this address.
     Replacement(usize),
 }
 
 impl Target {
-    /// No code is at address 0, so that it can stand for the original.
+    /// Encodes the target as one word. No code is at address 0, so 0 can stand for the original.
     const fn encode(self) -> usize {
         match self {
             Self::Original => 0,
@@ -54,7 +54,7 @@ impl Target {
 pub enum View {
     /// Every call gets this version.
     Settled(Target),
-    /// Tasks are moving between two versions: each task's state decides.
+    /// Tasks are moving between two versions. Each task's state decides which one its calls get.
     InTransition {
         /// The newest version.
         newest: Target,
@@ -64,7 +64,7 @@ pub enum View {
 }
 
 impl View {
-    /// The version for a task in `state`, which is only asked for during a transition.
+    /// Returns the version for a task. `state` is called only during a transition.
     #[inline(always)]
     pub fn choose(self, state: impl FnOnce() -> State) -> Target {
         match self {
@@ -73,8 +73,8 @@ impl View {
                 State::Unpatched => below,
                 State::Patched => newest,
                 State::Idle => {
-                    // Every task has a state before a site shows a transition, and keeps it until
-                    // all CPUs have seen the end of it.
+                    // Every task gets a state before a site shows a transition, and keeps it until
+                    // all CPUs have seen the end of the transition.
                     warn_on_once!(true);
                     newest
                 }
@@ -83,8 +83,8 @@ impl View {
     }
 }
 
-/// One of the two slots for a transition. Each field is its own atomic, the whole is made consistent
-/// by the word of the [`Site`].
+/// One of the two slots for a transition. Each field is an atomic of its own. The word of the
+/// [`Site`] makes the two consistent.
 struct Slot {
     newest: Atomic<usize>,
     below: Atomic<usize>,
@@ -99,11 +99,11 @@ impl Slot {
     }
 }
 
-/// Words from here on are addresses: no code is in the first page. Below it, 0 is the original, and
-/// the others number transitions.
+/// The least word that is an address: no code is in the first page. Of the words below, 0 is the
+/// original and the others are numbers of transitions.
 const FIRST_ADDRESS: usize = 4096;
 
-/// The number after `number`: of the other parity, and never 0.
+/// Returns the number after `number`. It has the other parity and is never 0.
 const fn next(number: usize) -> usize {
     if number < FIRST_ADDRESS - 2 {
         number + 1
@@ -112,7 +112,8 @@ const fn next(number: usize) -> usize {
     }
 }
 
-// All the way round, each number is of the other parity than the one before, and below the addresses.
+// In the whole cycle, each number has the other parity than the number before, and is below the
+// addresses.
 const _: () = {
     let mut number = 1;
     while next(number) != 1 {
@@ -124,40 +125,42 @@ const _: () = {
 
 /// The lock-free cell of a patched function: read by every call, written under the core's lock.
 ///
-/// Nearly always a function is settled, and then one word says all: where calls go. During a
-/// transition the word is a number instead, whose lowest bit says which of two slots has the two
-/// versions. The writer fills the slot that the word does not name and then changes the word, so a
-/// reader is never kept waiting by a writer that it interrupted (the handler runs in any context, NMI
-/// included).
+/// Nearly always a function is settled, and one word says where its calls go. During a transition
+/// the word is a number instead. Its lowest bit names the one of two slots that has the two
+/// versions. The writer fills the slot that the word does not name and then changes the word. So a
+/// reader never waits for a writer that it interrupted: the handler runs in any context, including
+/// NMI.
 ///
 /// # Memory ordering
 ///
 /// Within the site, with the word `w` and the slots `c0` and `c1`:
 ///
-/// - The writer stores the slot that its number names, stores `w` with *release*, *write barrier*.
-/// - The reader loads `w` with *acquire*. If it is a number, it loads the slot that it names, *read
-///   barrier*, loads `w` again, and starts over if that changed.
+/// - The writer stores the slot that its number names, stores `w` with *release*, and issues a
+///   *write barrier*.
+/// - The reader loads `w` with *acquire*. If `w` is a number, the reader loads the slot that it
+///   names, issues a *read barrier* and loads `w` again. If `w` has changed, it starts over.
 ///
-/// The release and the acquire make the slot that `w` names complete. A slot is stored anew only by
-/// the next but one transition shown, and at least one store of `w` and its write barrier lie in
-/// between. So a reader that meets such a store in its slot sees, behind its read barrier, that `w`
-/// has changed. It would not if the numbers had gone once around in between; but a publisher waits
-/// for all handlers ([`Tasks::synchronize`](super::transition::Tasks::synchronize)) far more often.
+/// The release and the acquire make the slot that `w` names complete. A slot is reused only by the
+/// next but one transition shown, and at least one store of `w` and its write barrier lie in
+/// between. So a reader that sees a value of the reuse in its slot also sees, after its read
+/// barrier, that `w` has changed. The reader would miss the change only if the numbers had gone
+/// through a whole cycle in between. But the publisher waits for all handlers
+/// ([`Tasks::synchronize`](super::transition::Tasks::synchronize)) far more often than that.
 ///
 /// Towards the tasks:
 ///
-/// - The acquire also orders the word before the load of the task's state. The transition gives every
-///   task its state, then a write barrier, and only then shows itself; so a call that sees a
-///   transition sees a state. See `transition.rs`, which argues the other end.
+/// - The acquire also orders the load of the word before the load of the task's state. The
+///   transition gives every task its state, issues a write barrier, and only then shows itself. So
+///   a call that sees a transition sees a state. `transition.rs` argues the writer's side.
 pub struct Site {
     word: Atomic<usize>,
-    /// The last number that was shown; the writer's own.
+    /// The last number that was shown. Only the writer uses it.
     number: Atomic<usize>,
     slots: [Slot; 2],
 }
 
 impl Site {
-    /// A site that shows `view`.
+    /// Creates a site that shows `view`.
     pub fn new(view: View) -> Self {
         let site = Self {
             word: Atomic::new(Target::Original.encode()),
@@ -178,7 +181,7 @@ impl Site {
         }
     }
 
-    /// What the site shows now. Never blocks; safe in any context.
+    /// Returns what the site shows now. Never blocks; safe in any context.
     #[inline(always)]
     pub fn view(&self) -> View {
         loop {
@@ -196,13 +199,14 @@ impl Site {
         }
     }
 
-    /// Shows `view` from now on. The caller holds the core's lock: there is one writer.
+    /// Shows `view` from now on. The caller holds the core's lock, so there is one writer.
     ///
-    /// Who sees a later store of the caller, and reads the site after a read barrier, sees `view`.
+    /// A reader that sees a later store of the caller, and reads the site after a read barrier,
+    /// sees `view`.
     pub fn publish(&self, view: View) {
         let word = match view {
             View::Settled(Target::Replacement(address)) if address < FIRST_ADDRESS => {
-                // It could not be told from a number.
+                // The handler would take the address for a number.
                 warn_on_once!(true);
                 return;
             }
@@ -217,12 +221,12 @@ impl Site {
             }
         };
         self.word.store(word, Release);
-        // Before the slot that is stored next, and before what the caller stores next.
+        // Order the word before the next store to a slot, and before the caller's later stores.
         smp_mb(Write);
     }
 
-    /// The version that a call gets, for a task whose state `state` tells. The ftrace handler's
-    /// question; preemption is off.
+    /// Returns the version that a call gets from a task in the state that `state` returns. The
+    /// ftrace handler calls this with preemption off.
     #[inline(always)]
     pub fn choose(&self, state: impl FnOnce() -> State) -> Target {
         self.view().choose(state)

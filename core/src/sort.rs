@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sorting, in little code.
+//! Sorting with little code.
 //!
-//! That of the library is quicker, and takes 5 KiB of code for each type that is sorted. What is sorted
-//! here are some thousand functions of a patch, each time that one comes or goes.
+//! The library's sort is quicker but takes 5 KiB of code for each sorted type. The core sorts the
+//! functions of a patch, some thousands of them, each time that a patch comes or goes.
 //!
-//! C counterpart: `lib/sort.c`, a heapsort too.
+//! C counterpart: `lib/sort.c`, which is a heapsort too.
 
-/// Items to be sorted, whatever they are: the sorting itself is compiled once.
+/// Items to be sorted. With this trait the sort is compiled once for all types of items.
 trait Items {
-    /// Whether the key of the item at `first` is less than that of the one at `second`.
+    /// Whether the key of the item at `first` is less than the key of the item at `second`.
     fn is_less(&self, first: usize, second: usize) -> bool;
-    /// Swaps two items, the second behind the first.
+    /// Swaps two items. `second` is behind `first`.
     fn swap(&mut self, first: usize, second: usize);
 }
 
@@ -28,7 +28,7 @@ impl<T, K: Ord, F: Fn(&T) -> K> Items for Keyed<'_, T, F> {
         }
     }
 
-    /// Unlike the library's it can't panic.
+    /// Swaps two items. Unlike the library's `swap`, this can't panic.
     fn swap(&mut self, first: usize, second: usize) {
         if let Some((before, behind)) = self.items.split_at_mut_checked(second) {
             if let (Some(first), Some(second)) = (before.get_mut(first), behind.first_mut()) {
@@ -38,7 +38,7 @@ impl<T, K: Ord, F: Fn(&T) -> K> Items for Keyed<'_, T, F> {
     }
 }
 
-/// Sorts `items` by their `key`, in place. Items with the same key come in any order.
+/// Sorts `items` by their `key`, in place. The sort is not stable.
 pub fn sort_by_key<T, K: Ord>(items: &mut [T], key: impl Fn(&T) -> K) {
     let count = items.len();
     sort(&mut Keyed { items, key }, count);
@@ -54,7 +54,8 @@ fn sort(items: &mut dyn Items, count: usize) {
     }
 }
 
-/// Makes a heap of the first `end` items, the largest first, of which only `root` is in the wrong place.
+/// Restores the max-heap of the first `end` items, in which only the item at `root` may be in the
+/// wrong place.
 fn sift_down(items: &mut dyn Items, mut root: usize, end: usize) {
     loop {
         let child = root.saturating_mul(2).saturating_add(1);

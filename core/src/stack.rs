@@ -4,20 +4,24 @@
 //!
 //! C counterpart: `klp_check_stack()` in `kernel/livepatch/transition.c`, which walks all functions
 //! for each entry of the stack. Here the address ranges are sorted once per transition and each
-//! entry costs a binary search. While others can see it the table does not change, so that the
-//! scheduler can use it without the core's lock. Its memory comes with the patch: to disable one, or
-//! to let a module go, nothing is allocated.
+//! entry costs a binary search. The table does not change while it is published, so the scheduler
+//! can use it without the core's lock. Its memory is allocated when the patch is enabled: neither
+//! to disable a patch nor to unload a module needs an allocation.
 //!
 //! # In the tracer's trampoline
 //!
 //! A task can be preempted between two functions: the original has called the tracer, the handler
-//! has chosen, and the trampoline has not jumped there yet. What was chosen is not on the stack, but
-//! the return address of the call is, at the entry of the original, until it makes way for the address
-//! that was chosen. (Where a stack with an exception on it does not count as reliable, nothing of this
-//! is seen, nor needed; x86's ORC unwinder takes such stacks for what they are.) So whoever is at the
-//! entry of the original is inside too, in either direction, whichever versions a patch is about. The
-//! C core does not look there; it waits for tasks-RCU before it gives up an `ftrace_ops`, which covers
-//! part of it.
+//! has chosen a version, and the trampoline has not jumped to it yet. The chosen version is not on
+//! the stack. But the return address of the call, at the entry of the original, is on the stack
+//! until the address of the chosen version replaces it. So a task at the entry of the original
+//! counts as inside too, in either direction and for any pair of versions.
+//!
+//! This matters for x86's ORC unwinder, which unwinds through exceptions. On architectures where a
+//! stack with an exception on it is not reliable, a task in this state is never seen, and the check
+//! of the entry is not needed.
+//!
+//! The C core does not check the entry. It waits for tasks-RCU before it frees an `ftrace_ops`,
+//! which covers part of the problem.
 
 use super::{
     sort::sort_by_key,
@@ -41,7 +45,7 @@ impl Range {
     }
 }
 
-/// A range, the function that it stands for, and that function's place in the patch.
+/// A range, its function, and the position of that function in the patch.
 struct Entry<F> {
     range: Range,
     order: usize,
@@ -51,7 +55,7 @@ struct Entry<F> {
 /// The ranges of one direction, sorted by address.
 struct Table<F> {
     entries: KVec<Entry<F>>,
-    /// From the first range to the end of the last.
+    /// The span of all ranges, from the lowest start to the highest end.
     all: Range,
 }
 
@@ -76,7 +80,8 @@ impl<F: Copy> Table<F> {
             .entries
             .partition_point(|entry| entry.range.start <= address);
         let before = self.entries.get(..after)?;
-        // What shares a start: the largest was sorted last, and of aliases the first in the patch.
+        // Of the ranges with one start, the largest is sorted last. Of aliases, the first in the
+        // patch is.
         let entry = before.last()?;
         entry.range.contains(address).then_some(entry)
     }
@@ -108,22 +113,23 @@ impl<F: Copy> Table<F> {
     }
 }
 
-/// The functions that a transition changes, ready to be searched for in either direction.
+/// The functions that a transition changes, sorted for the search in either direction.
 ///
 /// `F` identifies a function for messages.
 pub struct StackCheck<F> {
-    /// What runs before the change: to be left when patching.
+    /// The code that runs before the change. Tasks must leave it when patching.
     old: Table<F>,
-    /// What runs after it: to be left when unpatching.
+    /// The code that runs after the change. Tasks must leave it when unpatching.
     new: Table<F>,
     /// Number of functions.
     functions: usize,
 }
 
 impl<F: Copy> StackCheck<F> {
-    /// An empty table with room for `functions`, all that it will ever hold. Errors: `ENOMEM`.
+    /// Creates an empty stack check with room for this many functions. It never grows. Errors:
+    /// `ENOMEM`.
     pub fn with_capacity(functions: usize) -> Result<Self> {
-        // A range and an entry for each.
+        // Each function has the range of its code and the range of its entry.
         let ranges = functions.saturating_mul(2);
         Ok(Self {
             old: Table::with_capacity(ranges)?,
@@ -132,21 +138,21 @@ impl<F: Copy> StackCheck<F> {
         })
     }
 
-    /// Forgets all functions; their room stays.
+    /// Removes all functions and keeps the memory.
     pub fn clear(&mut self) {
         self.old.clear();
         self.new.clear();
         self.functions = 0;
     }
 
-    /// Adds a function that changes from `old` to `new`, and whose original calls the tracer at
-    /// `entry`. Errors: `ENOMEM` where there is no room.
+    /// Adds a function that changes from `old` to `new` and whose original calls the tracer at
+    /// `entry`. Errors: `ENOMEM` if there is no room.
     pub fn push(&mut self, function: F, entry: Range, old: Range, new: Range) -> Result {
         let order = self.functions;
         self.functions = order.saturating_add(1);
         for (table, own) in [(&mut self.old, old), (&mut self.new, new)] {
             table.push(function, order, own)?;
-            // The original itself is one range with its entry.
+            // The range of the original covers its entry already.
             if own.start != entry.start {
                 table.push(function, order, entry)?;
             }
@@ -154,14 +160,14 @@ impl<F: Copy> StackCheck<F> {
         Ok(())
     }
 
-    /// Sorts what was pushed. To be called once, before [`Self::find`].
+    /// Sorts the functions. Must be called after the last push and before [`Self::find`].
     pub fn finish(&mut self) {
         self.old.sort();
         self.new.sort();
     }
 
-    /// The first function of the patch that keeps a task with the stack `entries` (return
-    /// addresses) from moving to `target`, `None` where it is free to move.
+    /// Returns the first function of the patch that keeps a task with the stack `entries` (return
+    /// addresses) from moving to `target`. `None` if the task is free to move.
     pub fn find(&self, target: State, entries: &[usize]) -> Option<F> {
         let table = self.table(target);
         entries
@@ -175,7 +181,7 @@ impl<F: Copy> StackCheck<F> {
     /// `target`.
     pub fn points_into(&self, target: State, words: &[usize]) -> bool {
         let table = self.table(target);
-        // Once for each word on thousands of stacks: next to all of them end here.
+        // This runs for each word on thousands of stacks. Nearly all words are ruled out here.
         let all = table.all;
         let near = |word: &&usize| all.contains(**word);
         words
@@ -184,7 +190,7 @@ impl<F: Copy> StackCheck<F> {
             .any(|&word| table.find(word).is_some())
     }
 
-    /// What is to be left when moving to `target`.
+    /// Returns the ranges that a task must leave to move to `target`.
     fn table(&self, target: State) -> &Table<F> {
         match target {
             State::Unpatched => &self.new,

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! System states: what patches changed about the system beyond the code.
+//! System states: changes that patches made to the system beyond the code.
 //!
-//! A patch lists the states that it modifies, each with a version. A new patch has to cope with what
-//! is installed; a cumulative one (atomic replace) has to know every state that is.
+//! A patch lists the states that it modifies, each with a version. A new patch must not have a
+//! lower version of a state than an installed patch. A cumulative patch (atomic replace) must list
+//! every state of the installed patches.
 //!
 //! C counterpart: `kernel/livepatch/state.c`.
 
 /// One system state that a patch modifies (`struct klp_state`, without its data).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SystemState {
-    /// Identifier, not zero.
+    /// Identifier. It is not zero.
     pub id: usize,
     /// Version of the change.
     pub version: u32,
 }
 
-/// Whether a patch that lists `new` can be installed beside one that lists `installed`.
+/// Whether a patch that lists `new` can be installed beside a patch that lists `installed`.
 ///
-/// `replace`: the new patch is cumulative.
+/// `replace` says whether the new patch is cumulative.
 pub fn is_compatible(new: &[SystemState], replace: bool, installed: &[SystemState]) -> bool {
     installed
         .iter()
@@ -28,10 +29,10 @@ pub fn is_compatible(new: &[SystemState], replace: bool, installed: &[SystemStat
         })
 }
 
-/// The state `id` of the newest of `patches` before `transition` that has it.
+/// Returns the state of the newest of `patches` before `transition` that has one.
 ///
-/// `patches` yields, oldest first, each installed patch and the state that it has under the
-/// identifier in question. `None` where no earlier patch has it.
+/// `patches` yields, oldest first, each installed patch and its state under the wanted identifier.
+/// Returns `None` if no earlier patch has that state.
 ///
 /// C counterpart: `klp_get_prev_state()`.
 pub fn previous<P: PartialEq, S>(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Symbols: from a name, and where it is ambiguous a position, to an address.
+//! Symbols: lookup of an address by name, and by position if the name is ambiguous.
 //!
 //! C counterpart: `klp_find_object_symbol()` in `kernel/livepatch/core.c`.
 
@@ -14,20 +14,20 @@ use kernel::{
 /// The name that stands for the kernel itself where an object's name is expected.
 pub const VMLINUX: &[u8] = b"vmlinux";
 
-/// Length that a symbol's name must stay below, its NUL included (`KSYM_NAME_LEN`).
+/// Maximum length of a symbol's name, including its NUL (`KSYM_NAME_LEN`).
 pub const KSYM_NAME_LEN: usize = 512;
 
-/// A name owned by the core: of a patch, an object or a function.
+/// The name of a patch, an object or a function, owned by the core.
 ///
 /// # Invariants
 ///
-/// The last byte is NUL, and no other one is.
+/// The last byte is NUL, and no other byte is.
 pub struct Name(KVec<u8>);
 
 impl Name {
     /// Copies `bytes`, which come without a NUL.
     ///
-    /// Errors: `ENOMEM`; `EINVAL` where `bytes` contain a NUL.
+    /// Errors: `ENOMEM`; `EINVAL` if `bytes` contain a NUL.
     pub fn new(bytes: &[u8]) -> Result<Self> {
         if bytes.contains(&0) {
             return Err(EINVAL);
@@ -39,17 +39,17 @@ impl Name {
         Ok(Self(copy))
     }
 
-    /// The name without its NUL.
+    /// Returns the name without its NUL.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.split_last().map_or(&[], |(_, name)| name)
     }
 
-    /// The name with its NUL, as C functions want it.
+    /// Returns the name with its NUL, for C functions.
     pub fn as_bytes_with_nul(&self) -> &[u8] {
         &self.0
     }
 
-    /// A second copy. Errors: `ENOMEM`.
+    /// Copies the name. Errors: `ENOMEM`.
     pub fn duplicate(&self) -> Result<Self> {
         Self::new(self.as_bytes())
     }
@@ -67,7 +67,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// Bytes printed as C's `%s` prints them, as far as they are UTF-8.
+/// Bytes that print as C's `%s` prints them. Each invalid UTF-8 sequence prints as a `?`.
 pub struct Text<'a>(pub &'a [u8]);
 
 impl fmt::Display for Text<'_> {
@@ -82,26 +82,26 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-/// The name of an object as messages show it; `None` is the kernel itself.
+/// Returns the name of an object for messages. `None` is the kernel itself.
 pub fn object_text(object: Option<&Name>) -> Text<'_> {
     Text(object.map_or(VMLINUX, Name::as_bytes))
 }
 
 /// What the core asks of the kernel's symbol table.
 pub trait Symbols {
-    /// Calls `found` with the address of each symbol `name` of the kernel itself, in the order of the
-    /// symbol table, until it breaks. That is a quick search.
+    /// Calls `found` with the address of each symbol `name` of the kernel itself, in the order of
+    /// the symbol table, until `found` breaks. This search is quick.
     fn each_match(&self, name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>);
 
-    /// Calls `found` with the name and the address of each symbol of the module `object`, in the order
-    /// of the symbol table, until it breaks.
+    /// Calls `found` with the name and the address of each symbol of the module `object`, in the
+    /// order of the symbol table, until `found` breaks.
     fn each_symbol(&self, object: &Name, found: &mut dyn FnMut(&[u8], usize) -> ControlFlow<()>);
 
-    /// The size in bytes of the symbol that covers `address`, `None` where there is none.
+    /// Returns the size in bytes of the symbol that covers `address`. `None` if there is none.
     fn size_at(&self, address: usize) -> Option<usize>;
 }
 
-/// How many symbols of a name were found, and the address of the last one.
+/// The number of symbols found under a name, and the address of the last one.
 #[derive(Clone, Copy, Default)]
 pub struct Tally {
     address: usize,
@@ -109,9 +109,10 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts a symbol. Breaks where it has seen enough.
+    /// Counts a symbol. Breaks once further symbols can't change the result.
     fn add(&mut self, position: usize, address: usize) -> ControlFlow<()> {
-        // One match more than a unique symbol has settles it, as does the one asked for.
+        // A second match settles that a symbol is not unique. The match at `position` settles the
+        // rest.
         let enough = if position == 0 { 2 } else { position };
         if self.count < enough {
             self.address = address;
@@ -124,15 +125,15 @@ impl Tally {
         }
     }
 
-    /// The address of `name` in `object`, at this `position`.
+    /// Returns the address of `name` in `object`, at this `position`.
     ///
     /// Errors: `EINVAL`, with the reason in the log.
     pub fn settle(&self, object: Option<&Name>, name: &Name, position: usize) -> Result<usize> {
         if self.address == 0 {
             pr_err!("symbol '{}' not found in symbol table\n", name);
         } else if position == 0 && self.count > 1 {
-            // The C core hands a null object name to `%s` here, which prints "(null)". ABI is what is
-            // in the log.
+            // The C core passes a null object name to `%s` here, which prints "(null)". The log is
+            // ABI, so the text stays.
             let object = Text(object.map_or(b"(null)", Name::as_bytes));
             pr_err!(
                 "unresolvable ambiguity for symbol '{}' in object '{}'\n",
@@ -155,8 +156,8 @@ impl Tally {
 
 /// Looks up the address of `name` in `object`.
 ///
-/// `position` is the field's `sympos`: 0 asks for a symbol that must be unique in the object, n for
-/// its n-th occurrence. Errors: `EINVAL`, with the reason in the log.
+/// `position` is the sympos: 0 asks for a symbol that must be unique in the object, n for its n-th
+/// occurrence. Errors: `EINVAL`, with the reason in the log.
 pub fn find<S: Symbols + ?Sized>(
     symbols: &S,
     object: Option<&Name>,
@@ -179,7 +180,7 @@ pub fn find<S: Symbols + ?Sized>(
 
 /// Looks up many symbols of a module, each with its `position`, in one pass over its symbol table.
 ///
-/// The tallies are in the order of `wanted`, to be settled one after the other. Errors: `ENOMEM`.
+/// Returns the tallies in the order of `wanted`. The caller settles each of them. Errors: `ENOMEM`.
 pub fn find_all<'a, S: Symbols + ?Sized>(
     symbols: &S,
     object: &Name,
@@ -205,10 +206,11 @@ pub fn find_all<'a, S: Symbols + ?Sized>(
     Ok(tallies)
 }
 
-/// The least size of a page. A module's code begins and ends with a page.
+/// The least size of a page. A module's code begins and ends at page boundaries.
 const PAGE: usize = 4096;
 
-/// Whether kallsyms takes `name` for that of a symbol. Some assemblers mark where code and data begin.
+/// Whether kallsyms takes `name` for a symbol's name. It ignores the names by which some assemblers
+/// mark where code and data begin.
 fn is_symbol(name: &[u8]) -> bool {
     let marks: [&[u8]; 3] = [b"$", b".L", b"L0"];
     !name.is_empty() && !marks.iter().any(|mark| name.starts_with(mark))
@@ -225,7 +227,7 @@ struct Extent {
 
 /// The sizes of many symbols of a module, from one pass over its symbol table.
 ///
-/// kallsyms goes through all of a module's symbols for each address that it is asked about.
+/// kallsyms itself would go through all symbols of the module for each address.
 pub struct Sizes(KVec<Extent>);
 
 impl Sizes {
@@ -255,13 +257,13 @@ impl Sizes {
         Ok(sizes)
     }
 
-    /// Of those that are at `start` or before, the last.
+    /// Returns the last extent that is at `start` or before it.
     fn last(&self, start: usize) -> Option<&Extent> {
         let after = self.0.partition_point(|own| own.start <= start);
         self.0.get(..after)?.last()
     }
 
-    /// Takes note of a symbol at `address`.
+    /// Records a symbol at `address`.
     fn add(&mut self, address: usize) {
         let here = self.0.partition_point(|own| own.start < address);
         let (before, here) = self.0.split_at_mut_checked(here).unwrap_or_default();
@@ -273,10 +275,11 @@ impl Sizes {
         }
     }
 
-    /// The size in bytes of the symbol at `address`, `None` where there is none.
+    /// Returns the size in bytes of the symbol at `address`. `None` if there is none.
     ///
-    /// It ends where the next one starts, or the memory that it is in. That may only be where a page
-    /// ends: then, and about what is not here, kallsyms is asked.
+    /// A symbol ends where the next one starts, or where its memory ends, at a page boundary. If
+    /// the next symbol is not on the page of `address`, or the symbol is not in this table, the
+    /// size comes from kallsyms.
     pub fn at<S: Symbols + ?Sized>(&self, symbols: &S, address: usize) -> Option<usize> {
         match self.last(address) {
             Some(own) if own.start == address && own.found && own.end / PAGE == address / PAGE => {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The attributes of patches and objects in sysfs, as a model; the kobjects are the bridge's.
+//! Sysfs: the logic of the attributes of patches and objects. The bridge owns the kobjects.
 //!
 //! ```text
 //! /sys/kernel/livepatch/<patch>/{enabled,transition,force,replace,stack_order,gear}
@@ -21,13 +21,14 @@ use kernel::prelude::*;
 /// An attribute of a patch that can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writable {
-    /// Disable the patch, or turn its transition round.
+    /// Disable the patch, or reverse its transition.
     Enabled,
-    /// Force its transition.
+    /// Force the patch's transition.
     Force,
 }
 
-/// Parses a boolean as `kstrtobool()` does: by its first letter, for on and off by two.
+/// Parses a boolean as `kstrtobool()` does: by its first letter, or by its first two for `on` and
+/// `off`.
 ///
 /// Errors: `EINVAL`.
 pub fn parse_bool(input: &[u8]) -> Result<bool> {
@@ -40,7 +41,7 @@ pub fn parse_bool(input: &[u8]) -> Result<bool> {
     }
 }
 
-/// Parses a gear by its name, a newline allowed. Errors: `EINVAL`.
+/// Parses the name of a gear. A trailing newline is allowed. Errors: `EINVAL`.
 pub fn parse_gear(input: &[u8]) -> Result<Gear> {
     match input.strip_suffix(b"\n").unwrap_or(input) {
         b"handler" => Ok(Gear::Handler),
@@ -49,7 +50,7 @@ pub fn parse_gear(input: &[u8]) -> Result<Gear> {
     }
 }
 
-/// The name of a gear; that of none is up to the transition.
+/// Returns the name of a gear. Without a gear, the transition decides how calls go.
 pub fn gear_text(gear: Option<Gear>) -> &'static CStr {
     match gear {
         None => c"transition",
@@ -59,10 +60,10 @@ pub fn gear_text(gear: Option<Gear>) -> &'static CStr {
 }
 
 impl<K: Kernel> Core<K> {
-    /// Carries out what was written to an attribute of `patch`.
+    /// Carries out a write of `value` to an attribute of `patch`.
     ///
-    /// Errors: `EINVAL` where it is not a boolean or asks for nothing that can be done, `EBUSY`
-    /// during the transition of another patch.
+    /// Errors: `EINVAL` if the request can't be carried out in the patch's state, `EBUSY` during
+    /// the transition of another patch.
     pub fn store(
         &mut self,
         kernel: &K,
@@ -72,7 +73,7 @@ impl<K: Kernel> Core<K> {
     ) -> Result {
         match attribute {
             Writable::Enabled => self.set_enabled(kernel, patch, value),
-            // To force nothing is no error, whatever the patch's state.
+            // A false value forces nothing. It is not an error, whatever the patch's state.
             Writable::Force if !value => Ok(()),
             Writable::Force => self.force_transition(kernel, patch),
         }
