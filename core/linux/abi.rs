@@ -2,8 +2,8 @@
 
 //! The functions of `include/linux/livepatch.h` that modules and the module loader call.
 //!
-//! `#[export]` holds each signature against the header. Those that the scheduler, fork and the exit
-//! to user mode call are in `tasks.rs`, those of shadow variables in `shadow.rs`.
+//! `#[export]` checks each signature against the header. The functions that the scheduler, fork and
+//! the exit to user mode call are in `tasks.rs`. Those of shadow variables are in `shadow.rs`.
 
 use crate::livepatch_core::{
     registry::NotEnabled,
@@ -33,7 +33,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// The errno of a result.
+/// Returns 0 for success, or the negative errno.
 fn errno(result: Result) -> c_int {
     match result {
         Ok(()) => 0,
@@ -47,7 +47,8 @@ fn errno(result: Result) -> c_int {
 ///
 /// The module is valid for as long as the name is used.
 unsafe fn module_name<'a>(module: *const bindings::module) -> &'a [u8] {
-    // SAFETY: As the caller promises; names of modules are C strings.
+    // SAFETY: The module is valid for as long as the name is used, and names of modules are C
+    // strings.
     unsafe { CStr::from_char_ptr((&raw const (*module).name).cast()) }.to_bytes()
 }
 
@@ -58,15 +59,18 @@ unsafe fn module_name<'a>(module: *const bindings::module) -> &'a [u8] {
 /// `patch` is null, or belongs to a livepatch module that is calling this from its init function.
 #[export]
 pub(crate) unsafe extern "C" fn klp_enable_patch(patch: *mut bindings::klp_patch) -> c_int {
-    // SAFETY: As the caller promises.
+    // SAFETY: `patch` is null, or belongs to a livepatch module whose init function is running.
     errno(unsafe { enable(patch) })
 }
 
+/// Enables a patch.
+///
 /// # Safety
 ///
-/// As for [`klp_enable_patch`].
+/// `raw` is null, or belongs to a livepatch module whose init function is running.
 unsafe fn enable(raw: *mut bindings::klp_patch) -> Result {
-    // SAFETY: As the caller promises; `check` has seen that there is a module.
+    // SAFETY: `raw` is null or valid. If `check` passes, neither `raw` nor its module is null, and
+    // the module is valid while its init function is running.
     unsafe {
         descriptors::check(raw)?;
         let module = (*raw).mod_;
@@ -86,14 +90,15 @@ unsafe fn enable(raw: *mut bindings::klp_patch) -> Result {
         pr_warn!("The livepatch transition may never complete.\n");
     }
 
-    // SAFETY: As the caller promises; the core takes a reference to the module before it keeps any
-    // of this.
+    // SAFETY: `check` has passed the patch, which belongs to a module whose init function is
+    // running. The core takes a reference to that module before it keeps any part of the patch.
     let patch = unsafe { descriptors::read(raw)? };
     let mut core = KLP_MUTEX.lock();
     let listed = core.patches().iter().any(|own| own.handle == patch.handle);
     // SAFETY: The patch is valid, and the lock is held.
     if !listed && unsafe { sysfs::is_in_use(raw) } {
-        // It was enabled before and has been taken back, but its directory is still being removed.
+        // The patch was enabled before and is no longer listed, but its directory is still being
+        // removed.
         return Err(EBUSY);
     }
     let result = core.enable(&Linux, patch);
@@ -113,10 +118,12 @@ unsafe fn enable(raw: *mut bindings::klp_patch) -> Result {
 ///
 /// # Safety
 ///
-/// Called by the module loader.
+/// `module` is valid. After a success it stays valid until `klp_module_going()` has returned for
+/// it.
 #[export]
 pub(crate) unsafe extern "C" fn klp_module_coming(module: *mut bindings::module) -> c_int {
-    // SAFETY: Throughout, the loader's module is valid.
+    // SAFETY: The module is valid. The core keeps its handle only after a success, and drops it in
+    // `klp_module_going()`.
     unsafe {
         if kernel::warn_on!((*module).state != bindings::module_state_MODULE_STATE_COMING) {
             return EINVAL.to_errno();
@@ -137,10 +144,11 @@ pub(crate) unsafe extern "C" fn klp_module_coming(module: *mut bindings::module)
 ///
 /// # Safety
 ///
-/// Called by the module loader.
+/// `module` is valid throughout the call.
 #[export]
 pub(crate) unsafe extern "C" fn klp_module_going(module: *mut bindings::module) {
-    // SAFETY: Throughout, the loader's module is valid.
+    // SAFETY: The module is valid throughout the call, and the core keeps no handle of it after
+    // that.
     unsafe {
         let state = (*module).state;
         if kernel::warn_on!(
@@ -161,7 +169,8 @@ pub(crate) unsafe extern "C" fn klp_module_going(module: *mut bindings::module) 
 ///
 /// # Safety
 ///
-/// Called by the module loader; all pointers but `objname` are valid.
+/// All pointers but `objname` are valid, and `objname` is null or a C string. `symindex` and
+/// `secindex` are indices of sections.
 #[export]
 pub(crate) unsafe extern "C" fn klp_apply_section_relocs(
     pmod: *mut bindings::module,
@@ -175,10 +184,10 @@ pub(crate) unsafe extern "C" fn klp_apply_section_relocs(
     let object = if objname.is_null() {
         None
     } else {
-        // SAFETY: The caller gives a C string.
+        // SAFETY: `objname` is not null, so it is a C string.
         Some(unsafe { CStr::from_char_ptr(objname) }.to_bytes())
     };
-    // INVARIANT: As the caller promises.
+    // INVARIANT: The pointers are valid, and `symindex` and `secindex` are indices of sections.
     let mut section = ElfSection {
         module: pmod,
         headers: sechdrs,
@@ -190,18 +199,19 @@ pub(crate) unsafe extern "C" fn klp_apply_section_relocs(
     errno(relocations::of_section(&mut section, object))
 }
 
-/// Finds a section of a livepatch module; null, and a size of 0, if there is none.
+/// Finds a section of a livepatch module. Returns null and sets the size to 0 if there is none.
 ///
 /// # Safety
 ///
-/// `module` is a livepatch module, `name` a C string, `size` may be written.
+/// `module` is a valid livepatch module, `name` is a C string, and `size` can be written.
 #[export]
 pub(crate) unsafe extern "C" fn klp_find_section_by_name(
     module: *const bindings::module,
     name: *const c_char,
     size: *mut usize,
 ) -> *mut c_void {
-    // SAFETY: Throughout, as the caller promises: a livepatch module keeps its ELF information.
+    // SAFETY: A livepatch module keeps its ELF information, and `index` stays below its number of
+    // sections. Names of sections are C strings, as is `name`. `size` can be written.
     unsafe {
         let info = (*module).klp_info;
         let wanted = CStr::from_char_ptr(name);
@@ -218,7 +228,7 @@ pub(crate) unsafe extern "C" fn klp_find_section_by_name(
     core::ptr::null_mut()
 }
 
-/// The system state `id` of a patch, null if it has none.
+/// Returns the system state `id` of a patch, or null if the patch has none.
 ///
 /// # Safety
 ///
@@ -228,23 +238,24 @@ pub(crate) unsafe extern "C" fn klp_get_state(
     patch: *mut bindings::klp_patch,
     id: c_ulong,
 ) -> *mut bindings::klp_state {
-    // SAFETY: As the caller promises.
+    // SAFETY: The patch is valid.
     unsafe { descriptors::states(patch).find(|&state| (*state).id == id) }
         .unwrap_or(core::ptr::null_mut())
 }
 
-/// The system state `id` of the newest patch, before the one in transition, that has it.
+/// Returns the system state `id` of the newest patch before the one in transition that has this
+/// state, or null if there is none.
 ///
 /// # Safety
 ///
-/// Called during a transition, from a callback: the core's lock is held further up.
+/// The caller is a callback of a patch in transition, so the core's lock is held throughout.
 #[export]
 pub(crate) unsafe extern "C" fn klp_get_prev_state(id: c_ulong) -> *mut bindings::klp_state {
     let transition = transition_patch();
     if warn_on_once!(transition.is_none()) {
         return core::ptr::null_mut();
     }
-    // SAFETY: The lock is held, as the caller promises, and patches on the list are valid.
+    // SAFETY: The core runs callbacks with its lock held, and patches on the list are valid.
     let patches = unsafe {
         descriptors::listed().map(|patch| {
             let state = descriptors::states(patch.as_ptr()).find(|&state| (*state).id == id);

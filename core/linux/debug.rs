@@ -2,10 +2,10 @@
 
 //! Call sites for dynamic debug.
 //!
-//! The kernel crate's `pr_debug!` knows nothing of dynamic debug. Here each message is a real call
+//! The kernel crate's `pr_debug!` does not support dynamic debug. Here each message is a real call
 //! site: `file kernel/livepatch/* +p` finds it, and so does `func` with the name of the C core's
-//! function. It lacks only the jump label, since Rust cannot emit one for this key: being off costs a
-//! load and a branch.
+//! function. Only the jump label is missing, since Rust cannot emit one for this key. A call site
+//! that is off costs a load and a branch.
 //!
 //! C header: [`include/linux/dynamic_debug.h`](srctree/include/linux/dynamic_debug.h).
 
@@ -24,17 +24,17 @@ use kernel::{
     prelude::*, //
 };
 
-/// `struct _ddebug` packs line, class and flags into one word.
+/// Packs the line, no class and no flags into one word, as `struct _ddebug` holds them.
 #[cfg(CONFIG_DYNAMIC_DEBUG)]
 const fn packed(line: u32) -> [u8; 4] {
     /// `_DPRINTK_CLASS_DFLT`: no class.
     const CLASS: u32 = 63;
-    /// Bits of the line, and of the class above it.
+    /// Number of bits of the line. The class follows it.
     const LINE_BITS: u32 = 18;
     const CLASS_BITS: u32 = 6;
 
     let line = line & ((1 << LINE_BITS) - 1);
-    // Bit-fields begin at the lowest bit on little-endian machines, at the highest on others.
+    // Bit-fields begin at the lowest bit on little-endian machines, and at the highest on others.
     let word = if cfg!(target_endian = "little") {
         line | CLASS << LINE_BITS
     } else {
@@ -63,10 +63,10 @@ impl Site {
         Self(crate::Shared::new(site))
     }
 
-    /// Whether someone has switched the site on.
+    /// Whether the site is switched on.
     fn is_on(&self) -> bool {
-        // SAFETY: The site is valid. Dynamic debug may change the flags at any time; a stale one
-        // only means a message more or less, as in C.
+        // SAFETY: The site is valid. Dynamic debug may change the flags at any time. A stale value
+        // only means one message too many or too few, as in C.
         unsafe { (*self.0.get()).flags() & bindings::_DPRINTK_FLAGS_PRINT != 0 }
     }
 
@@ -82,8 +82,8 @@ impl Site {
     }
 }
 
-/// Prints at a call site of its own: the C function's name, the text for the control file, and the
-/// message.
+/// Prints a message at a call site of its own. The arguments are the C function's name, the text
+/// for the control file, and the message.
 macro_rules! debug {
     ($function:literal, $format:literal, $($message:tt)+) => {{
         #[cfg(CONFIG_DYNAMIC_DEBUG)]
@@ -144,7 +144,7 @@ fn print_stuck(task: &TaskRef, reason: Stuck<FunctionRef>) {
             task.pid(),
             function.name()
         ),
-        // The C core has no such moment.
+        // The C core has no such state, and so no message for it.
         Stuck::Unchecked => {}
     }
 }

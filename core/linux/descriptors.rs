@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct klp_patch`, `klp_object` and `klp_func`: read once when a patch is enabled, written back
-//! to where modules and debuggers look.
+//! `struct klp_patch`, `klp_object` and `klp_func`: the bridge reads them once when a patch is
+//! enabled, and writes back the fields that modules and debuggers read.
 //!
 //! C header: [`include/linux/livepatch.h`](srctree/include/linux/livepatch.h).
 
@@ -48,13 +48,13 @@ macro_rules! handles {
 
         // SAFETY: What a handle points to is only touched under the core's lock, or atomically.
         unsafe impl Send for $name {}
-        // SAFETY: As above.
+        // SAFETY: What a handle points to is only touched under the core's lock, or atomically.
         unsafe impl Sync for $name {}
 
         impl $name {
             /// # Safety
             ///
-            /// The pointer is valid for as long as the core keeps the handle.
+            /// `raw` is null, or valid for as long as the core keeps the handle.
             pub(crate) unsafe fn from_raw(raw: *mut bindings::$type) -> Option<Self> {
                 NonNull::new(raw).map(Self)
             }
@@ -81,28 +81,29 @@ handles! {
 impl FunctionRef {
     /// The name of the function that is replaced.
     pub(crate) fn name(self) -> crate::livepatch_core::symbol::Text<'static> {
-        // SAFETY: The function is in a patch that is in transition, so its module is there.
+        // SAFETY: The function is in a patch that is in transition, so the patch's module is loaded
+        // and the name is valid.
         let name = unsafe { CStr::from_char_ptr((*self.as_ptr()).old_name) };
         crate::livepatch_core::symbol::Text(name.to_bytes())
     }
 }
 
-/// The patches that are enabled or in transition, oldest first: a list of `klp_patch.list`. For
-/// `klp_get_prev_state()` and debuggers; the core has its own.
+/// The patches that are enabled or in transition, oldest first: a list of `klp_patch.list`. It is
+/// for `klp_get_prev_state()` and debuggers. The core has its own list.
 #[no_mangle]
 static klp_patches: Static<MaybeUninit<bindings::list_head>> = Static::new(MaybeUninit::uninit());
 
-/// The patch in transition, null where there is none.
+/// The patch in transition, or null if there is none.
 #[no_mangle]
 static klp_transition_patch: Atomic<*mut bindings::klp_patch> = Atomic::new(core::ptr::null_mut());
 
-/// What [`crate::livepatch_early_init`] has to do for the list.
+/// Initializes the list of patches, for [`crate::livepatch_early_init`].
 ///
 /// # Safety
 ///
-/// Called once, before anyone uses the list.
+/// This is the only call, and nothing has used the list yet.
 pub(crate) unsafe fn init() {
-    // SAFETY: The caller promises that nobody has used the list.
+    // SAFETY: Nothing has used the list yet.
     unsafe { bindings::INIT_LIST_HEAD(klp_patches.get().cast()) };
 }
 
@@ -115,19 +116,20 @@ pub(crate) fn transition_patch() -> Option<PatchRef> {
 ///
 /// # Safety
 ///
-/// The core's lock is held for as long as the iterator is used: by the caller, or by whoever called
-/// the callback that the caller is.
+/// The core's lock is held for as long as the iterator is used: by the caller itself, or, if the
+/// caller is a callback, by the core that runs it.
 pub(crate) unsafe fn listed() -> impl Iterator<Item = PatchRef> {
     let head: *mut bindings::list_head = klp_patches.get().cast();
-    // SAFETY: The list was initialized, and does not change under the lock.
+    // SAFETY: `init` initialized the list, and it does not change while the core's lock is held.
     let mut node = unsafe { (*head).next };
     core::iter::from_fn(move || {
         if node == head {
             return None;
         }
-        // SAFETY: Every node but the head is in a patch.
+        // SAFETY: Every node but the head is the `list` field of a patch.
         let patch = unsafe { kernel::container_of!(node, bindings::klp_patch, list) };
-        // SAFETY: As above.
+        // SAFETY: A patch on the list is valid, and the list does not change while the lock is
+        // held.
         node = unsafe { (*node).next };
         NonNull::new(patch).map(PatchRef)
     })
@@ -141,7 +143,7 @@ pub(crate) unsafe fn listed() -> impl Iterator<Item = PatchRef> {
 unsafe fn elements<T>(first: *mut T, is_end: impl Fn(&T) -> bool) -> impl Iterator<Item = *mut T> {
     let mut next = first;
     core::iter::from_fn(move || {
-        // SAFETY: Not past the end, as the caller promises.
+        // SAFETY: `next` is null or points to an element: the walk does not go past the end.
         let element = unsafe { next.as_ref() }?;
         if is_end(element) {
             return None;
@@ -160,7 +162,7 @@ unsafe fn elements<T>(first: *mut T, is_end: impl Fn(&T) -> bool) -> impl Iterat
 pub(crate) unsafe fn states(
     patch: *mut bindings::klp_patch,
 ) -> impl Iterator<Item = *mut bindings::klp_state> {
-    // SAFETY: As the caller promises; the array ends with an identifier of 0.
+    // SAFETY: The patch is valid, and its array of states is null or ends with an identifier of 0.
     unsafe { elements((*patch).states, |state| state.id == 0) }
 }
 
@@ -172,7 +174,7 @@ pub(crate) unsafe fn states(
 unsafe fn objects(
     patch: *mut bindings::klp_patch,
 ) -> impl Iterator<Item = *mut bindings::klp_object> {
-    // SAFETY: As the caller promises; the array ends with an object without anything.
+    // SAFETY: The patch is valid, and its array of objects is null or ends with an empty object.
     unsafe {
         elements((*patch).objs, |object| {
             object.funcs.is_null() && object.name.is_null()
@@ -188,7 +190,7 @@ unsafe fn objects(
 unsafe fn functions(
     object: *mut bindings::klp_object,
 ) -> impl Iterator<Item = *mut bindings::klp_func> {
-    // SAFETY: As the caller promises; the array ends with a function without anything.
+    // SAFETY: The object is valid, and its array of functions is null or ends with an empty one.
     unsafe {
         elements((*object).funcs, |function| {
             function.old_name.is_null() && function.new_func.is_null() && function.old_sympos == 0
@@ -196,13 +198,13 @@ unsafe fn functions(
     }
 }
 
-/// Checks that nothing is missing that must be there. C counterpart: `klp_check_patch()`.
+/// Checks that all required pointers of a patch are set. C counterpart: `klp_check_patch()`.
 ///
 /// # Safety
 ///
 /// `patch` is null or valid.
 pub(crate) unsafe fn check(patch: *mut bindings::klp_patch) -> Result {
-    // SAFETY: As the caller promises.
+    // SAFETY: `patch` is null or valid, and is not used if it is null.
     unsafe {
         if patch.is_null() || (*patch).mod_.is_null() || (*patch).objs.is_null() {
             return Err(EINVAL);
@@ -225,7 +227,7 @@ pub(crate) unsafe fn check(patch: *mut bindings::klp_patch) -> Result {
 ///
 /// `string` is a valid C string.
 unsafe fn name(string: *const c_char) -> Result<Name> {
-    // SAFETY: As the caller promises.
+    // SAFETY: `string` is a valid C string.
     Name::new(unsafe { CStr::from_char_ptr(string) }.to_bytes())
 }
 
@@ -233,9 +235,10 @@ unsafe fn name(string: *const c_char) -> Result<Name> {
 ///
 /// # Safety
 ///
-/// The patch is valid, and stays so until the core has given it up.
+/// [`check`] has passed the patch. The patch stays valid until the core has given it up.
 pub(crate) unsafe fn read(raw: *mut bindings::klp_patch) -> Result<Patch<Linux>> {
-    // SAFETY: Throughout, as the caller promises; `check` has seen that nothing is null.
+    // SAFETY: The patch and all that it points to stay valid until the core has given it up.
+    // `check` has seen that none of the pointers used here is null.
     unsafe {
         let handle = PatchRef::from_raw(raw).ok_or(EINVAL)?;
         let mut system_states = KVec::new();
@@ -257,11 +260,14 @@ pub(crate) unsafe fn read(raw: *mut bindings::klp_patch) -> Result<Patch<Linux>>
     }
 }
 
+/// Reads an object of a patch that [`check`] has passed.
+///
 /// # Safety
 ///
-/// As for [`read`].
+/// [`check`] has passed the object's patch. The patch stays valid until the core has given it up.
 unsafe fn read_object(raw: *mut bindings::klp_object) -> Result<Object<Linux>> {
-    // SAFETY: Throughout, as the caller promises.
+    // SAFETY: The object and its functions stay valid until the core has given up their patch.
+    // `check` has seen that no function lacks its name.
     unsafe {
         let handle = ObjectRef::from_raw(raw).ok_or(EINVAL)?;
         let name_of_module = if (*raw).name.is_null() {
@@ -287,18 +293,18 @@ unsafe fn read_object(raw: *mut bindings::klp_object) -> Result<Object<Linux>> {
 /// Writes a field that is also read without the lock.
 macro_rules! mirror {
     ($structure:expr, $field:ident, $value:expr) => {
-        // SAFETY: The handle is valid, and the field is only accessed atomically while it is shared.
+        // SAFETY: The handle is valid. While the field is shared, it is only accessed atomically.
         unsafe { atomic_store(&raw mut (*$structure.as_ptr()).$field, $value, Relaxed) }
     };
 }
 
-/// A zeroed structure of its own, as `kzalloc()` gives it, to be freed by `kfree()`.
+/// Allocates a zeroed structure, as `kzalloc()` does. It has to be freed by `kfree()`.
 fn allocate<T>() -> Result<NonNull<T>> {
     let memory = KBox::<T>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
     NonNull::new(KBox::into_raw(memory).cast()).ok_or(ENOMEM)
 }
 
-/// A copy of a name in memory of its own, to be freed by `kfree()`.
+/// Copies a name to memory of its own. The copy has to be freed by `kfree()`.
 fn duplicate(name: &Name) -> Result<*mut c_char> {
     // SAFETY: The name ends with a NUL.
     let copy = unsafe {
@@ -320,7 +326,7 @@ impl Descriptors for Linux {
     type Module = ModuleRef;
 
     fn get_module(&self, patch: PatchRef) -> Result {
-        // SAFETY: The patch is valid, and so is its module: its code is calling us.
+        // SAFETY: The patch is valid, and so is its module, whose init function is running.
         if unsafe { bindings::try_module_get((*patch.as_ptr()).mod_) } {
             Ok(())
         } else {
@@ -330,7 +336,7 @@ impl Descriptors for Linux {
 
     fn prepare(&self, patch: &Patch<Self>) {
         let raw = patch.handle.as_ptr();
-        // SAFETY: The structures are valid and not in use yet.
+        // SAFETY: The patch is valid, and nothing uses these fields yet.
         unsafe {
             bindings::INIT_LIST_HEAD(&raw mut (*raw).list);
             bindings::INIT_LIST_HEAD(&raw mut (*raw).obj_list);
@@ -362,7 +368,7 @@ impl Descriptors for Linux {
         position: usize,
     ) -> Result {
         let raw = function.as_ptr();
-        // SAFETY: The structure is valid; nothing but the core uses it yet.
+        // SAFETY: The function is valid, and nothing but the core uses it yet.
         unsafe { bindings::INIT_LIST_HEAD(&raw mut (*raw).stack_node) };
         mirror!(function, patched, false);
         mirror!(function, transition, false);
@@ -374,12 +380,12 @@ impl Descriptors for Linux {
         let object = match allocate::<bindings::klp_object>() {
             Ok(object) => ObjectRef(object),
             Err(error) => {
-                // SAFETY: `kstrdup()` made it, or it is null.
+                // SAFETY: `name` is null or came from `kstrdup()`, and nothing else refers to it.
                 unsafe { bindings::kfree(name.unwrap_or(core::ptr::null_mut()).cast()) };
                 return Err(error);
             }
         };
-        // SAFETY: Nobody else knows the object yet.
+        // SAFETY: The object was just allocated, and nothing else refers to it yet.
         unsafe {
             (*object.as_ptr()).name = name.unwrap_or(core::ptr::null_mut());
             (*object.as_ptr()).dynamic = true;
@@ -393,12 +399,12 @@ impl Descriptors for Linux {
         let function = match allocate::<bindings::klp_func>() {
             Ok(function) => FunctionRef(function),
             Err(error) => {
-                // SAFETY: `kstrdup()` made it.
+                // SAFETY: `name` came from `kstrdup()`, and nothing else refers to it.
                 unsafe { bindings::kfree(name.cast()) };
                 return Err(error);
             }
         };
-        // SAFETY: Nobody else knows the function yet.
+        // SAFETY: The function was just allocated, and nothing else refers to it yet.
         unsafe {
             (*function.as_ptr()).old_name = name;
             (*function.as_ptr()).old_sympos = position as c_ulong;
@@ -409,8 +415,8 @@ impl Descriptors for Linux {
     }
 
     fn release_function(&self, function: FunctionRef) {
-        // SAFETY: `prepare_function` put it on the list and made the kobject, and the core uses
-        // neither from now on.
+        // SAFETY: `prepare_function` put the function on its object's list and initialized the
+        // kobject. The core uses neither from now on.
         unsafe {
             bindings::list_del(&raw mut (*function.as_ptr()).node);
             bindings::kobject_put(&raw mut (*function.as_ptr()).kobj);
@@ -418,7 +424,8 @@ impl Descriptors for Linux {
     }
 
     fn release_object(&self, object: ObjectRef) {
-        // SAFETY: As above, by `prepare_object`.
+        // SAFETY: `prepare_object` put the object on its patch's list and initialized the kobject.
+        // The core uses neither from now on.
         unsafe {
             bindings::list_del(&raw mut (*object.as_ptr()).node);
             bindings::kobject_put(&raw mut (*object.as_ptr()).kobj);
@@ -426,7 +433,8 @@ impl Descriptors for Linux {
     }
 
     fn list(&self, patch: PatchRef, listed: bool) {
-        // SAFETY: We hold the core's lock, and the patch is not, or is, on the list.
+        // SAFETY: The core's lock is held. A patch to be added is not on the list, and one to be
+        // removed is.
         unsafe {
             let node = &raw mut (*patch.as_ptr()).list;
             if listed {
@@ -440,7 +448,7 @@ impl Descriptors for Linux {
     fn free_later(&self, patch: PatchRef, forced: bool) {
         let raw = patch.as_ptr();
         mirror!(patch, forced, forced);
-        // SAFETY: `prepare` made the work ready, and the patch stays until it has run.
+        // SAFETY: `prepare` initialized the work, and the patch stays valid until the work has run.
         unsafe { bindings::schedule_work(&raw mut (*raw).free_work) };
     }
 
@@ -458,7 +466,7 @@ impl Descriptors for Linux {
     fn mirror_function(&self, function: &Function<Self>) {
         let handle = function.handle;
         let raw = handle.as_ptr();
-        // SAFETY: The structure is valid, and only the core writes these fields, under its lock.
+        // SAFETY: The function is valid, and only the core writes these fields, under its lock.
         unsafe {
             (*raw).old_func = function.old.start as *mut c_void;
             (*raw).new_func = function.new.start as *mut c_void;
@@ -478,14 +486,14 @@ impl Descriptors for Linux {
 
     fn pre_patch(&self, object: ObjectRef) -> Result {
         let raw = object.as_ptr();
-        // SAFETY: The object is valid, and so are the callbacks of a module that is there.
+        // SAFETY: The object is valid, and the module that its callbacks are in is loaded.
         let result = unsafe {
             match (*raw).callbacks.pre_patch {
                 Some(callback) => callback(raw),
                 None => 0,
             }
         };
-        // SAFETY: As above.
+        // SAFETY: The object is valid, and only the core writes this flag, under its lock.
         unsafe { (*raw).callbacks.post_unpatch_enabled = result == 0 };
         if result == 0 {
             Ok(())
@@ -496,7 +504,7 @@ impl Descriptors for Linux {
 
     fn post_patch(&self, object: ObjectRef) {
         let raw = object.as_ptr();
-        // SAFETY: As in `pre_patch`.
+        // SAFETY: The object is valid, and the module that its callbacks are in is loaded.
         unsafe {
             if let Some(callback) = (*raw).callbacks.post_patch {
                 callback(raw);
@@ -506,7 +514,7 @@ impl Descriptors for Linux {
 
     fn pre_unpatch(&self, object: ObjectRef) {
         let raw = object.as_ptr();
-        // SAFETY: As in `pre_patch`.
+        // SAFETY: The object is valid, and the module that its callbacks are in is loaded.
         unsafe {
             if let Some(callback) = (*raw).callbacks.pre_unpatch {
                 callback(raw);
@@ -516,7 +524,7 @@ impl Descriptors for Linux {
 
     fn post_unpatch(&self, object: ObjectRef) {
         let raw = object.as_ptr();
-        // SAFETY: As in `pre_patch`.
+        // SAFETY: The object is valid, and the module that its callbacks are in is loaded.
         unsafe {
             if let Some(callback) = (*raw).callbacks.post_unpatch {
                 callback(raw);
@@ -528,10 +536,10 @@ impl Descriptors for Linux {
     fn find_module(&self, name: &Name) -> Option<ModuleRef> {
         let _guard = rcu::read_lock();
         // No reference is taken: patches must not keep modules from leaving. `klp_module_going()`
-        // tells the core when one does.
+        // tells the core when a module leaves.
         //
-        // SAFETY: The name ends with a NUL; RCU keeps the module, and the core's lock, which
-        // `set_alive` is called under, the answer.
+        // SAFETY: The name ends with a NUL. RCU keeps the module valid while its flag is read.
+        // After that the core's lock does: the flag is cleared under it before a module goes.
         unsafe {
             let module = bindings::find_module(name.as_bytes_with_nul().as_ptr().cast());
             if module.is_null() || !(*module).klp_alive {
@@ -542,7 +550,8 @@ impl Descriptors for Linux {
     }
 
     fn set_alive(&self, module: ModuleRef, alive: bool) {
-        // SAFETY: The module is coming or going; the field is ours, under the core's lock.
+        // SAFETY: The module is coming or going, so it is valid. Only the core writes the field,
+        // under its lock.
         unsafe { (*module.as_ptr()).klp_alive = alive };
     }
 
@@ -554,7 +563,7 @@ impl Descriptors for Linux {
 
 fn prepare_object(patch: PatchRef, object: ObjectRef) {
     let (patch, object) = (patch.as_ptr(), object.as_ptr());
-    // SAFETY: Both are valid; the object is not in use yet.
+    // SAFETY: The patch and the object are valid, and the object is not in use yet.
     unsafe {
         bindings::INIT_LIST_HEAD(&raw mut (*object).func_list);
         sysfs::prepare_object(object);
@@ -564,7 +573,7 @@ fn prepare_object(patch: PatchRef, object: ObjectRef) {
 
 fn prepare_function(object: ObjectRef, function: FunctionRef) {
     let (object, function) = (object.as_ptr(), function.as_ptr());
-    // SAFETY: Both are valid; the function is not in use yet.
+    // SAFETY: The object and the function are valid, and the function is not in use yet.
     unsafe {
         sysfs::prepare_function(function);
         bindings::list_add_tail(&raw mut (*function).node, &raw mut (*object).func_list);
@@ -576,9 +585,9 @@ fn prepare_function(object: ObjectRef, function: FunctionRef) {
 ///
 /// # Safety
 ///
-/// The reference was taken by [`Descriptors::get_module`], and nobody uses the patch any more.
+/// [`Descriptors::get_module`] took the reference, and nothing uses the patch any more.
 pub(crate) unsafe fn put_module(patch: *mut bindings::klp_patch) {
-    // SAFETY: As the caller promises.
+    // SAFETY: The reference that `get_module` took keeps the patch and its module valid.
     unsafe {
         if !(*patch).forced {
             bindings::module_put((*patch).mod_);

@@ -1,42 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hooks: an `ftrace_ops` for each batch of them, the handler, and the table by which that finds the
-//! site of a function.
+//! Hooks: one `ftrace_ops` for each batch of hooks, the handler, and the table in which the handler
+//! finds the site of a function.
 //!
-//! The C core has an `ftrace_ops` for each function, and ftrace takes its time with each: it waits for
-//! tasks-RCU before one goes, since its memory and its trampoline go with it. Here all functions that
-//! are attached together share one. A single one for all would not do: only when one is registered
-//! does ftrace ask those who call the functions directly, such as BPF's trampolines, to respect the
-//! changed instruction pointer; who adds to the filter of one that is registered bypasses them.
+//! The C core has an `ftrace_ops` for each function. Unregistering each of them takes time: ftrace
+//! waits for tasks-RCU, since the memory and the trampoline of the `ftrace_ops` are freed with it.
+//! Here all functions that are attached together share one. A single one for all functions would
+//! not do. ftrace asks direct callers of the functions, such as BPF's trampolines, to respect the
+//! changed instruction pointer only when an `ftrace_ops` is registered. Adding a function to the
+//! filter of a registered one bypasses them.
 //!
 //! Some functions of a batch may have to stay when others go, because another patch has versions of
-//! them. Then the filter is set anew, as a whole. Where there is no memory for that, the locations that
-//! should have gone are merely stale: they are not in the table, so the handler lets the original go
-//! on, and the next change makes the filter right.
+//! them. Then the whole filter is set anew. If there is no memory for that, the locations that
+//! should have gone are merely stale: they are not in the table, so the handler lets the original
+//! go on. The next change corrects the filter.
 //!
 //! # The settled gear
 //!
-//! When no site of a batch is in transition, its calls go straight to the replacements: ftrace puts a
-//! branch in place of its call, wherever nothing else is attached. The operations stay registered, so
-//! whoever else comes is accepted or refused as if nothing had happened, and ftrace gives the location
-//! back to its trampoline, and so to our handler, for as long as that one stays.
+//! When no site of a batch is in transition, its calls go straight to the replacements: ftrace puts
+//! a branch in place of its call, wherever nothing else is attached. The operations stay
+//! registered, so ftrace accepts or refuses other users as it would without the branch. While
+//! another user is attached to a location, ftrace's call is back there, and with it our handler.
 //!
-//! A call takes the branch or goes through the handler, and both lead to the same function as long as
-//! the site does not change: ftrace replaces one instruction by the other as a whole. So the branches
-//! may come one after the other while the handler is in use, and sites change only after
-//! `ftrace_unsettle()` has returned, when no CPU executes a branch any more. A task that has taken one
-//! is in the replacement, where the stack check finds it.
+//! A call takes the branch or goes through the handler: ftrace replaces one instruction by the
+//! other as a whole. Both lead to the same function as long as the site does not change. So ftrace
+//! may write the branches one after the other while the handler is in use. Sites change only after
+//! `ftrace_unsettle()` has returned, when no CPU executes a branch any more. A task that has taken
+//! a branch is in the replacement, where the stack check finds it.
 //!
 //! # Who waits for what
 //!
-//! A handler runs with preemption off, as does its use of the table and of a hook found there:
-//! `Tasks::synchronize` waits for it, and is called before a hook that was attached is dropped.
+//! A handler runs with preemption off for as long as it uses the table and a hook that it found
+//! there. `Tasks::synchronize` waits for handlers. The core calls it before it drops a hook that
+//! was attached.
 //!
-//! A task can still be preempted in ftrace's trampoline, behind the handler and before the function
-//! that was chosen there. ftrace waits for it where a whole batch goes, since it frees the trampoline,
-//! and nobody has to: the task has not left the function that it called, so it does not move to the
-//! other universe (`StackCheck` says how that is seen), and without it the transition does not end,
-//! nor does a module that is in use go.
+//! A task can still be preempted in ftrace's trampoline, between the handler and the function that
+//! the handler chose. ftrace waits for such a task when a whole batch goes, since it frees the
+//! trampoline. The core does not rely on that wait: the task has not left the function that it
+//! called, so it does not move to the other version (`StackCheck` says how the core detects this).
+//! Until that task has moved, the transition does not end, and a module that is in use does not go.
 //!
 //! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h).
 
@@ -78,28 +80,28 @@ use kernel::{
 struct Entry {
     location: usize,
     site: Site,
-    /// Whether its calls may go without the handler. Used under the core's lock.
+    /// Whether its calls may bypass the handler. Used under the core's lock.
     settles: Atomic<bool>,
-    /// The next one in the bucket.
+    /// The next entry in the bucket.
     next: Atomic<*mut Entry>,
 }
 
-/// Owns an [`Entry`], whose address the table has while the hook is attached.
+/// Owns an [`Entry`], which the table points to while the hook is attached.
 pub(crate) struct Hook(KBox<Entry>);
 
-// SAFETY: Entries are made for sharing; `next` only points to those in the table.
+// SAFETY: All that changes in an `Entry` is atomic, and `next` only points to entries in the table.
 unsafe impl Send for Hook {}
 
 const BUCKET_BITS: u32 = 9;
 
-/// The table: lists of entries by the hash of their location. Read with preemption off, changed under
-/// [`TRACED`].
+/// The table: lists of entries by the hash of their location. It is read with preemption off and
+/// changed under [`TRACED`].
 static BUCKETS: [Atomic<*mut Entry>; 1 << BUCKET_BITS] =
     [const { Atomic::new(core::ptr::null_mut()) }; 1 << BUCKET_BITS];
 
 #[inline(always)]
 fn bucket(location: usize) -> Option<&'static Atomic<*mut Entry>> {
-    // As `hash_64()` does it.
+    // The hash function is that of `hash_64()`.
     let hash = (location as u64).wrapping_mul(0x61c8_8646_80b5_83eb);
     BUCKETS.get((hash >> (u64::BITS - BUCKET_BITS)) as usize)
 }
@@ -111,21 +113,22 @@ fn bucket(location: usize) -> Option<&'static Atomic<*mut Entry>> {
 /// Preemption is off, or [`TRACED`] is held, for as long as the site is used.
 #[inline(always)]
 unsafe fn find<'a>(location: usize) -> Option<&'a Site> {
-    // SAFETY: As the caller promises.
+    // SAFETY: Preemption is off, or `TRACED` is held, for as long as the site in the entry is used.
     unsafe { find_entry(location) }.map(|entry| &entry.site)
 }
 
-/// The entry of [`find`].
+/// The entry of the function with that location, if it is patched.
 ///
 /// # Safety
 ///
-/// As for that.
+/// Preemption is off, or [`TRACED`] is held, for as long as the entry is used.
 #[inline(always)]
 unsafe fn find_entry<'a>(location: usize) -> Option<&'a Entry> {
-    // Acquire: pairs with `link`. With the first entry all that are behind it can be seen, since they
-    // were linked before, and what a removal stores is one of those.
+    // Acquire: pairs with the release in `link`. Publishing the head publishes the whole chain: the
+    // other entries were linked before, and a removal only stores the address of one of them.
     let mut next = bucket(location)?.load(Acquire);
-    // SAFETY: Who unlinks an entry waits for every CPU to schedule before it frees it.
+    // SAFETY: With `TRACED` held the entry stays linked. Without it preemption is off, and an entry
+    // that was unlinked is freed only after every CPU has scheduled.
     while let Some(entry) = unsafe { next.as_ref() } {
         if entry.location == location {
             return Some(entry);
@@ -144,13 +147,14 @@ impl Hook {
     fn link(&self) {
         if let Some(first) = bucket(self.0.location) {
             self.0.next.store(first.load(Relaxed), Relaxed);
-            // Release: the entry is complete before it can be found.
+            // Release: pairs with the acquire in `find_entry`. The entry is complete before it can
+            // be found.
             first.store(self.as_ptr(), Release);
         }
     }
 
-    /// Takes the entry out of the table, if it is there. Who is there goes on to the one behind it.
-    /// The caller holds [`TRACED`].
+    /// Takes the entry out of the table, if it is there. Concurrent readers still reach the next
+    /// entry. The caller holds [`TRACED`].
     fn unlink(&self) {
         let mut link = bucket(self.0.location);
         while let Some(current) = link {
@@ -159,7 +163,7 @@ impl Hook {
                 current.store(self.0.next.load(Relaxed), Relaxed);
                 return;
             }
-            // SAFETY: Entries that are linked are owned by hooks that are attached.
+            // SAFETY: A linked entry is owned by an attached hook, and `TRACED` keeps it linked.
             link = unsafe { next.as_ref() }.map(|entry| &entry.next);
         }
     }
@@ -177,18 +181,17 @@ const FLAGS: u32 = bindings::FTRACE_OPS_FL_DYNAMIC
 
 /// Sends a call of a patched function to where its site says.
 ///
-/// C counterpart: `klp_ftrace_handler()`, whose other half, the guard against recursion, is around
-/// this in `rust/helpers/livepatch.c`. Everything that this calls is Rust, which is not traced, or a
-/// helper, which is not either.
+/// C counterpart: `klp_ftrace_handler()`. The guard against recursion is in its caller,
+/// `livepatch_ftrace_handler()` in `livepatch.c`. All that this function calls is Rust or a helper,
+/// and neither is traced.
 ///
 /// # Safety
 ///
-/// Called by ftrace's handler, in any context, with preemption off, which is what
-/// `Tasks::synchronize` relies on to wait for handlers where RCU is not watching. `fregs` are the
-/// registers that ftrace saved.
+/// Preemption is off: `Tasks::synchronize` relies on that to wait for handlers where RCU is not
+/// watching. `fregs` are the registers that ftrace saved. Any context will do.
 #[no_mangle]
 unsafe extern "C" fn livepatch_dispatch(ip: c_ulong, fregs: *mut bindings::ftrace_regs) {
-    // SAFETY: Preemption is off.
+    // SAFETY: Preemption is off until this returns, and the site is not used after that.
     let Some(site) = (unsafe { find(ip) }) else {
         return;
     };
@@ -201,24 +204,25 @@ unsafe extern "C" fn livepatch_dispatch(ip: c_ulong, fregs: *mut bindings::ftrac
 
 /// Functions that were attached together.
 struct Batch {
-    /// What ftrace knows of them. Only ftrace touches it, under its locks; it stays where it is.
+    /// What ftrace knows of the batch. Only ftrace accesses it, under ftrace's locks. It does not
+    /// move in memory.
     ops: KBox<Opaque<bindings::ftrace_ops>>,
-    /// The locations that are attached. Not empty while the batch is registered, unless ftrace does
-    /// not let go: an empty filter stands for all functions.
+    /// The locations that are attached. Not empty while the batch is registered, since an empty
+    /// filter stands for all functions. The exception is a batch that ftrace failed to unregister.
     locations: KVec<c_ulong>,
-    /// Whether ftrace's filter has locations besides.
+    /// Whether ftrace's filter has other locations too.
     stale: bool,
-    /// Where ftrace sends calls of each location without the handler, 0 where it does not; empty
-    /// while it does not for any.
+    /// Where ftrace sends the calls at each location without the handler, or 0 if they go through
+    /// the handler. Empty while all calls go through the handler.
     settled: KVec<c_ulong>,
 }
 
-// SAFETY: See `ops`.
+// SAFETY: Only ftrace accesses `ops`, under ftrace's locks; the rest can be sent by itself.
 unsafe impl Send for Batch {}
 
 impl Batch {
     fn new(hooks: &[&Hook]) -> Result<Self> {
-        // SAFETY: All zeroes is what C code makes of a `struct ftrace_ops` that it allocates.
+        // SAFETY: All zeroes is a valid `struct ftrace_ops`: C code also starts from zeroed memory.
         let mut ops: bindings::ftrace_ops = unsafe { core::mem::zeroed() };
         ops.func = Some(bindings::livepatch_ftrace_handler);
         ops.flags = FLAGS as c_ulong;
@@ -234,9 +238,10 @@ impl Batch {
         })
     }
 
-    /// Sets the filter to all locations, and nothing else.
+    /// Sets ftrace's filter to exactly the locations of the batch.
     fn set_filter(&mut self) -> Result {
-        // SAFETY: ftrace may know the operations or not; the locations are only read.
+        // SAFETY: ftrace accepts operations that are registered and ones that are not. It only
+        // reads the locations, up to the length that is given.
         to_result(unsafe {
             bindings::ftrace_set_filter_ips(
                 self.ops.get(),
@@ -248,16 +253,16 @@ impl Batch {
         })
     }
 
-    /// Forgets the filter of operations that are not registered.
+    /// Frees the filter of operations that are not registered.
     fn free_filter(&mut self) {
-        // SAFETY: ftrace has nothing else that belongs to the operations.
+        // SAFETY: The operations are not registered, and ftrace keeps nothing else of them.
         unsafe { bindings::ftrace_free_filter(self.ops.get()) };
     }
 
-    /// Lets ftrace call the handler for all locations.
+    /// Has ftrace call the handler at all locations.
     fn enter(&mut self) -> Result<(), Refusal> {
         let result = self.set_filter().map_err(Refusal::Filter).and_then(|()| {
-            // SAFETY: The operations are dropped only when ftrace has let go of them.
+            // SAFETY: The operations are dropped only after ftrace has unregistered them.
             to_result(unsafe { bindings::register_ftrace_function(self.ops.get()) })
                 .map_err(Refusal::Register)
         });
@@ -267,9 +272,10 @@ impl Batch {
         result
     }
 
-    /// Where calls of the location may go without the handler, or 0. The caller holds [`TRACED`].
+    /// Returns where calls at the location may go without the handler, or 0 if they may not bypass
+    /// it. The caller holds [`TRACED`].
     fn settled_call(location: c_ulong) -> c_ulong {
-        // SAFETY: The lock is held.
+        // SAFETY: `TRACED` is held until this returns, and the entry is not used after that.
         let entry = unsafe { find_entry(location) };
         let entry = entry.filter(|entry| entry.settles.load(Relaxed));
         let address = match entry.map(|entry| entry.site.view()) {
@@ -279,8 +285,7 @@ impl Batch {
         address.unwrap_or(0) as c_ulong
     }
 
-    /// Whether what ftrace does without the handler is all that it may do. The caller holds
-    /// [`TRACED`].
+    /// Whether exactly those calls bypass the handler that may do so. The caller holds [`TRACED`].
     fn is_settled(&self) -> bool {
         let mut settled = self.settled.iter();
         self.locations
@@ -288,14 +293,15 @@ impl Batch {
             .all(|&location| settled.next().copied().unwrap_or(0) == Self::settled_call(location))
     }
 
-    /// Lets ftrace do without the handler what it may. The caller holds [`TRACED`].
+    /// Has ftrace send all calls that may bypass the handler straight to the replacement. The
+    /// caller holds [`TRACED`].
     fn settle(&mut self) {
         if self.is_settled() || self.unsettle().is_err() {
             return;
         }
         for &location in &self.locations {
             let address = Self::settled_call(location);
-            // There is room for as many as there are locations.
+            // `settled` has room for as many addresses as there are locations.
             if self.settled.push_within_capacity(address).is_err() {
                 self.settled.clear();
                 return;
@@ -306,7 +312,7 @@ impl Batch {
         }
     }
 
-    /// Has all calls go through the handler again. Errors: `ENODEV` where ftrace has broken down.
+    /// Has all calls go through the handler again. Errors: `ENODEV` if ftrace is dead.
     fn unsettle(&mut self) -> Result {
         if !self.settled.is_empty() {
             unsettle(&self.ops)?;
@@ -315,30 +321,30 @@ impl Batch {
         Ok(())
     }
 
-    /// Forgets the locations that are not in the table any more, and tells ftrace. Says whether ftrace
-    /// still knows the batch. The caller holds [`TRACED`].
+    /// Removes the locations that are no longer in the table, and tells ftrace. Returns whether
+    /// ftrace still knows the batch. The caller holds [`TRACED`].
     fn leave(&mut self) -> bool {
         let before = self.locations.len();
-        // SAFETY: The lock is held.
+        // SAFETY: `TRACED` is held, and the site is not used.
         self.locations
             .retain(|location| unsafe { find(*location) }.is_some());
         self.stale |= self.locations.len() != before;
         if !self.stale {
             return true;
         }
-        // ftrace wants to have its call back before the filter changes.
+        // ftrace needs its calls back before the filter changes.
         if self.unsettle().is_err() {
             return true;
         }
         if !self.locations.is_empty() {
-            // Where there is no memory for the new filter the old one stays.
+            // Without memory for a new filter, the old one stays.
             self.stale = self.set_filter().is_err();
             return true;
         }
         // SAFETY: The operations are registered.
         let result = to_result(unsafe { bindings::unregister_ftrace_function(self.ops.get()) });
         if result.is_err() {
-            // A dead ftrace goes on to call the handler, which finds nothing.
+            // A dead ftrace still calls the handler, which finds no site.
             kernel::warn_on!(!is_dead());
             return true;
         }
@@ -348,17 +354,17 @@ impl Batch {
 }
 
 kernel::sync::global_lock! {
-    // SAFETY: Initialized in `init`, before anyone can lock it.
+    // SAFETY: `init` initializes the lock before its first use.
     unsafe(uninit) static TRACED: Mutex<KVec<Batch>> = KVec::new();
 }
 
-/// What [`crate::livepatch_early_init`] has to do for hooks.
+/// Initializes the lock of the batches, for [`crate::livepatch_early_init`].
 ///
 /// # Safety
 ///
-/// Called once, before anyone locks the batches.
+/// This is the only call, and nothing has used the batches yet.
 pub(crate) unsafe fn init() {
-    // SAFETY: The caller promises that nobody has used the lock.
+    // SAFETY: This is the only call, and nothing has used the lock yet.
     unsafe { TRACED.init() };
 }
 
@@ -366,12 +372,13 @@ impl Tracer for Linux {
     type Hook = Hook;
 
     fn location(&self, function: usize) -> Option<usize> {
-        // Not `ftrace_location()`, which takes any place between this symbol and the next. There may
-        // be a default that another file overrides in between: it has no symbol, but is traced.
+        // `ftrace_location()` will not do: it accepts any place between this symbol and the next. A
+        // weak function that another file overrides may be in between. It has no symbol, but is
+        // traced.
         let mut places = Native::SITE_OFFSETS
             .iter()
             .map(|&offset| function.saturating_add(offset));
-        // SAFETY: Takes any addresses.
+        // SAFETY: `ftrace_location_range()` only looks the addresses up, and accepts any.
         places.find(|&place| unsafe { bindings::ftrace_location_range(place, place) } != 0)
     }
 
@@ -393,7 +400,7 @@ impl Tracer for Linux {
 
     fn attach(&self, hooks: &[&Self::Hook]) -> Result<(), Refusal> {
         let mut traced = TRACED.lock();
-        // A stale location may be one of those that come.
+        // A stale location may be among the new ones.
         traced.retain(|batch| !batch.stale || batch.leave());
         let refusal = |error| Refusal::Filter(error);
         let mut batch = Batch::new(hooks).map_err(refusal)?;
@@ -401,7 +408,7 @@ impl Tracer for Linux {
             .reserve(1, GFP_KERNEL)
             .map_err(|error| refusal(error.into()))?;
         for hook in hooks {
-            // First the table: where the handler is called, it finds the site.
+            // The table comes first: wherever ftrace calls the handler, it finds the site.
             hook.link();
         }
         let result = batch.enter();
@@ -412,7 +419,7 @@ impl Tracer for Linux {
             return result;
         }
         if let Err(refused) = traced.push_within_capacity(batch) {
-            // Room was made above. ftrace knows the batch, so it must stay.
+            // Room was reserved above. ftrace knows the batch, so it must not be dropped.
             warn_on_once!(true);
             core::mem::forget(refused);
         }
@@ -448,16 +455,16 @@ impl Tracer for Linux {
 
 /// Whether ftrace has shut itself down.
 fn is_dead() -> bool {
-    // SAFETY: Only reads a flag, which is never cleared.
+    // SAFETY: `ftrace_is_dead()` only reads a flag, which is never cleared.
     unsafe { bindings::ftrace_is_dead() != 0 }
 }
 
-/// Whether calls can do without the handler at all.
+/// Whether this kernel and this architecture let calls bypass the handler.
 pub(crate) fn can_settle() -> bool {
     cfg!(CONFIG_DYNAMIC_FTRACE_WITH_SETTLED) && Native::settled_call(0).is_some()
 }
 
-/// The gear of patches for which nobody has chosen one.
+/// The gear that a patch starts with.
 pub(crate) fn default_gear() -> Gear {
     if can_settle() && crate::module_parameters::settle.value() {
         Gear::Settled
@@ -466,8 +473,8 @@ pub(crate) fn default_gear() -> Gear {
     }
 }
 
-/// Has ftrace put branches to `addresses` in place of its calls at `locations`, where nothing but
-/// `ops` is attached and the address is not 0.
+/// Has ftrace put branches to `addresses` in place of its calls at `locations`. A location keeps
+/// the call if its address is 0 or if anything but `ops` is attached there.
 #[cfg(CONFIG_DYNAMIC_FTRACE_WITH_SETTLED)]
 fn settle(
     ops: &Opaque<bindings::ftrace_ops>,
@@ -491,7 +498,7 @@ fn settle(_: &Opaque<bindings::ftrace_ops>, _: &[c_ulong], _: &[c_ulong]) -> Res
     Err(EOPNOTSUPP)
 }
 
-/// Has ftrace call the handler again at all of the locations.
+/// Has ftrace call the handler again at all locations of `ops`.
 #[cfg(CONFIG_DYNAMIC_FTRACE_WITH_SETTLED)]
 fn unsettle(ops: &Opaque<bindings::ftrace_ops>) -> Result {
     // SAFETY: The operations are registered.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The part of the bridge that is C: it lives off macros and inline functions that Rust has no counterpart
- * of, or it is one piece that every call of a patched function runs through.
+ * The C part of the bridge: code that needs macros and inline functions without a Rust counterpart,
+ * and the ftrace handler, a single function through which every call of a patched function runs.
  */
 
 #include <linux/bpf.h>
@@ -23,7 +23,7 @@
 
 #include "livepatch.h"
 
-/* The same symbols, for the same modules, as the C core's. */
+/* The C core exports these symbols too, to GPL modules as here. */
 EXPORT_SYMBOL_GPL(klp_enable_patch);
 EXPORT_SYMBOL_GPL(klp_find_section_by_name);
 EXPORT_SYMBOL_GPL(klp_get_prev_state);
@@ -35,14 +35,14 @@ EXPORT_SYMBOL_GPL(klp_shadow_get);
 EXPORT_SYMBOL_GPL(klp_shadow_get_or_alloc);
 
 /*
- * The module loader calls the core, and modules use shadow variables, before the core's own initcall has run:
- * the locks and lists for that have to be ready before any module can load.
+ * The module loader calls the core, and modules use shadow variables, before the core's own
+ * initcall has run. The locks and lists that they use have to be ready before any module can load.
  */
 early_initcall(livepatch_early_init);
 
-/* The guard is inline, so that a call of a patched function pays for one call from here. */
-void notrace livepatch_ftrace_handler(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops,
-				      struct ftrace_regs *fregs)
+/* The recursion guard is inline, so that a patched function pays for only one call from here. */
+void notrace livepatch_ftrace_handler(unsigned long ip, unsigned long parent_ip,
+				      struct ftrace_ops *ops, struct ftrace_regs *fregs)
 {
 	int bit;
 
@@ -53,7 +53,7 @@ void notrace livepatch_ftrace_handler(unsigned long ip, unsigned long parent_ip,
 	ftrace_test_recursion_unlock(bit);
 }
 
-void livepatch_for_each_thread(void (*fn)(struct task_struct *task, void *arg), void *arg)
+void livepatch_visit_threads(void (*fn)(struct task_struct *task, void *arg), void *arg)
 {
 	struct task_struct *g, *task;
 
@@ -80,11 +80,12 @@ struct task_struct *livepatch_get_next_thread(int *number)
 }
 
 /*
- * Function graph tracing, kretprobes and rethooks keep return addresses elsewhere. KASAN does not like that
- * others look at a stack.
+ * Function graph tracing, kretprobes and rethooks keep return addresses outside of the stack. KASAN
+ * reports reads of another task's stack.
  */
 void livepatch_with_sleeping_stack(struct task_struct *task, unsigned long sp,
-				   void (*fn)(const unsigned long *words, unsigned long count, void *arg),
+				   void (*fn)(const unsigned long *words, unsigned long count,
+					      void *arg),
 				   void *arg)
 {
 	unsigned long start, end;
@@ -122,7 +123,7 @@ void livepatch_work_on_each_cpu(long (*fn)(void *arg))
 	cpus_read_unlock();
 }
 
-/* Return addresses of the task that this CPU looks at. They are too many for the stack. */
+/* Return addresses of the task that this CPU is checking. They are too many for the stack. */
 static DEFINE_PER_CPU(unsigned long[100], livepatch_entries);
 
 unsigned long *livepatch_stack_buffer(unsigned int *length)
@@ -131,31 +132,33 @@ unsigned long *livepatch_stack_buffer(unsigned int *length)
 	return *this_cpu_ptr(&livepatch_entries);
 }
 
-/* What a CPU's stopper is to look at: a task that was found running there. */
+/* Work for a CPU's stopper: it looks at a task that was found running on that CPU. */
 struct livepatch_look {
 	struct cpu_stop_work work;
-	/* A reference while the work is queued or running; NULL while it can be queued. */
+	/* Holds a reference while the work is queued or running. NULL: the work can be queued. */
 	struct task_struct *task;
 };
 
 static DEFINE_PER_CPU(struct livepatch_look, livepatch_looks);
 
-/* The stopper has preemption off. It is running here, and so the task is not. */
+/* The stopper runs with preemption off. It occupies this CPU, so the task does not run here. */
 static int livepatch_look(void *arg)
 {
 	struct livepatch_look *look = arg;
 	struct task_struct *task = look->task;
 
 	livepatch_switch_if_pending(task);
-	/* Pairs with the acquire below: the work has been done when it is queued again. */
+	/*
+	 * Pairs with the acquire in livepatch_take_off_cpu(): the work is done before it is reused.
+	 */
 	smp_store_release(&look->task, NULL);
 	put_task_struct(task);
 	return 0;
 }
 
 /*
- * klp_mutex sees to it that only one queues work. While preemption is off here, no CPU goes: the stopper of
- * one that is active accepts work, and does it before it parks.
+ * The caller holds klp_mutex, so work is queued from one place at a time. No CPU goes offline while
+ * preemption is off here. The stopper of an active CPU accepts work, and does it before it parks.
  */
 void livepatch_take_off_cpu(struct task_struct *task)
 {
@@ -165,8 +168,9 @@ void livepatch_take_off_cpu(struct task_struct *task)
 	preempt_disable();
 	cpu = task_cpu(task);
 	look = per_cpu_ptr(&livepatch_looks, cpu);
-	if (task_curr(task) && cpu != smp_processor_id() && cpu_active(cpu) &&
-	    !smp_load_acquire(&look->task)) {
+	/* Pairs with the release in livepatch_look(): the work that is reused here is done. */
+	if (!smp_load_acquire(&look->task) && task_curr(task) && cpu != smp_processor_id() &&
+	    cpu_active(cpu)) {
 		look->task = get_task_struct(task);
 		stop_one_cpu_nowait(cpu, livepatch_look, look, &look->work);
 	}
@@ -176,14 +180,16 @@ void livepatch_take_off_cpu(struct task_struct *task)
 #ifdef CONFIG_BPF_JIT
 /*
  * A BPF trampoline that calls the traced function by itself (fexit, fmod_ret) may be entered by a
- * jump. Until it makes its call, and when that has returned, a task in it has no address of the
- * function on its stack: only the trampoline's code tells which function that is. The task may be
- * preempted there, or sleep in a program that may. It is about to run the original, so it is inside.
+ * jump. Before that call, and after it has returned, a task in the trampoline has no address of the
+ * function on its stack. Only the trampoline's code tells which function it is for. The task may be
+ * preempted there, or sleep in a sleepable program. Before the call it is about to run the
+ * original, so it counts as inside the function.
  *
- * While a task is in a trampoline, that is known to BPF, even if all programs were detached. In its
- * first and last instructions it may not be, but there no stack counts as reliable. A program that
- * was detached may not be known any more, and then the stack is not reliable either; only whoever
- * looks at single words has to find the trampoline on his own.
+ * BPF knows a trampoline while a task is in it, even if all programs were detached. BPF may not
+ * know it while the task is in its first or last instructions, but no stack there counts as
+ * reliable. BPF may also have forgotten a program that was detached. A stack with an address in
+ * that program is not reliable either, but only unwinding notices: the search of single words has
+ * to find the trampoline by itself.
  *
  * Nothing here takes a lock: the caller may hold those of the scheduler.
  */
@@ -199,8 +205,8 @@ void livepatch_name_traced(unsigned long *entries, unsigned long count)
 }
 
 /*
- * Trampolines are in module space or among the rest of what is virtually mapped, as the stack may be, to which
- * most words there point.
+ * Trampolines are in module space or elsewhere in the vmalloc area. The stack may be in that area
+ * too, and most addresses on a stack point into the stack itself.
  */
 bool livepatch_finds_trampoline(const unsigned long *words, unsigned long count)
 {

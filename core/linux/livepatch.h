@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the C and the Rust half of the bridge call in each other. */
+/* The functions that the C half and the Rust half of the bridge call in each other. */
 #ifndef _KERNEL_LIVEPATCH_LINUX_LIVEPATCH_H
 #define _KERNEL_LIVEPATCH_LINUX_LIVEPATCH_H
 
@@ -13,36 +13,37 @@ void livepatch_ftrace_handler(unsigned long ip, unsigned long parent_ip, struct 
 			      struct ftrace_regs *fregs);
 
 /* Calls fn for every thread, under tasklist_lock. */
-void livepatch_for_each_thread(void (*fn)(struct task_struct *task, void *arg), void *arg);
+void livepatch_visit_threads(void (*fn)(struct task_struct *task, void *arg), void *arg);
 
 /*
- * Returns the thread with the lowest number from *number on, with a reference, and sets *number to the
- * number behind it; NULL behind the last one.
+ * Returns the thread with the lowest PID that is not below *number, with a reference, and sets
+ * *number to the PID after it. Returns NULL if there is no such thread.
  */
 struct task_struct *livepatch_get_next_thread(int *number);
 
 /*
- * Calls fn for the words on the stack of a task from sp on, if the task sleeps of its own will and all of
- * its return addresses are there. The caller keeps the task from running.
+ * Calls fn with the words from sp to the end of a task's stack, if the task is not on a runqueue
+ * and all of its return addresses are on that stack. The caller keeps the task from running.
  */
 void livepatch_with_sleeping_stack(struct task_struct *task, unsigned long sp,
-				   void (*fn)(const unsigned long *words, unsigned long count, void *arg),
+				   void (*fn)(const unsigned long *words, unsigned long count,
+					      void *arg),
 				   void *arg);
 
-/* Returns this CPU's buffer for return addresses. The caller has preemption off while it uses it. */
+/* Returns this CPU's buffer for return addresses. Preemption is off while the buffer is in use. */
 unsigned long *livepatch_stack_buffer(unsigned int *length);
 
 /*
- * Has livepatch_switch_if_pending() called by the stopper of the CPU that the task is running on, unless
- * that stopper still has to do so for another task. The caller holds klp_mutex.
+ * Queues a call of livepatch_switch_if_pending() for the task on the stopper of the CPU that runs
+ * it. Does nothing if that stopper still has such a call to make. The caller holds klp_mutex.
  */
 void livepatch_take_off_cpu(struct task_struct *task);
 
-/* Runs fn on every online CPU, one after the other, where schedule_on_each_cpu() has no memory. */
+/* Runs fn on each online CPU in turn, for when schedule_on_each_cpu() finds no memory. */
 void livepatch_work_on_each_cpu(long (*fn)(void *arg));
 
 #ifdef CONFIG_BPF_JIT
-/* Puts the traced function in the place of each address in a BPF trampoline. */
+/* Replaces each entry that is an address in a BPF trampoline by the function that it traces. */
 void livepatch_name_traced(unsigned long *entries, unsigned long count);
 
 /* Whether one of the words on a stack points into a BPF trampoline. */
@@ -54,10 +55,10 @@ bool livepatch_finds_trampoline(const unsigned long *words, unsigned long count)
 /* Runs as an early initcall. */
 int livepatch_early_init(void);
 
-/* Sends the call at ip where the core wants it. The caller guards against recursion. */
+/* Sends the call at ip to the version that the core chooses. Callers guard against recursion. */
 void livepatch_dispatch(unsigned long ip, struct ftrace_regs *fregs);
 
-/* Moves a task whose CPU does not run it, if its stack allows. */
+/* Moves a task that was taken off its CPU, if its stack allows. */
 void livepatch_switch_if_pending(struct task_struct *task);
 
 #endif

@@ -2,28 +2,28 @@
 
 //! The bridge: the livepatch core in the running kernel.
 //!
-//! It implements the traits of `livepatch_core` over the kernel ([`Linux`]), hands it the lock that
-//! everything is under, and offers the C ABI of `include/linux/livepatch.h`. Decisions are made in
-//! the core; what is here translates.
+//! It implements the traits of `livepatch_core` over the kernel ([`Linux`]), provides the lock that
+//! guards the core, and offers the C ABI of `include/linux/livepatch.h`. The core makes the
+//! decisions, and the bridge translates.
 //!
 //! | file | concern |
 //! |---|---|
 //! | `abi.rs` | the functions that modules and the rest of the kernel call |
-//! | `livepatch.c` | what has to be C: exports, the ftrace handler, walks over tasks, per-CPU memory |
-//! | `descriptors.rs` | `struct klp_patch`, `klp_object`, `klp_func`: read once, mirrored back |
+//! | `livepatch.c` | what has to be C: exports, the ftrace handler, walks over tasks, buffers |
+//! | `descriptors.rs` | `struct klp_patch`, `klp_object`, `klp_func`: read once, written back |
 //! | `sysfs.rs` | kobjects and attributes |
 //! | `symbols.rs`, `relocations.rs` | kallsyms; ELF sections of livepatch modules |
-//! | `ftrace.rs` | hooks, the handler, and how it finds them |
+//! | `ftrace.rs` | hooks, the handler, and the table in which it finds them |
 //! | `tasks.rs` | tasks, stacks, CPUs, the scheduler |
 //! | `shadow.rs` | the table of shadow variables |
 //! | `debug.rs` | call sites for dynamic debug |
 
-/// What decides. On the host it is a crate of its own, and therefore refers to itself by `super`.
+/// The logic. On the host it is a crate of its own, so its modules refer to each other by `super`.
 #[path = "../core/livepatch_core.rs"]
 #[macro_use]
 mod livepatch_core;
 
-/// What is known of each architecture; likewise.
+/// The backend of each architecture. On the host it is a crate of its own too.
 #[path = "../arch/livepatch_arch.rs"]
 mod livepatch_arch;
 
@@ -70,46 +70,46 @@ module! {
 pub(crate) struct Linux;
 
 kernel::sync::global_lock! {
-    // SAFETY: Initialized in `livepatch_early_init`, before anyone can lock it.
+    // SAFETY: `livepatch_early_init` initializes the lock before its first use.
     pub(crate) unsafe(uninit) static KLP_MUTEX: Mutex<Core<Linux>> = Core::new();
 }
 
 /// Whether [`Livepatch::init`] is done.
 static INITIALIZED: Atomic<bool> = Atomic::new(false);
 
-/// Whether patches can be enabled. What was initialized is visible to whoever gets true.
+/// Whether patches can be enabled. A caller that gets `true` sees all that was initialized.
 pub(crate) fn is_initialized() -> bool {
     INITIALIZED.load(Acquire)
 }
 
-/// A static that C code reads and writes, under rules of its own.
+/// A static that C code reads and writes. Each one has its own rules for access.
 #[repr(transparent)]
 pub(crate) struct Shared<T>(UnsafeCell<T>);
 
-// SAFETY: A `Shared` only hands out raw pointers; whoever uses one says why that is sound.
+// SAFETY: A `Shared` only hands out raw pointers, and each use of one argues its own soundness.
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
-    /// A static with a first value.
+    /// Makes a static with its first value.
     pub(crate) const fn new(value: T) -> Self {
         Self(UnsafeCell::new(value))
     }
 
-    /// Where it is.
+    /// The address of the value.
     pub(crate) const fn get(&self) -> *mut T {
         self.0.get()
     }
 }
 
-/// Makes ready what modules and the module loader use: the locks, the list and the work.
+/// Initializes what modules and the module loader use: the locks, the list and the work.
 ///
 /// # Safety
 ///
-/// Called once, as an early initcall: no module has been loaded.
+/// This is the only call, and no module has been loaded yet.
 #[no_mangle]
 #[link_section = ".init.text"]
 unsafe extern "C" fn livepatch_early_init() -> c_int {
-    // SAFETY: This is called once, and nobody can have used any of these before.
+    // SAFETY: This is the only call. No module has been loaded yet, so nothing uses any of these.
     unsafe {
         tasks::init();
         ftrace::init();
@@ -125,7 +125,8 @@ struct Livepatch;
 impl kernel::Module for Livepatch {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         sysfs::init()?;
-        // The directory before the flag.
+        // Release: pairs with the acquire in `is_initialized`. The directory exists before the flag
+        // is set.
         INITIALIZED.store(true, Release);
         pr_info!("Rust core, backend {}\n", Native::NAME);
         Ok(Self)

@@ -21,7 +21,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// The ELF information of a livepatch module, as the module loader has it or kept it.
+/// The ELF information of a livepatch module, from the module loader or as the module keeps it.
 ///
 /// # Invariants
 ///
@@ -47,13 +47,15 @@ impl ElfSection {
         self.headers.wrapping_add(self.index as usize)
     }
 
-    /// The symbol of the `index`-th relocation, null where there is none.
+    /// The symbol of the `index`-th relocation, or null if there is none.
     fn elf_symbol(&self, index: usize) -> *mut bindings::Elf64_Sym {
         if index >= self.count() {
             return core::ptr::null_mut();
         }
-        // SAFETY: By the invariants, and by the check of the index, all of this is in the module's
-        // sections. The loader has set the addresses of both.
+        // SAFETY: The headers are valid, and `self.index` and `self.symbols` are indices of
+        // sections. The loader has set the addresses of both sections. The relocation is in its
+        // section, since `index` is below `count()`. The symbol is in its section, since `number`
+        // is below `count`.
         unsafe {
             let relocations = (*self.header()).sh_addr as *const bindings::Elf64_Rela;
             let number = (*relocations.add(index)).r_info >> 32;
@@ -69,7 +71,8 @@ impl ElfSection {
 
 impl Section for ElfSection {
     fn name(&self) -> &[u8] {
-        // SAFETY: By the invariants; names of sections are C strings.
+        // SAFETY: The header and the names of the sections are valid, and those names are C
+        // strings.
         unsafe {
             let offset = (*self.header()).sh_name as usize;
             CStr::from_char_ptr(self.section_names.add(offset)).to_bytes()
@@ -81,13 +84,13 @@ impl Section for ElfSection {
     }
 
     fn count(&self) -> usize {
-        // SAFETY: By the invariants.
+        // SAFETY: The headers are valid, and `index` is the index of a section.
         let size = unsafe { (*self.header()).sh_size };
         size as usize / size_of::<bindings::Elf64_Rela>()
     }
 
     fn symbol(&self, index: usize) -> Option<(&[u8], bool)> {
-        // SAFETY: By the invariants; names of symbols are C strings.
+        // SAFETY: The symbol is in the module's symbol table. Names of symbols are C strings.
         unsafe {
             let symbol = self.elf_symbol(index).as_ref()?;
             let name = CStr::from_char_ptr(self.symbol_names.add(symbol.st_name as usize));
@@ -97,14 +100,14 @@ impl Section for ElfSection {
     }
 
     fn set_address(&mut self, index: usize, address: usize) {
-        // SAFETY: By the invariants; nobody else uses the module's symbol table now.
+        // SAFETY: The symbol is in the module's symbol table, which nothing else uses now.
         if let Some(symbol) = unsafe { self.elf_symbol(index).as_mut() } {
             symbol.st_value = address as u64;
         }
     }
 
     fn apply(&mut self) -> Result {
-        // SAFETY: By the invariants.
+        // SAFETY: The pointers are valid, and `symbols` and `index` are indices of sections.
         to_result(unsafe {
             bindings::apply_relocate_add(
                 self.headers,
@@ -117,7 +120,7 @@ impl Section for ElfSection {
     }
 
     fn clear(&mut self) {
-        // SAFETY: By the invariants.
+        // SAFETY: The pointers are valid, and `symbols` and `index` are indices of sections.
         unsafe {
             bindings::clear_relocate_add(
                 self.headers,
@@ -132,13 +135,13 @@ impl Section for ElfSection {
 
 /// Applies the relocations of one section while the livepatch module loads.
 ///
-/// `object`: whose relocations are wanted, `None` for the kernel's.
+/// It does so only for relocations of the module `object`, or of the kernel if `object` is `None`.
 pub(crate) fn of_section(section: &mut ElfSection, object: Option<&[u8]>) -> Result {
     relocation::write(&Linux, section, object, Action::Apply)
 }
 
-/// Applies or takes back all relocations of a patch for the module `object`. Where applying fails,
-/// what was applied is taken back.
+/// Applies or clears all relocations of a patch for the module `object`. If one section fails,
+/// those that were applied before it are cleared.
 ///
 /// # Safety
 ///
@@ -148,7 +151,7 @@ pub(crate) unsafe fn of_object(
     object: &Name,
     apply: bool,
 ) -> Result {
-    // SAFETY: As the caller promises: a livepatch module keeps its ELF information.
+    // SAFETY: The patch and its module are valid, and a livepatch module keeps its ELF information.
     let (count, section) = unsafe {
         let module = (*patch).mod_;
         let info = (*module).klp_info;
@@ -162,12 +165,12 @@ pub(crate) unsafe fn of_object(
         };
         (c_uint::from((*info).hdr.e_shnum), section)
     };
-    // Those of klp relocations among the sections from 1 to below `end`.
+    // The sections of klp relocations whose index is at least 1 and below `end`.
     let sections = |end: c_uint| {
         (1..end)
             .map(move |index| ElfSection { index, ..section })
             .filter(|section| {
-                // SAFETY: The index is below the number of sections.
+                // SAFETY: The headers are valid, and the index is below the number of sections.
                 let flags = unsafe { (*section.header()).sh_flags };
                 flags & u64::from(bindings::SHF_RELA_LIVEPATCH) != 0
             })
@@ -184,7 +187,7 @@ pub(crate) unsafe fn of_object(
         let result =
             relocation::write(&Linux, &mut section, Some(object.as_bytes()), Action::Apply);
         if let Err(error) = result {
-            // The sections before were well-formed.
+            // Clearing the sections before this one can't fail: their names were well-formed.
             let _ = clear(section.index);
             return Err(error);
         }

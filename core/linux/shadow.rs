@@ -21,10 +21,10 @@ use kernel::{
     sync::rcu, //
 };
 
-/// Buckets, as in C: 2 to the 12th.
+/// The table has 2 to the 12th buckets, as in C.
 const BUCKET_BITS: u32 = 12;
 
-/// A shadow variable; its data follows. The layout up to there is what debuggers know.
+/// A shadow variable. Its data follows. Debuggers know the layout up to there.
 #[repr(C)]
 struct Variable {
     node: bindings::hlist_node,
@@ -40,21 +40,22 @@ type Destructor = bindings::klp_shadow_dtor_t;
 
 /// The buckets. Written under [`LOCK`], read under RCU.
 static BUCKETS: crate::Shared<[bindings::hlist_head; 1 << BUCKET_BITS]> = {
-    // SAFETY: All zeroes is an empty list.
+    // SAFETY: An array of zeroed list heads is an array of empty lists.
     crate::Shared::new(unsafe { MaybeUninit::zeroed().assume_init() })
 };
 
-/// Who holds this may change the table. Interrupts are off then, since variables may be used there.
+/// Guards changes of the table. Interrupts are off while it is held, since interrupt handlers may
+/// use variables too.
 static LOCK: crate::Shared<MaybeUninit<bindings::spinlock_t>> =
     crate::Shared::new(MaybeUninit::uninit());
 
-/// What [`crate::livepatch_early_init`] has to do for shadow variables.
+/// Initializes the lock of the table, for [`crate::livepatch_early_init`].
 ///
 /// # Safety
 ///
-/// Called once, before any module can use the lock.
+/// This is the only call, and nothing has used the lock yet.
 pub(crate) unsafe fn init() {
-    // SAFETY: The caller promises that nobody has used the lock.
+    // SAFETY: This is the only call, and nothing has used the lock yet.
     unsafe {
         bindings::__spin_lock_init(
             LOCK.get().cast(),
@@ -64,19 +65,19 @@ pub(crate) unsafe fn init() {
     }
 }
 
-/// Evidence that [`LOCK`] is held; given back when dropped.
+/// Evidence that [`LOCK`] is held. Dropping it releases the lock. It holds the interrupt flags.
 struct Locked(c_ulong);
 
 impl Locked {
     fn new() -> Self {
-        // SAFETY: `init` made the lock before any module was loaded, and only modules come here.
+        // SAFETY: `init` initialized the lock before any module was loaded. Only modules get here.
         Self(unsafe { bindings::spin_lock_irqsave(LOCK.get().cast()) })
     }
 }
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // SAFETY: Pairs with `new`, whose flags these are.
+        // SAFETY: `new` took the lock and saved these flags.
         unsafe { bindings::spin_unlock_irqrestore(LOCK.get().cast(), self.0) };
     }
 }
@@ -95,15 +96,16 @@ fn bucket(object: usize) -> *mut bindings::hlist_head {
 ///
 /// # Safety
 ///
-/// The caller is in an RCU read-side critical section or holds the lock for as long as it uses the
-/// iterator and what comes out of it.
+/// The caller is in an RCU read-side critical section, or holds the lock, for as long as it uses
+/// the iterator and the variables from it. `bucket` is one of [`BUCKETS`].
 unsafe fn variables(bucket: *mut bindings::hlist_head) -> impl Iterator<Item = NonNull<Variable>> {
-    // SAFETY: The bucket is one of ours. A volatile read, as `rcu_dereference()` does: whoever added
-    // the variable released it.
+    // SAFETY: The bucket is one of `BUCKETS`. The read is volatile, as in `rcu_dereference()`: it
+    // pairs with the release by which a variable is added.
     let mut next = unsafe { (&raw const (*bucket).first).read_volatile() };
     core::iter::from_fn(move || {
         let node = NonNull::new(next)?.as_ptr();
-        // SAFETY: A node of the list is in a variable, which RCU or the lock keeps.
+        // SAFETY: Every node of the list is in a variable, which RCU or the lock keeps from being
+        // freed.
         unsafe {
             next = (&raw const (*node).next).read_volatile();
             NonNull::new(container_of!(node, Variable, node))
@@ -113,7 +115,7 @@ unsafe fn variables(bucket: *mut bindings::hlist_head) -> impl Iterator<Item = N
 
 fn is(variable: NonNull<Variable>, key: Key) -> bool {
     let variable = variable.as_ptr();
-    // SAFETY: The variable is valid; these fields do not change once it is in the table.
+    // SAFETY: The variable is valid. These fields do not change once it is in the table.
     unsafe { (*variable).object as usize == key.object && (*variable).id == key.id }
 }
 
@@ -122,7 +124,7 @@ fn data(variable: NonNull<Variable>) -> NonNull<c_void> {
     unsafe { NonNull::new_unchecked((&raw mut (*variable.as_ptr()).data).cast()) }
 }
 
-/// What the C ABI asks for: the data's size, and how to allocate and construct it.
+/// A request through the C ABI: the data's size, and how to allocate and construct it.
 struct Call {
     size: usize,
     flags: bindings::gfp_t,
@@ -130,12 +132,12 @@ struct Call {
     argument: *mut c_void,
 }
 
-/// A variable that is not in the table; freed unless it is added.
+/// A variable that is not in the table. It is freed unless it is added.
 struct Unused(NonNull<Variable>);
 
 impl Drop for Unused {
     fn drop(&mut self) {
-        // SAFETY: `allocate` made it, and nobody knows it.
+        // SAFETY: `allocate` allocated the variable, and nothing else refers to it.
         unsafe { bindings::kfree(self.0.as_ptr().cast()) };
     }
 }
@@ -151,10 +153,10 @@ impl Store for Call {
 
     fn allocate(&self, key: Key) -> Option<Unused> {
         let size = size_of::<Variable>().checked_add(self.size)?;
-        // SAFETY: Any size and flags will do.
+        // SAFETY: `__kmalloc_noprof()` accepts any size and flags.
         let memory = unsafe { bindings::__kmalloc_noprof(size, self.flags | bindings::__GFP_ZERO) };
         let variable = NonNull::new(memory.cast::<Variable>())?;
-        // SAFETY: The memory is ours and large enough.
+        // SAFETY: The memory was just allocated and is large enough for a variable.
         unsafe {
             (*variable.as_ptr()).object = key.object as *mut c_void;
             (*variable.as_ptr()).id = key.id as c_ulong;
@@ -166,7 +168,7 @@ impl Store for Call {
         let Some(constructor) = self.constructor else {
             return Ok(());
         };
-        // SAFETY: The caller of the C ABI vouches for its constructor.
+        // SAFETY: The C ABI requires a constructor that may be called for this data and argument.
         let result = unsafe {
             constructor(
                 (*variable.0.as_ptr()).object,
@@ -183,7 +185,7 @@ impl Store for Call {
 
     fn add(&self, _locked: &Locked, variable: Unused) -> NonNull<c_void> {
         let raw = variable.0;
-        // The table owns it from here on.
+        // The table owns the variable from here on.
         core::mem::forget(variable);
         // SAFETY: The lock is held, and the variable is complete and in no list.
         unsafe {
@@ -200,19 +202,21 @@ impl Store for Call {
 
 fn get(key: Key) -> Option<NonNull<c_void>> {
     let _guard = rcu::read_lock();
-    // SAFETY: In an RCU read-side critical section.
+    // SAFETY: `_guard` keeps an RCU read-side critical section open while the iterator is used.
     unsafe { variables(bucket(key.object)) }
         .find(|&variable| is(variable, key))
         .map(data)
 }
 
-/// Takes a variable out of the table and frees it when nobody can be looking at it.
+/// Takes a variable out of the table and frees it after an RCU grace period.
 ///
 /// # Safety
 ///
-/// The lock is held, and the variable is in the table.
+/// The lock is held, and the variable is in the table. `destructor` is null or may be called for
+/// the variable's data.
 unsafe fn free(variable: NonNull<Variable>, destructor: Destructor) {
-    // SAFETY: As the caller promises; the caller of the C ABI vouches for its destructor.
+    // SAFETY: The lock is held, and the variable is in the table. The destructor may be called for
+    // its data.
     unsafe {
         bindings::hlist_del_rcu(&raw mut (*variable.as_ptr()).node);
         if let Some(destructor) = destructor {
@@ -222,11 +226,13 @@ unsafe fn free(variable: NonNull<Variable>, destructor: Destructor) {
     }
 }
 
+/// Frees the memory of a variable, as an RCU callback.
+///
 /// # Safety
 ///
-/// Called by RCU with the head in a variable that is out of the table.
+/// `head` is in a variable that was taken out of the table at least a grace period ago.
 unsafe extern "C" fn free_memory(head: *mut bindings::callback_head) {
-    // SAFETY: As the caller promises.
+    // SAFETY: `head` is in a variable from `kmalloc()`. After the grace period no reader uses it.
     unsafe { bindings::kfree(container_of!(head, Variable, rcu).cast()) };
 }
 
@@ -237,22 +243,24 @@ fn key(object: *mut c_void, id: c_ulong) -> Key {
     }
 }
 
-/// Finds a shadow variable's data, null if there is none.
+/// Returns a shadow variable's data, or null if there is no such variable.
 ///
 /// # Safety
 ///
-/// None: `unsafe` because the C ABI is.
+/// There are no requirements. The function is `unsafe` only to match the C ABI.
 #[export]
 pub(crate) unsafe extern "C" fn klp_shadow_get(object: *mut c_void, id: c_ulong) -> *mut c_void {
     get(key(object, id)).map_or(core::ptr::null_mut(), NonNull::as_ptr)
 }
 
-/// Makes a shadow variable. Null, with a warning, where it exists already; null where there is no
-/// memory or the constructor failed.
+/// Adds a shadow variable and returns its data.
+///
+/// Returns null if there is no memory or the constructor failed. Warns and returns null if the
+/// variable exists already.
 ///
 /// # Safety
 ///
-/// The constructor is one, for this data.
+/// `constructor` is null or may be called for data of this size with `argument`.
 #[export]
 pub(crate) unsafe extern "C" fn klp_shadow_alloc(
     object: *mut c_void,
@@ -265,7 +273,7 @@ pub(crate) unsafe extern "C" fn klp_shadow_alloc(
     match Call::new(size, flags, constructor, argument).get_or_allocate(object, id) {
         Outcome::New(data) => data.as_ptr(),
         Outcome::Existing(_) => {
-            // SAFETY: The format takes a pointer and a long.
+            // SAFETY: The format takes a pointer and a long, which follow it.
             unsafe {
                 bindings::_printk(
                     c"\x014Duplicate shadow variable <%p, %lx>\n".as_char_ptr(),
@@ -280,11 +288,13 @@ pub(crate) unsafe extern "C" fn klp_shadow_alloc(
     }
 }
 
-/// Finds or makes a shadow variable. Null where there is no memory or the constructor failed.
+/// Finds a shadow variable, or adds it, and returns its data.
+///
+/// Returns null if there is no memory or the constructor failed.
 ///
 /// # Safety
 ///
-/// As for [`klp_shadow_alloc`].
+/// `constructor` is null or may be called for data of this size with `argument`.
 #[export]
 pub(crate) unsafe extern "C" fn klp_shadow_get_or_alloc(
     object: *mut c_void,
@@ -318,9 +328,9 @@ impl Call {
     fn get_or_allocate(&self, object: *mut c_void, id: c_ulong) -> Outcome<NonNull<c_void>> {
         let outcome = get_or_allocate(self, key(object, id));
         if let Outcome::NotConstructed(error) = outcome {
-            // Pointers are printed as C prints them: hashed, without a prefix.
+            // `_printk()` prints pointers as the C core does: hashed, without a prefix.
             //
-            // SAFETY: The format takes a pointer, a long and an integer.
+            // SAFETY: The format takes a pointer, a long and an integer, which follow it.
             unsafe {
                 bindings::_printk(
                     c"\x013livepatch: Failed to construct shadow variable <%p, %lx> (%d)\n"
@@ -339,7 +349,7 @@ impl Call {
 ///
 /// # Safety
 ///
-/// The destructor is one, for this data, and nobody uses the data any more.
+/// `destructor` is null or may be called for the variable's data. Nothing uses the data any more.
 #[export]
 pub(crate) unsafe extern "C" fn klp_shadow_free(
     object: *mut c_void,
@@ -348,19 +358,21 @@ pub(crate) unsafe extern "C" fn klp_shadow_free(
 ) {
     let key = key(object, id);
     let _guard = Locked::new();
-    // SAFETY: The lock is held.
+    // SAFETY: `_guard` holds the lock until this returns.
     let variable = unsafe { variables(bucket(key.object)) }.find(|&variable| is(variable, key));
     if let Some(variable) = variable {
-        // SAFETY: The lock is held, and the variable was in the table.
+        // SAFETY: The lock is held, and the variable was found in the table under it. The
+        // destructor may be called for its data.
         unsafe { free(variable, destructor) };
     }
 }
 
-/// Frees all shadow variables with an identifier.
+/// Frees all shadow variables with the identifier `id`.
 ///
 /// # Safety
 ///
-/// As for [`klp_shadow_free`].
+/// `destructor` is null or may be called for the data of each of them. Nothing uses that data any
+/// more.
 #[export]
 pub(crate) unsafe extern "C" fn klp_shadow_free_all(id: c_ulong, destructor: Destructor) {
     let _guard = Locked::new();
@@ -369,8 +381,8 @@ pub(crate) unsafe extern "C" fn klp_shadow_free_all(id: c_ulong, destructor: Des
             .get()
             .cast::<bindings::hlist_head>()
             .wrapping_add(index);
-        // SAFETY: The lock is held. The iterator has gone on to the next before one is freed, and
-        // memory goes away no earlier than RCU lets it.
+        // SAFETY: The lock is held, and the destructor may be called for each variable's data. The
+        // iterator has moved on to the next variable before `free` gets one.
         unsafe {
             for variable in variables(bucket) {
                 if (*variable.as_ptr()).id == id {

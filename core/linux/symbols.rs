@@ -18,41 +18,41 @@ use kernel::{
     prelude::*, //
 };
 
-/// What gets the symbols of the kernel that match.
+/// A closure that gets the addresses of the kernel's symbols that match.
 type Matches<'a> = &'a mut dyn FnMut(usize) -> ControlFlow<()>;
 
-/// What gets the symbols of a module.
+/// A closure that gets the names and addresses of a module's symbols.
 type All<'a> = &'a mut dyn FnMut(&[u8], usize) -> ControlFlow<()>;
 
-/// What kallsyms wants to hear: other than 0 ends the walk.
+/// Converts a closure's answer to that of a kallsyms callback: anything but 0 ends the walk.
 fn answer(flow: ControlFlow<()>) -> c_int {
     c_int::from(flow.is_break())
 }
 
-/// A symbol of the kernel whose name matches.
+/// Passes a symbol of the kernel whose name matches to the closure.
 ///
 /// # Safety
 ///
-/// `data` points to [`Matches`] that nobody else uses.
+/// `data` points to [`Matches`] that nothing else uses during the call.
 unsafe extern "C" fn kernel_symbol(data: *mut c_void, address: c_ulong) -> c_int {
-    // SAFETY: As the caller promises.
+    // SAFETY: `data` points to `Matches` that nothing else uses during the call.
     let found = unsafe { &mut *data.cast::<Matches<'_>>() };
     answer(found(address))
 }
 
-/// Any symbol of a module.
+/// Passes any symbol of a module to the closure.
 ///
 /// # Safety
 ///
-/// `data` points to [`All`] that nobody else uses; `name` is a valid C string.
+/// `data` points to [`All`] that nothing else uses during the call. `name` is a valid C string.
 unsafe extern "C" fn module_symbol(
     data: *mut c_void,
     name: *const c_char,
     address: c_ulong,
 ) -> c_int {
-    // SAFETY: As the caller promises.
+    // SAFETY: `data` points to `All` that nothing else uses during the call.
     let found = unsafe { &mut *data.cast::<All<'_>>() };
-    // SAFETY: As the caller promises.
+    // SAFETY: `name` is a valid C string.
     let name = unsafe { CStr::from_char_ptr(name) };
     answer(found(name.to_bytes(), address))
 }
@@ -60,7 +60,8 @@ unsafe extern "C" fn module_symbol(
 impl Symbols for Linux {
     fn each_match(&self, name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>) {
         let mut found: Matches<'_> = found;
-        // SAFETY: Names end with a NUL; the callback gets `found` only during the call.
+        // SAFETY: A `Name` ends with a NUL. The callback gets `found` only during the call, and
+        // nothing else uses it.
         unsafe {
             bindings::kallsyms_on_each_match_symbol(
                 Some(kernel_symbol),
@@ -72,7 +73,8 @@ impl Symbols for Linux {
 
     fn each_symbol(&self, object: &Name, found: &mut dyn FnMut(&[u8], usize) -> ControlFlow<()>) {
         let mut found: All<'_> = found;
-        // SAFETY: As above.
+        // SAFETY: A `Name` ends with a NUL. The callback gets `found` only during the call, and
+        // nothing else uses it.
         unsafe {
             bindings::module_kallsyms_on_each_symbol(
                 object.as_bytes_with_nul().as_ptr().cast(),
@@ -84,7 +86,7 @@ impl Symbols for Linux {
 
     fn size_at(&self, address: usize) -> Option<usize> {
         let mut size: c_ulong = 0;
-        // SAFETY: `size` may be written; a null offset is not.
+        // SAFETY: `size` can be written. The offset is null, so it is not written.
         let found = unsafe {
             bindings::kallsyms_lookup_size_offset(
                 address as c_ulong,

@@ -2,8 +2,8 @@
 
 //! The directories and attributes below `/sys/kernel/livepatch`.
 //!
-//! The kobjects are the ones in the C structures; what an attribute means is decided in
-//! `livepatch_core::sysfs`.
+//! The kobjects are embedded in the C structures. `livepatch_core::sysfs` decides what an attribute
+//! means.
 //!
 //! C header: [`include/linux/kobject.h`](srctree/include/linux/kobject.h).
 
@@ -58,7 +58,7 @@ pub(crate) fn init() -> Result {
     Ok(())
 }
 
-/// What an attribute's functions get: the kobject, the attribute, and a buffer of a page.
+/// A function that reads an attribute. It gets the kobject, the attribute, and a buffer of a page.
 type Show = unsafe extern "C" fn(
     *mut bindings::kobject,
     *mut bindings::kobj_attribute,
@@ -150,13 +150,13 @@ static OBJECT_TYPE: Static<bindings::kobj_type> =
 static FUNCTION_TYPE: Static<bindings::kobj_type> =
     kobj_type(release_function, core::ptr::null_mut());
 
-/// Makes a patch's kobject, and what is needed to give it up later.
+/// Initializes a patch's kobject, and the work and the completion for giving it up later.
 ///
 /// # Safety
 ///
 /// The patch is valid and not in use yet.
 pub(crate) unsafe fn prepare_patch(patch: *mut bindings::klp_patch) {
-    // SAFETY: As the caller promises. The work has a class of its own for lockdep.
+    // SAFETY: The patch is valid and not in use yet. The work has a lockdep class of its own.
     unsafe {
         init_kobject(&raw mut (*patch).kobj, PATCH_TYPE.get());
         bindings::init_work_with_key(
@@ -170,52 +170,54 @@ pub(crate) unsafe fn prepare_patch(patch: *mut bindings::klp_patch) {
     }
 }
 
-/// Initializes a kobject that is not in use, whatever an earlier use has left in it: a kobject keeps the
-/// address of its name after that was freed.
+/// Initializes a kobject that is not in use. An earlier use may have left something in it: a
+/// kobject keeps the address of its name after the name was freed.
 ///
 /// # Safety
 ///
-/// The kobject is valid, and nobody uses it.
+/// The kobject is valid and not in use.
 unsafe fn init_kobject(kobj: *mut bindings::kobject, kobj_type: *const bindings::kobj_type) {
-    // SAFETY: The caller promises that nobody uses the memory. All zeroes is what static kobjects are.
+    // SAFETY: The kobject is valid and not in use. All zeroes is also what a static kobject starts
+    // with.
     unsafe { kobj.write_bytes(0, 1) };
-    // SAFETY: The kobject is zeroed; types are statics.
+    // SAFETY: The kobject is zeroed, and its type is a static.
     unsafe { bindings::kobject_init(kobj, kobj_type) };
 }
 
-/// Whether a patch's directory exists, or is still being given up.
+/// Whether a patch's directory exists or is still being removed.
 ///
 /// # Safety
 ///
 /// The patch is valid, and the core's lock is held.
 pub(crate) unsafe fn is_in_use(patch: *const bindings::klp_patch) -> bool {
-    // SAFETY: The patch is valid. `prepare_patch` and `finish` change this under the lock.
+    // SAFETY: The patch is valid, and the core's lock is held. `prepare_patch` and `finish` change
+    // the flag under that lock.
     unsafe { (*patch).kobj.state_initialized() != 0 }
 }
 
-/// Makes an object's kobject.
+/// Initializes an object's kobject.
 ///
 /// # Safety
 ///
 /// The object is valid and not in use yet.
 pub(crate) unsafe fn prepare_object(object: *mut bindings::klp_object) {
-    // SAFETY: The caller promises that the object, with its kobject, is valid and not in use.
+    // SAFETY: The object, with its kobject, is valid and not in use yet.
     unsafe { init_kobject(&raw mut (*object).kobj, OBJECT_TYPE.get()) };
 }
 
-/// Makes a function's kobject.
+/// Initializes a function's kobject.
 ///
 /// # Safety
 ///
 /// The function is valid and not in use yet.
 pub(crate) unsafe fn prepare_function(function: *mut bindings::klp_func) {
-    // SAFETY: The caller promises that the function, with its kobject, is valid and not in use.
+    // SAFETY: The function, with its kobject, is valid and not in use yet.
     unsafe { init_kobject(&raw mut (*function).kobj, FUNCTION_TYPE.get()) };
 }
 
 /// Makes a patch's directory.
 pub(crate) fn add_patch(patch: PatchRef, name: &Name) -> Result {
-    // SAFETY: The kobject was initialized; the root exists for ever; the name ends with a NUL.
+    // SAFETY: The kobject was initialized, the root is never removed, and the name ends with a NUL.
     to_result(unsafe {
         bindings::kobject_add(
             &raw mut (*patch.as_ptr()).kobj,
@@ -229,7 +231,7 @@ pub(crate) fn add_patch(patch: PatchRef, name: &Name) -> Result {
 /// Makes an object's directory.
 pub(crate) fn add_object(patch: PatchRef, object: ObjectRef, name: Option<&Name>) -> Result {
     let name = name.map_or(c"vmlinux".to_bytes_with_nul(), Name::as_bytes_with_nul);
-    // SAFETY: Both kobjects were initialized; the name ends with a NUL.
+    // SAFETY: Both kobjects were initialized, and the name ends with a NUL.
     to_result(unsafe {
         bindings::kobject_add(
             &raw mut (*object.as_ptr()).kobj,
@@ -247,7 +249,7 @@ pub(crate) fn add_function(
     name: &Name,
     position: usize,
 ) -> Result {
-    // SAFETY: Both kobjects were initialized; the name ends with a NUL.
+    // SAFETY: Both kobjects were initialized, and the name ends with a NUL.
     to_result(unsafe {
         bindings::kobject_add(
             &raw mut (*function.as_ptr()).kobj,
@@ -259,51 +261,61 @@ pub(crate) fn add_function(
     })
 }
 
-/// Gives up a patch that the core has given up: waits until its directory is gone, and lets its
-/// module go. The core's lock is not held: the directory may be in use by one who waits for it.
+/// Waits until the directory of a patch that the core has given up is gone, and lets its module go.
+///
+/// The caller does not hold the core's lock: sysfs users may wait for it.
 ///
 /// # Safety
 ///
-/// The core does not use the patch any more.
+/// The core does not use the patch any more, and has not put its reference to the kobject yet.
 pub(crate) unsafe fn finish(patch: *mut bindings::klp_patch) {
-    // SAFETY: `prepare_patch` made the kobject and the completion, and the reference is the core's.
+    // SAFETY: `prepare_patch` initialized the kobject and the completion. The reference that is put
+    // here is the core's.
     unsafe {
         bindings::kobject_put(&raw mut (*patch).kobj);
         bindings::wait_for_completion(&raw mut (*patch).finish);
     }
-    // Once this is unlocked, the module may enable the patch again if its init function is not
-    // done. Its fields change then, so `put_module()` has to read them under the lock.
+    // After the unlock the module may enable the patch again, if its init function is still
+    // running. That changes the patch's fields, so `put_module()` has to read them under the lock.
     let _core = KLP_MUTEX.lock();
-    // SAFETY: The patch is valid until its module goes, and nobody uses the kobject any more.
+    // SAFETY: The patch is valid until its module goes. `release_patch` has run, so nothing uses
+    // the kobject any more.
     unsafe { (&raw mut (*patch).kobj).write_bytes(0, 1) };
-    // SAFETY: The core took the reference when it enabled the patch.
+    // SAFETY: The core took the reference when it enabled the patch, which it does not use any
+    // more.
     unsafe { descriptors::put_module(patch) };
 }
 
+/// Gives up a patch from a workqueue.
+///
 /// # Safety
 ///
-/// Called by the workqueue with the work in a patch.
+/// `work` is the `free_work` of a patch that the core has given up. The context may sleep.
 unsafe extern "C" fn free_work(work: *mut bindings::work_struct) {
-    // SAFETY: The core scheduled the work and has given up the patch.
+    // SAFETY: `work` is in a patch that the core has given up.
     unsafe { finish(container_of!(work, bindings::klp_patch, free_work)) };
 }
 
+/// Tells [`finish`] that a patch's kobject is no longer in use.
+///
 /// # Safety
 ///
-/// Called by the last `kobject_put()` of a patch.
+/// `kobj` is embedded in a `klp_patch`, and its last reference is gone.
 unsafe extern "C" fn release_patch(kobj: *mut bindings::kobject) {
-    // SAFETY: The kobject is in a patch; `finish` waits for this.
+    // SAFETY: The kobject is in a patch, which is valid at least until `finish` is told.
     unsafe {
         let patch = container_of!(kobj, bindings::klp_patch, kobj);
         bindings::complete(&raw mut (*patch).finish);
     }
 }
 
+/// Frees an object, if the core allocated it.
+///
 /// # Safety
 ///
-/// Called by the last `kobject_put()` of an object.
+/// `kobj` is embedded in a `klp_object`, and its last reference is gone.
 unsafe extern "C" fn release_object(kobj: *mut bindings::kobject) {
-    // SAFETY: The kobject is in an object. The core made dynamic ones, and their names.
+    // SAFETY: The kobject is in an object. The core allocated dynamic objects and their names.
     unsafe {
         let object = container_of!(kobj, bindings::klp_object, kobj);
         if (*object).dynamic {
@@ -313,11 +325,13 @@ unsafe extern "C" fn release_object(kobj: *mut bindings::kobject) {
     }
 }
 
+/// Frees a function, if it is a nop, which the core allocated.
+///
 /// # Safety
 ///
-/// Called by the last `kobject_put()` of a function.
+/// `kobj` is embedded in a `klp_func`, and its last reference is gone.
 unsafe extern "C" fn release_function(kobj: *mut bindings::kobject) {
-    // SAFETY: The kobject is in a function. The core made nops, and their names.
+    // SAFETY: The kobject is in a function. The core allocated nops and their names.
     unsafe {
         let function = container_of!(kobj, bindings::klp_func, kobj);
         if (*function).nop {
@@ -331,9 +345,9 @@ unsafe extern "C" fn release_function(kobj: *mut bindings::kobject) {
 ///
 /// # Safety
 ///
-/// The kobject is a patch's.
+/// `kobj` is embedded in a `klp_patch`.
 unsafe fn patch_of(kobj: *mut bindings::kobject) -> *mut bindings::klp_patch {
-    // SAFETY: As the caller promises.
+    // SAFETY: `kobj` is embedded in a `klp_patch`.
     unsafe { container_of!(kobj, bindings::klp_patch, kobj) }
 }
 
@@ -341,23 +355,24 @@ unsafe fn patch_of(kobj: *mut bindings::kobject) -> *mut bindings::klp_patch {
 ///
 /// # Safety
 ///
-/// `buffer` is one that sysfs gave us.
+/// `buffer` is a buffer that sysfs passed to a `show` function.
 unsafe fn emit(buffer: *mut c_char, value: c_int) -> isize {
-    // SAFETY: As the caller promises; the format takes an integer.
+    // SAFETY: `buffer` came from sysfs, and the format takes an integer.
     unsafe { bindings::sysfs_emit(buffer, c"%d\n".as_char_ptr(), value) as isize }
 }
 
 /// # Safety
 ///
-/// Called by sysfs for a patch.
+/// `kobj` is embedded in a live `klp_patch`, and `buffer` came from sysfs.
 unsafe extern "C" fn enabled_show(
     kobj: *mut bindings::kobject,
     _attribute: *mut bindings::kobj_attribute,
     buffer: *mut c_char,
 ) -> isize {
-    // Without the lock, which a transition may hold for long.
+    // The core's lock is not taken, since a transition may hold it for long.
     //
-    // SAFETY: The patch is valid while sysfs has its directory; the field is shared atomically.
+    // SAFETY: The patch is live, and the field is only accessed atomically while it is shared. The
+    // buffer came from sysfs.
     unsafe {
         let enabled = atomic_load(&raw mut (*patch_of(kobj)).enabled, Relaxed);
         emit(buffer, c_int::from(enabled))
@@ -366,13 +381,13 @@ unsafe extern "C" fn enabled_show(
 
 /// # Safety
 ///
-/// Called by sysfs for a patch.
+/// `kobj` is embedded in a live `klp_patch`, and `buffer` came from sysfs.
 unsafe extern "C" fn transition_show(
     kobj: *mut bindings::kobject,
     _attribute: *mut bindings::kobj_attribute,
     buffer: *mut c_char,
 ) -> isize {
-    // SAFETY: The kobject is a patch's; the buffer is sysfs's.
+    // SAFETY: The kobject is embedded in a live patch, and the buffer came from sysfs.
     unsafe {
         let patch = PatchRef::from_raw(patch_of(kobj));
         emit(buffer, c_int::from(transition_patch() == patch))
@@ -381,59 +396,60 @@ unsafe extern "C" fn transition_show(
 
 /// # Safety
 ///
-/// Called by sysfs for a patch.
+/// `kobj` is embedded in a live `klp_patch`, and `buffer` came from sysfs.
 unsafe extern "C" fn replace_show(
     kobj: *mut bindings::kobject,
     _attribute: *mut bindings::kobj_attribute,
     buffer: *mut c_char,
 ) -> isize {
-    // SAFETY: The patch is valid while sysfs has its directory; the field does not change.
+    // SAFETY: The patch is live, and the field does not change. The buffer came from sysfs.
     unsafe { emit(buffer, c_int::from((*patch_of(kobj)).replace)) }
 }
 
 /// # Safety
 ///
-/// Called by sysfs for a patch.
+/// `kobj` is embedded in a live `klp_patch`, and `buffer` came from sysfs.
 unsafe extern "C" fn stack_order_show(
     kobj: *mut bindings::kobject,
     _attribute: *mut bindings::kobj_attribute,
     buffer: *mut c_char,
 ) -> isize {
-    // SAFETY: The kobject is a patch's.
+    // SAFETY: The kobject is embedded in a live patch.
     let Some(patch) = (unsafe { PatchRef::from_raw(patch_of(kobj)) }) else {
         return 0;
     };
     let order = KLP_MUTEX.lock().stack_order(patch);
-    // SAFETY: The buffer is sysfs's.
+    // SAFETY: The buffer came from sysfs.
     unsafe { emit(buffer, order as c_int) }
 }
 
 /// # Safety
 ///
-/// Called by sysfs for a patch.
+/// `kobj` is embedded in a live `klp_patch`, and `buffer` came from sysfs.
 unsafe extern "C" fn gear_show(
     kobj: *mut bindings::kobject,
     _attribute: *mut bindings::kobj_attribute,
     buffer: *mut c_char,
 ) -> isize {
-    // SAFETY: The kobject is a patch's.
+    // SAFETY: The kobject is embedded in a live patch.
     let Some(patch) = (unsafe { PatchRef::from_raw(patch_of(kobj)) }) else {
         return 0;
     };
     let text = gear_text(KLP_MUTEX.lock().gear(patch));
-    // SAFETY: The buffer is sysfs's; the format takes a string.
+    // SAFETY: The buffer came from sysfs, and the format takes a string.
     unsafe { bindings::sysfs_emit(buffer, c"%s\n".as_char_ptr(), text.as_char_ptr()) as isize }
 }
 
 /// # Safety
 ///
-/// Called by sysfs for an object.
+/// `kobj` is embedded in a live `klp_object`, and `buffer` came from sysfs.
 unsafe extern "C" fn patched_show(
     kobj: *mut bindings::kobject,
     _attribute: *mut bindings::kobj_attribute,
     buffer: *mut c_char,
 ) -> isize {
-    // SAFETY: The object is valid while sysfs has its directory; the field is shared atomically.
+    // SAFETY: The object is live, and the field is only accessed atomically while it is shared. The
+    // buffer came from sysfs.
     unsafe {
         let object = container_of!(kobj, bindings::klp_object, kobj);
         let patched = atomic_load(&raw mut (*object).patched, Relaxed);
@@ -445,14 +461,14 @@ unsafe extern "C" fn patched_show(
 ///
 /// # Safety
 ///
-/// Called by sysfs for a patch: `buffer` holds a C string.
+/// `kobj` is embedded in a live `klp_patch`, and `buffer` holds a C string.
 unsafe fn store(
     kobj: *mut bindings::kobject,
     buffer: *const c_char,
     count: usize,
     carry_out: fn(PatchRef, &[u8]) -> Result,
 ) -> isize {
-    // SAFETY: As the caller promises.
+    // SAFETY: `buffer` holds a C string, and `kobj` is embedded in a live patch.
     let (input, patch) = unsafe {
         let input = CStr::from_char_ptr(buffer).to_bytes();
         (input, PatchRef::from_raw(patch_of(kobj)))
@@ -468,14 +484,14 @@ unsafe fn store(
 
 /// # Safety
 ///
-/// Called by sysfs for a patch.
+/// `kobj` is embedded in a live `klp_patch`, and `buffer` holds a C string.
 unsafe extern "C" fn enabled_store(
     kobj: *mut bindings::kobject,
     _attribute: *mut bindings::kobj_attribute,
     buffer: *const c_char,
     count: usize,
 ) -> isize {
-    // SAFETY: As the caller promises.
+    // SAFETY: `kobj` is embedded in a live patch, and `buffer` holds a C string.
     unsafe {
         store(kobj, buffer, count, |patch, input| {
             let value = parse_bool(input)?;
@@ -487,14 +503,14 @@ unsafe extern "C" fn enabled_store(
 
 /// # Safety
 ///
-/// Called by sysfs for a patch.
+/// `kobj` is embedded in a live `klp_patch`, and `buffer` holds a C string.
 unsafe extern "C" fn force_store(
     kobj: *mut bindings::kobject,
     _attribute: *mut bindings::kobj_attribute,
     buffer: *const c_char,
     count: usize,
 ) -> isize {
-    // SAFETY: As the caller promises.
+    // SAFETY: `kobj` is embedded in a live patch, and `buffer` holds a C string.
     unsafe {
         store(kobj, buffer, count, |patch, input| {
             let value = parse_bool(input)?;
@@ -506,14 +522,14 @@ unsafe extern "C" fn force_store(
 
 /// # Safety
 ///
-/// Called by sysfs for a patch.
+/// `kobj` is embedded in a live `klp_patch`, and `buffer` holds a C string.
 unsafe extern "C" fn gear_store(
     kobj: *mut bindings::kobject,
     _attribute: *mut bindings::kobj_attribute,
     buffer: *const c_char,
     count: usize,
 ) -> isize {
-    // SAFETY: As the caller promises.
+    // SAFETY: `kobj` is embedded in a live patch, and `buffer` holds a C string.
     unsafe {
         store(kobj, buffer, count, |patch, input| {
             let gear = parse_gear(input)?;

@@ -50,11 +50,11 @@ use kernel::{
     types::NotThreadSafe, //
 };
 
-/// What is shared with those who move tasks without the core's lock.
+/// State shared with the code that moves tasks without the core's lock.
 static SHARED: Shared = Shared::new();
 
-/// The stack check in use, null where there is none. Who reads it has preemption off; who replaces
-/// it holds the core's lock and frees the old one after [`Tasks::synchronize`].
+/// The stack check in use, or null if there is none. Readers have preemption off. A writer holds
+/// the core's lock and frees the old stack check after [`Tasks::synchronize`].
 static STACK_CHECK: Atomic<*mut StackCheck<FunctionRef>> = Atomic::new(core::ptr::null_mut());
 
 /// Work that retries the transition.
@@ -65,39 +65,43 @@ static RETRY: Static<MaybeUninit<bindings::delayed_work>> = Static::new(MaybeUni
 static klp_sched_try_switch_key: Static<MaybeUninit<bindings::static_key_false>> =
     Static::new(MaybeUninit::zeroed());
 
-/// What [`crate::livepatch_early_init`] has to do for tasks.
+/// Initializes the work that retries the transition, for [`crate::livepatch_early_init`].
 ///
 /// # Safety
 ///
-/// Called once, before anyone schedules the work.
+/// This is the only call, and the work has not been scheduled yet.
 pub(crate) unsafe fn init() {
-    // SAFETY: The caller promises that nobody uses the work yet.
+    // SAFETY: The work has not been scheduled yet, so nothing else uses it.
     unsafe { bindings::init_delayed_work(RETRY.get().cast(), Some(retry)) };
 }
 
+/// Retries the transition.
+///
 /// # Safety
 ///
-/// Called by the workqueue.
+/// The context may sleep. The argument is not used.
 unsafe extern "C" fn retry(_work: *mut bindings::work_struct) {
     KLP_MUTEX.lock().retry(&Linux);
 }
 
-/// A task that exists for as long as the reference is used: the current one, one met under
-/// `tasklist_lock`, an idle one, or one that the caller of the C ABI vouches for.
+/// A task that exists for as long as the reference is used.
+///
+/// It is the current task, a task visited under `tasklist_lock` or with a reference to it, an idle
+/// task, or a task that was passed to a function of the C ABI.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TaskRef(NonNull<bindings::task_struct>);
 
 impl TaskRef {
     /// # Safety
     ///
-    /// The task exists for as long as the reference is used.
+    /// `task` is null, or the task exists for as long as the reference is used.
     pub(crate) unsafe fn from_raw(task: *mut bindings::task_struct) -> Option<Self> {
         NonNull::new(task).map(Self)
     }
 
     /// The current task.
     pub(crate) fn current() -> Self {
-        // SAFETY: There always is one, and `NonNull` holds.
+        // SAFETY: There always is a current task, so the pointer is not null.
         Self(unsafe { NonNull::new_unchecked(bindings::get_current()) })
     }
 
@@ -117,9 +121,9 @@ impl TaskRef {
         let name = unsafe { &raw const (*self.as_ptr()).comm };
         let mut copy = TaskName([0; bindings::TASK_COMM_LEN as usize]);
         for (index, byte) in copy.0.iter_mut().enumerate() {
-            // SAFETY: The index is inside of both arrays, which have the same length. The task may
-            // change its name meanwhile, so that the copy is a mixture of two: the read is volatile,
-            // and takes any value.
+            // SAFETY: The index is within both arrays, which have the same length. The task may
+            // change its name meanwhile, so the copy may be a mixture of two names. The read is
+            // volatile, and any value will do.
             *byte = unsafe { name.cast::<u8>().add(index).read_volatile() };
         }
         copy
@@ -140,13 +144,13 @@ impl Task for TaskRef {
     type PreemptionOff = PreemptionOff;
 
     fn state(&self) -> State {
-        // SAFETY: The task exists; the field is only accessed atomically while it is shared.
+        // SAFETY: The task exists. The field is only accessed atomically while it is shared.
         let raw = unsafe { atomic_load(&raw mut (*self.as_ptr()).patch_state, Relaxed) };
         State::from_raw(raw)
     }
 
     fn set_state(&self, state: State) {
-        // SAFETY: As above.
+        // SAFETY: The task exists. The field is only accessed atomically while it is shared.
         unsafe {
             atomic_store(
                 &raw mut (*self.as_ptr()).patch_state,
@@ -177,8 +181,9 @@ impl Task for TaskRef {
     }
 
     fn stays_in_kernel(&self) -> bool {
-        // SAFETY: The task exists. It may change its flags meanwhile, so that the read is volatile. These
-        // two are set before anyone can find it; where a kthread becomes a program, either answer will do.
+        // SAFETY: The task exists. It may change its flags meanwhile, so the read is volatile.
+        // These two flags are set before the task can be found. Where a kthread becomes a program,
+        // either answer will do.
         let flags = unsafe { (&raw const (*self.as_ptr()).flags).read_volatile() };
         flags & (bindings::PF_KTHREAD | bindings::PF_USER_WORKER) != 0
     }
@@ -189,14 +194,14 @@ pub(crate) fn current_state() -> State {
     TaskRef::current().state()
 }
 
-/// Preemption is off while this lives. Not traced, so that it can be used on the way to user mode.
+/// Keeps preemption off while it lives. It is not traced, so the exit to user mode can use it.
 ///
-/// It stays with the task that made it, and so on that task's CPU.
+/// It cannot be sent to another task, and its task cannot leave the CPU.
 pub(crate) struct PreemptionOff(NotThreadSafe);
 
 impl PreemptionOff {
     fn new() -> Self {
-        // SAFETY: Undone when dropped.
+        // SAFETY: `drop` turns preemption on again.
         unsafe { bindings::preempt_disable_notrace() };
         Self(NotThreadSafe)
     }
@@ -204,14 +209,14 @@ impl PreemptionOff {
 
 impl Drop for PreemptionOff {
     fn drop(&mut self) {
-        // SAFETY: Pairs with `new`.
+        // SAFETY: Pairs with the `preempt_disable_notrace()` in `new`.
         unsafe { bindings::preempt_enable_notrace() };
     }
 }
 
-/// Whether the current task can be preempted, as far as the kernel counts that.
+/// Whether the current task can be preempted. Always false where the kernel does not count this.
 fn preemptible() -> bool {
-    // SAFETY: Only reads the state of this CPU.
+    // SAFETY: `preemptible()` only reads the state of this CPU.
     unsafe { bindings::preemptible() }
 }
 
@@ -219,11 +224,12 @@ fn preemptible() -> bool {
 ///
 /// # Safety
 ///
-/// `job` points to a `&mut dyn FnMut(&TaskRef)` that nobody else uses, and the task exists.
+/// `job` points to a `&mut dyn FnMut(&TaskRef)` that nothing else uses during the call. The task
+/// exists throughout the call.
 unsafe extern "C" fn visit(task: *mut bindings::task_struct, job: *mut c_void) {
-    // SAFETY: As the caller promises.
+    // SAFETY: `job` points to a closure of this type, and nothing else uses it during the call.
     let job = unsafe { &mut *job.cast::<&mut dyn FnMut(&TaskRef)>() };
-    // SAFETY: As the caller promises.
+    // SAFETY: The task exists throughout the call, and the reference is not used after that.
     if let Some(task) = unsafe { TaskRef::from_raw(task) } {
         job(&task);
     }
@@ -233,29 +239,29 @@ unsafe extern "C" fn visit(task: *mut bindings::task_struct, job: *mut c_void) {
 ///
 /// # Safety
 ///
-/// `job` points to a `&mut dyn FnMut()` that nobody else uses.
+/// `job` points to a `&mut dyn FnMut()` that nothing else uses during the call.
 unsafe extern "C" fn pinned(_task: *mut bindings::task_struct, job: *mut c_void) -> c_int {
-    // SAFETY: As the caller promises.
+    // SAFETY: `job` points to a closure of this type, and nothing else uses it during the call.
     let job = unsafe { &mut *job.cast::<&mut dyn FnMut()>() };
     job();
     0
 }
 
-/// How many words of a stack are looked at in one go.
+/// How many words of a stack are copied and checked at a time.
 const WORDS: usize = 64;
 
 /// Calls the closure that `job` points to with copies of the words on a stack, a few at a time.
 ///
 /// # Safety
 ///
-/// `job` points to a `&mut dyn FnMut(&[usize])` that nobody else uses, and `words` to that many words
-/// of memory. Others may write to them meanwhile.
+/// `job` points to a `&mut dyn FnMut(&[usize])` that nothing else uses during the call. `words`
+/// points to `count` words of memory that can be read. Other CPUs may write to them meanwhile.
 unsafe extern "C" fn words(words: *const c_ulong, count: c_ulong, job: *mut c_void) {
-    // SAFETY: The caller promises that nobody else uses the closure.
+    // SAFETY: `job` points to a closure of this type, and nothing else uses it during the call.
     let job = unsafe { &mut *job.cast::<&mut dyn FnMut(&[usize])>() };
-    // Such a stack is not to be judged by its words: see `stack`.
+    // The words of a stack that points into a BPF trampoline do not tell enough: see `stack`.
     #[cfg(CONFIG_BPF_JIT)]
-    // SAFETY: The caller promises that there are so many words.
+    // SAFETY: `words` points to `count` words.
     if unsafe { bindings::livepatch_finds_trampoline(words, count) } {
         return;
     }
@@ -265,9 +271,9 @@ unsafe extern "C" fn words(words: *const c_ulong, count: c_ulong, job: *mut c_vo
         let length = WORDS.min(count.saturating_sub(from));
         let (part, _) = copy.split_at_mut_checked(length).unwrap_or_default();
         for (index, word) in part.iter_mut().enumerate() {
-            // SAFETY: `from + index` is less than `count`. Whoever was handed the address of something
-            // on that stack may write there now, so that this cannot be a reference; a word is read as
-            // a whole.
+            // SAFETY: `from + index` is less than `count`. Another CPU may hold the address of a
+            // variable on that stack and write to it now, so this cannot be a reference. The
+            // volatile read takes a word as a whole.
             *word = unsafe { words.add(from).add(index).read_volatile() };
         }
         job(part);
@@ -275,29 +281,29 @@ unsafe extern "C" fn words(words: *const c_ulong, count: c_ulong, job: *mut c_vo
     }
 }
 
-/// Work that does nothing: that it ran says that the CPU has scheduled.
+/// Does nothing, as work on a CPU. Once it has run, that CPU has scheduled.
 ///
 /// # Safety
 ///
-/// Called by the workqueue.
+/// There are no requirements: the argument is not used.
 unsafe extern "C" fn nothing(_work: *mut bindings::work_struct) {}
 
-/// Likewise.
+/// Does nothing, as [`nothing`], in the form that `livepatch_work_on_each_cpu()` takes.
 ///
 /// # Safety
 ///
-/// Called by the workqueue.
+/// There are no requirements: the argument is not used.
 unsafe extern "C" fn nothing_either(_argument: *mut c_void) -> c_long {
     0
 }
 
 /// The idle task of `cpu`, if that CPU is possible.
 fn idle_task(cpu: u32) -> Option<TaskRef> {
-    // SAFETY: Takes any number below `nr_cpu_ids()`.
+    // SAFETY: `cpu` is below `nr_cpu_ids()`, which is all that `cpu_possible()` needs.
     if !unsafe { bindings::cpu_possible(cpu) } {
         return None;
     }
-    // SAFETY: Idle tasks exist for ever.
+    // SAFETY: The CPU is possible, and idle tasks are never freed.
     unsafe { TaskRef::from_raw(bindings::idle_task(cpu as c_int)) }
 }
 
@@ -310,21 +316,24 @@ impl Tasks for Linux {
 
     fn for_each_thread(&self, each: &mut dyn FnMut(&TaskRef)) {
         let mut each: &mut dyn FnMut(&TaskRef) = each;
-        // SAFETY: The pointer is valid during the call; `visit` gets tasks under `tasklist_lock`.
-        unsafe { bindings::livepatch_for_each_thread(Some(visit), (&raw mut each).cast()) };
+        // SAFETY: `each` is valid during the call, and nothing else uses it. `visit` gets each task
+        // under `tasklist_lock`, so the task exists.
+        unsafe { bindings::livepatch_visit_threads(Some(visit), (&raw mut each).cast()) };
     }
 
     fn for_each_thread_unlocked(&self, each: &mut dyn FnMut(&TaskRef)) {
         let mut number: c_int = 1;
         loop {
-            // SAFETY: The pointer is valid during the call. The task comes with a reference.
+            // SAFETY: `number` can be written during the call.
             let task = unsafe { bindings::livepatch_get_next_thread(&raw mut number) };
-            // SAFETY: The reference is ours until it is given back below.
+            // SAFETY: `livepatch_get_next_thread()` took a reference to the task, which is only put
+            // below.
             let Some(thread) = (unsafe { TaskRef::from_raw(task) }) else {
                 return;
             };
             each(&thread);
-            // SAFETY: The reference from above, which nobody uses any more.
+            // SAFETY: `livepatch_get_next_thread()` took the reference, and the task is not used
+            // any more.
             unsafe { bindings::put_task_struct(task) };
         }
     }
@@ -336,21 +345,21 @@ impl Tasks for Linux {
     }
 
     fn for_each_cpu(&self, each: &mut dyn FnMut(&TaskRef, u32, bool)) {
-        // SAFETY: Undone below; we may sleep here.
+        // SAFETY: The context may sleep, and the lock is released below.
         unsafe { bindings::cpus_read_lock() };
         for cpu in 0..nr_cpu_ids() {
             if let Some(task) = idle_task(cpu) {
-                // SAFETY: Takes any number below `nr_cpu_ids()`.
+                // SAFETY: `cpu` is below `nr_cpu_ids()`, which is all that `cpu_online()` needs.
                 let online = unsafe { bindings::cpu_online(cpu) };
                 each(&task, cpu, online);
             }
         }
-        // SAFETY: Pairs with the lock above.
+        // SAFETY: Pairs with the `cpus_read_lock()` above.
         unsafe { bindings::cpus_read_unlock() };
     }
 
     fn wake_idle(&self, cpu: u32) {
-        // SAFETY: The CPU is online and stays so, see `for_each_cpu`.
+        // SAFETY: The CPU is online and stays online: `for_each_cpu` holds `cpus_read_lock()`.
         unsafe { bindings::wake_up_if_idle(cpu as c_int) };
     }
 
@@ -364,7 +373,7 @@ impl Tasks for Linux {
             return job();
         }
         let mut job: &mut dyn FnMut() = job;
-        // SAFETY: The task exists, and the pointer is valid during the call.
+        // SAFETY: The task exists. `job` is valid during the call, and nothing else uses it.
         unsafe { bindings::task_call_func(task.as_ptr(), Some(pinned), (&raw mut job).cast()) };
     }
 
@@ -374,7 +383,7 @@ impl Tasks for Linux {
     }
 
     fn take_off_cpu(&self, task: &TaskRef) {
-        // SAFETY: The task exists, so that the function can take a reference; the core's lock is held.
+        // SAFETY: The task exists, so a reference to it can be taken. The core's lock is held.
         unsafe { bindings::livepatch_take_off_cpu(task.as_ptr()) };
     }
 
@@ -386,8 +395,9 @@ impl Tasks for Linux {
             return;
         }
         let mut job: &mut dyn FnMut(&[usize]) = job;
-        // SAFETY: The task exists and is pinned, so that its stack pointer stays as it is; the host
-        // tests hold the offset against the kernel's headers. `job` is valid during the call.
+        // SAFETY: The task exists and is pinned, so its stack pointer does not change. The host
+        // tests check the offset against the kernel's headers. `job` is valid during the call, and
+        // nothing else uses it.
         unsafe {
             let thread = &raw const (*task.as_ptr()).thread;
             let pointer = thread.byte_add(offset).cast::<c_ulong>().read();
@@ -406,15 +416,16 @@ impl Tasks for Linux {
             return Err(Unreliable);
         }
         let mut length = 0;
-        // SAFETY: Preemption is off, so that this CPU's buffer is used by nobody else: neither
-        // interrupts nor `job` come here. It has that length and is initialized, as all per-CPU
-        // memory is.
+        // SAFETY: Preemption is off, and neither interrupts nor `job` get here, so nothing else
+        // uses this CPU's buffer. The buffer has `length` entries. It is initialized, as all
+        // per-CPU memory is.
         let entries = unsafe {
             let buffer = bindings::livepatch_stack_buffer(&raw mut length);
             core::slice::from_raw_parts_mut(buffer, length as usize)
         };
         #[cfg(all(CONFIG_STACKTRACE, CONFIG_HAVE_RELIABLE_STACKTRACE))]
-        // SAFETY: The task exists and is current or pinned; the buffer has room for that many.
+        // SAFETY: The task exists and is current or pinned. `entries` has room for as many entries
+        // as the call allows.
         let count = unsafe {
             bindings::stack_trace_save_tsk_reliable(
                 task.as_ptr(),
@@ -425,11 +436,11 @@ impl Tasks for Linux {
         #[cfg(not(all(CONFIG_STACKTRACE, CONFIG_HAVE_RELIABLE_STACKTRACE)))]
         let count = -1;
         let count = usize::try_from(count).map_err(|_| Unreliable)?;
-        // On 64-bit machines, `c_ulong` is the kernel crate's `usize`.
+        // The kernel crate's `c_ulong` is `usize`, so these are the words that `job` takes.
         let entries = entries.get_mut(..count).ok_or(Unreliable)?;
-        // Whoever is in a BPF trampoline is inside the function that it was made for.
+        // A task in a BPF trampoline counts as inside the function that the trampoline traces.
         #[cfg(CONFIG_BPF_JIT)]
-        // SAFETY: There are so many entries, and nobody else uses them.
+        // SAFETY: The pointer and the length are those of `entries`, which nothing else uses.
         unsafe {
             bindings::livepatch_name_traced(entries.as_mut_ptr(), entries.len())
         };
@@ -439,10 +450,10 @@ impl Tasks for Linux {
 
     fn signal(&self, task: &TaskRef) {
         let task = task.as_ptr();
-        // SAFETY: The task exists, since this is called under `tasklist_lock`.
+        // SAFETY: `tasklist_lock` is held, so the task exists.
         unsafe {
             if (*task).flags & bindings::PF_KTHREAD != 0 {
-                // A kthread takes no signals, but may leave its sleep.
+                // A kthread takes no signals, but can be woken from an interruptible sleep.
                 bindings::wake_up_state(task, bindings::TASK_INTERRUPTIBLE);
             } else {
                 bindings::set_notify_signal(task);
@@ -451,11 +462,11 @@ impl Tasks for Linux {
     }
 
     fn synchronize(&self) {
-        // SAFETY: We may sleep here.
+        // SAFETY: The context may sleep, and `nothing` has no requirements.
         if unsafe { bindings::schedule_on_each_cpu(Some(nothing)) } != 0 {
-            // No memory for a work item per CPU: one on the stack will do for all.
+            // There is no memory for a work item per CPU. One on the stack serves the CPUs in turn.
             //
-            // SAFETY: As above.
+            // SAFETY: The context may sleep, and `nothing_either` has no requirements.
             unsafe { bindings::livepatch_work_on_each_cpu(Some(nothing_either)) };
         }
     }
@@ -464,7 +475,7 @@ impl Tasks for Linux {
         let key = klp_sched_try_switch_key
             .get()
             .cast::<bindings::static_key>();
-        // SAFETY: A `struct static_key_false` begins with its key; we may sleep here.
+        // SAFETY: A `struct static_key_false` begins with its key, and the context may sleep.
         unsafe {
             if on {
                 bindings::static_key_enable(key);
@@ -475,19 +486,19 @@ impl Tasks for Linux {
     }
 
     fn now(&self) -> u64 {
-        // SAFETY: Only reads a clock, which starts at 0.
+        // SAFETY: `ktime_get()` only reads a clock. That clock starts at 0.
         let nanoseconds = unsafe { bindings::ktime_get() };
         nanoseconds as u64 / 1_000_000
     }
 
     fn retry_later(&self, delay: u64) {
         let jiffies = kernel::time::msecs_to_jiffies(delay as kernel::time::Msecs);
-        // SAFETY: `init` made the work ready, since there is a transition.
+        // SAFETY: `init` initialized the work at boot, before there could be a transition.
         unsafe {
             let jiffies = if delay < 1000 {
                 jiffies
             } else {
-                // With the other timers that don't mind when.
+                // A delay this long need not be exact: it may expire together with other timers.
                 bindings::round_jiffies_relative(jiffies)
             };
             bindings::mod_delayed_work_on(
@@ -501,17 +512,19 @@ impl Tasks for Linux {
 
     fn replace_stack_check(&self, check: Option<Check<Self>>) -> Option<Check<Self>> {
         let new = check.map_or(core::ptr::null_mut(), KBox::into_raw);
-        // Full: the table is complete before it can be seen.
+        // Full: pairs with the acquire in `with_stack_check`. The stack check is complete before it
+        // can be seen.
         let old = STACK_CHECK.xchg(new, Full);
-        // SAFETY: A pointer in there came from `into_raw`, and is there once.
+        // SAFETY: Every pointer in `STACK_CHECK` came from `KBox::into_raw()`. The exchange took
+        // this one out, so it becomes a box only once.
         (!old.is_null()).then(|| unsafe { KBox::from_raw(old) })
     }
 
     fn with_stack_check(&self, job: &mut dyn FnMut(&StackCheck<FunctionRef>)) {
-        // Acquire: pairs with the exchange.
+        // Acquire: pairs with the exchange in `replace_stack_check`.
         let check = STACK_CHECK.load(Acquire);
-        // SAFETY: Preemption is off, and who replaced the table waits for every CPU to schedule
-        // before it frees it.
+        // SAFETY: Preemption is off, and a stack check that was replaced is freed only after every
+        // CPU has scheduled.
         if let Some(check) = unsafe { check.as_ref() } {
             job(check);
         }
@@ -526,26 +539,26 @@ impl Tasks for Linux {
 ///
 /// # Safety
 ///
-/// `task` is the current task or can't run.
+/// `task` exists throughout the call. It is the current task or can't run.
 #[export]
 pub(crate) unsafe extern "C" fn klp_update_patch_state(task: *mut bindings::task_struct) {
     let off = PreemptionOff::new();
-    // SAFETY: The caller vouches for the task.
+    // SAFETY: The task exists throughout the call, and the reference is not used after that.
     if let Some(task) = unsafe { TaskRef::from_raw(task) } {
         SHARED.update(&task, &off);
     }
 }
 
-/// Gives a child its parent's part in the transition.
+/// Gives a child the pending flag and the state of its parent.
 ///
 /// # Safety
 ///
-/// Called by `copy_process()` with `tasklist_lock` held for writing; `child` is the current task's.
+/// `child` is being forked by the current task, and `tasklist_lock` is held for writing.
 #[export]
 pub(crate) unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_struct) {
     // Holding `tasklist_lock` for writing is not enough: on `PREEMPT_RT` it is a sleeping lock, and
-    // its holder may be preempted. An attempt that walks over the tasks without it would then find
-    // the parent off its CPU, and might move it between the reads of its flag and of its state.
+    // its holder may be preempted. An attempt that walks the tasks without the lock would then find
+    // the parent off its CPU. It could move the parent between the reads of its flag and its state.
     let off = PreemptionOff::new();
     // SAFETY: `copy_process()` has made the child, which exists at least until this returns.
     if let Some(child) = unsafe { TaskRef::from_raw(child) } {
@@ -557,10 +570,10 @@ pub(crate) unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_stru
 ///
 /// # Safety
 ///
-/// Called by `__schedule()` with preemption off.
+/// The current task is in `__schedule()`, with preemption off.
 #[export]
 pub(crate) unsafe extern "C" fn __klp_sched_try_switch() {
-    // Said here, since the guard turns preemption off in any case.
+    // Check this before the guard below, which turns preemption off in any case.
     warn_on_once!(preemptible());
     if is_initialized() {
         let off = PreemptionOff::new();
@@ -572,11 +585,11 @@ pub(crate) unsafe extern "C" fn __klp_sched_try_switch() {
 ///
 /// # Safety
 ///
-/// Called by a CPU's stopper, with preemption off and a reference to `task`.
+/// The caller is a CPU's stopper, with preemption off. It holds a reference to `task`.
 #[no_mangle]
 unsafe extern "C" fn livepatch_switch_if_pending(task: *mut bindings::task_struct) {
     let off = PreemptionOff::new();
-    // SAFETY: The caller has a reference to the task.
+    // SAFETY: The caller holds a reference to the task throughout the call.
     if let Some(task) = unsafe { TaskRef::from_raw(task) } {
         transition::switch_if_pending(&Linux, &task, &off);
     }
