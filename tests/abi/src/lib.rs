@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the livepatch core takes for granted about the layout of C structures.
+//! What the livepatch core assumes about the layout of C structures.
 //!
 //! Livepatch modules that were built elsewhere bring their own `struct klp_patch`, `klp_object` and
-//! `klp_func`, filled in up to where the core's own fields begin; a backend writes to the registers
-//! that ftrace saved. The test `layout` reads the same from the headers of the kernel that is being
-//! built, with that kernel's own compiler flags.
+//! `klp_func`. They fill these in up to the core's own fields. A backend writes to the registers
+//! that ftrace saved. The test `layout` reads the layouts from the headers of the kernel that is
+//! being built, with that kernel's own compiler flags.
 
 use core::mem::offset_of;
 use livepatch_arch::{arm64, powerpc, riscv64, s390, x86_64, Backend};
 
-/// Where a field is expected: structure, field, offset in bytes.
+/// The expected position of a field: structure, field, offset in bytes.
 pub type Field = (&'static str, &'static str, usize);
 
-/// What modules fill in, on every 64-bit architecture.
+/// The fields that modules fill in, on every 64-bit architecture.
 pub const DESCRIPTORS: &[Field] = &[
     ("klp_func", "old_name", 0),
     ("klp_func", "new_func", 8),
@@ -38,15 +38,15 @@ pub const DESCRIPTORS: &[Field] = &[
     ("klp_patch", "list", 32),
 ];
 
-/// An architecture's saved registers, as its backend sees them.
+/// An architecture's saved registers, as its backend uses them.
 pub struct Registers {
     /// The backend's name.
     pub arch: &'static str,
-    /// The instruction pointer in C, below `struct __arch_ftrace_regs`.
+    /// The instruction pointer in C, in `struct __arch_ftrace_regs`.
     pub field: &'static str,
-    /// Where the backend has it.
+    /// The offset that the backend uses for it.
     pub offset: usize,
-    /// Where it has `sp` of `struct thread_struct`, if it makes use of that.
+    /// The offset that the backend uses for `sp` of `struct thread_struct`, if it uses that.
     pub stack_pointer: Option<usize>,
 }
 

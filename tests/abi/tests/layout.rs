@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Our view of the ABI against the headers of a configured kernel tree.
+//! The core's view of the ABI against the headers of a configured kernel tree.
 //!
-//! `cargo xtask test` runs this with `LIVEPATCH_KERNEL_OUT` naming the object directory and
+//! `cargo xtask test` runs this. `LIVEPATCH_KERNEL_OUT` names the object directory, and
 //! `LIVEPATCH_KERNEL_ARCH` the backend.
 
 use abi_tests::{Registers, DESCRIPTORS, REGISTERS};
@@ -21,7 +21,7 @@ fn environment(name: &str) -> String {
         .unwrap_or_else(|_| panic!("{name} is not set: run this through `cargo xtask test`"))
 }
 
-/// The arguments for clang that the kernel's own bindings are generated with.
+/// Returns the clang arguments that the kernel's own bindings are generated with.
 fn clang_arguments(out: &Path) -> Vec<String> {
     let record = out.join("rust/bindings/.bindings_generated.rs.cmd");
     let text = std::fs::read_to_string(&record)
@@ -31,20 +31,20 @@ fn clang_arguments(out: &Path) -> Vec<String> {
     let arguments = arguments.split(';').next().unwrap();
     let arguments = shlex::split(arguments).expect("a quote is not closed");
     let mut result = vec![format!("-working-directory={}", out.display())];
-    // `-Wp,-M...` says where to note dependencies: there are none here.
+    // `-Wp,-M...` names a file for dependencies. There are none here.
     let arguments = arguments.into_iter();
     result.extend(arguments.filter(|argument| !argument.starts_with("-Wp,-M")));
     result
 }
 
-/// What bindgen makes of the kernel's headers.
+/// Configures bindgen for a header of the kernel.
 fn bindings(out: &Path, header: &str) -> bindgen::Builder {
     bindgen::Builder::default()
         .header_contents("abi.h", header)
         .clang_args(clang_arguments(out))
 }
 
-/// The offset of each field, by structure and field.
+/// Returns the offset of each field, by structure and field.
 fn offsets(out: &Path) -> HashMap<(String, String), usize> {
     let bindings = bindings(out, HEADER)
         .allowlist_type("klp_.*")
@@ -93,7 +93,7 @@ fn descriptors_are_where_modules_have_them() {
     }
 }
 
-/// The structures of the architecture that is built for.
+/// Returns the registers of the architecture that is built for.
 fn registers() -> &'static Registers {
     let arch = environment("LIVEPATCH_KERNEL_ARCH");
     let mut all = REGISTERS.iter();
@@ -101,7 +101,7 @@ fn registers() -> &'static Registers {
         .unwrap_or_else(|| panic!("no backend for {arch}"))
 }
 
-/// Where C has a field.
+/// Returns the offset of a field in C.
 fn offset_in_c(structure: &str, field: &str) -> usize {
     let header =
         format!("{HEADER} enum {{ OFFSET = __builtin_offsetof(struct {structure}, {field}) }};");

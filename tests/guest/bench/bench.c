@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The guest's part of `cargo xtask bench`. Each figure is a line
+ * The guest's part of `cargo xtask bench`. It prints one line for each figure:
  *
  *	bench NAME SIZE VALUE
  *
- * with times in nanoseconds; a figure that was measured several times has several lines. Modes:
+ * Times are in nanoseconds. A figure that is measured several times has several lines. Modes:
  *
- *	calls		what a call costs: unpatched, through a jump, in transition, settled
- *	patches SIZE...	enabling, settling, disabling and unloading a patch of so many functions
- *	tasks COUNT...	an attempt to end a transition with so many tasks, and the longest time
- *			for which it keeps the CPU from a task that is more urgent
+ *	calls		the cost of a call: unpatched, through a jump, in transition, settled
+ *	patches SIZE...	enabling, settling, disabling and unloading a patch of SIZE functions
+ *	tasks COUNT...	one attempt to end a transition with COUNT tasks, and the longest time
+ *			for which it keeps the CPU from a more urgent task
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -31,11 +31,11 @@
 
 #define TARGET "/sys/module/bench_target/parameters/"
 
-/* The patch that is loaded: its module, and where sysfs has it. */
+/* The loaded patch: its module and its sysfs directory. */
 static char patch[32];
 static char directory[64], enabled[96], transition[96], gear[96];
 
-/* A patch is measured this often, but not again once it has taken this long in all. */
+/* A patch is measured up to RUNS times. No run starts after BUDGET has been used up. */
 #define RUNS 5
 #define BUDGET (40 * 1000000000ull)
 
@@ -67,7 +67,7 @@ static void tell(const char *name, long size, uint64_t value)
 	fflush(stdout);
 }
 
-/* A file's first line; empty where there is none. */
+/* Reads the first line of a file. The text is empty if the file cannot be read. */
 static void look(const char *path, char *text, size_t size)
 {
 	int file = open(path, O_RDONLY | O_CLOEXEC);
@@ -142,7 +142,7 @@ static void disable(void)
 	unload();
 }
 
-/* A task that stays inside bench_hold(). */
+/* Starts a task that stays inside bench_hold(). */
 static pid_t hold(void)
 {
 	pid_t child = fork();
@@ -183,7 +183,7 @@ static void calls(const char *when)
 	tell("unpatched", count, unpatched);
 	tell("jump", count, jump);
 	tell(when, count, patched);
-	/* Which version answered: 10000 is the original's. */
+	/* The version that answered. The original returns 10000. */
 	tell("version", result, 0);
 }
 
@@ -219,7 +219,7 @@ static long long free_memory(void)
 	return total;
 }
 
-/* What the kernel holds for an enabled patch, less what the module itself takes. */
+/* Measures the kernel's memory for an enabled patch, without that of the module itself. */
 static void memory(long size)
 {
 	long long with_none, with_all;
@@ -272,7 +272,7 @@ static void *sleeper(void *unused)
 static volatile bool watching;
 static volatile uint64_t longest;
 
-/* The most urgent task there is, which wants the CPU for a moment again and again. */
+/* The most urgent task. It wants the CPU for a moment again and again. */
 static void *watcher(void *unused)
 {
 	while (watching) {
@@ -287,8 +287,8 @@ static void *watcher(void *unused)
 }
 
 /*
- * Begins a transition, which looks at every task once, and can't end while one of them is held. To
- * leave the settled gear is no part of that, and among the times to disable.
+ * Begins a transition. This looks at every task once. The transition cannot end while one task is held.
+ * Leaving the settled gear is not measured here: it belongs to the times to disable.
  */
 static uint64_t attempt(void)
 {
@@ -333,7 +333,7 @@ static void tasks(long count)
 			if (pthread_create(&watch, NULL, watcher, NULL) ||
 			    pthread_setschedparam(watch, SCHED_FIFO, &urgent))
 				fail("watcher");
-			/* How late it is with nothing going on. */
+			/* The delay while nothing else happens. */
 			longest = 0;
 			nap(20000000);
 			quiet = longest;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Keeps floating-point and vector registers full across page faults that call what is patched, and tells
- * which version ran in the faults, if no register has changed.
+ * Keeps floating-point and vector registers full across page faults whose handler calls the patched
+ * functions. If no register has changed, it prints the version that ran in the faults.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -16,8 +16,10 @@
 
 typedef uint64_t vector __attribute__((vector_size(16)));
 
-/* Volatile, so that all are read before the page is touched and written after it: in between they are
- * in registers, and nowhere else. */
+/*
+ * Volatile, so that all are read before the page is touched and written after it. In between they are only
+ * in registers.
+ */
 static volatile double doubles[REGISTERS], doubles_after[REGISTERS];
 static volatile vector vectors[REGISTERS], vectors_after[REGISTERS];
 
@@ -42,7 +44,7 @@ static __attribute__((noinline)) int hold_##name(const volatile int *page)		\
 HOLD(double, doubles)
 HOLD(vector, vectors)
 
-/* Bit by bit, with what is no number among the doubles. */
+/* Sets all bits, so that some of the doubles are not numbers. */
 static void fill(uint64_t seed)
 {
 	for (int i = 0; i < REGISTERS; i++) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A live patch that is wrong in the way its parameters ask for. Each load is one question to the
- * core: which error number, which message, and is everything as it was afterwards?
+ * A live patch that is wrong in the way its parameters ask for. Each load asks the core three things: the
+ * error number, the message, and whether everything is as it was before.
  *
- * With neither "fault" nor "symbol" it is a sound patch of cmdline_proc_show().
+ * Without "fault" and "symbol" it is a sound patch of cmdline_proc_show().
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -29,7 +29,7 @@ static char *object;
 module_param(object, charp, 0444);
 MODULE_PARM_DESC(object, "the module it is in; unset: vmlinux");
 
-/* Longer than any symbol in kallsyms; cut to size where a case needs it shorter. */
+/* Longer than any symbol in kallsyms. It is cut where a case needs a shorter name. */
 static char long_name[KSYM_NAME_LEN + 1];
 
 static int replacement(struct seq_file *m, void *v)
@@ -68,7 +68,7 @@ static int break_patch(void)
 		objs[0].funcs = NULL;
 		objs[0].name = "some_module";
 	} else if (!strcmp(fault, "empty")) {
-		/* Without a name too, this is the entry that ends the list of objects. */
+		/* Without a name too, this entry ends the list of objects. */
 		objs[0].funcs = NULL;
 	} else if (!strcmp(fault, "no-name")) {
 		funcs[0].old_name = NULL;

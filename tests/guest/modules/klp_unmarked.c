@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A sound live patch in a module that does not say it is one: it lacks MODULE_INFO(livepatch, "Y"),
- * so the module loader kept none of what the core needs, and the core must refuse it.
+ * A sound live patch in a module that is not marked as one: it lacks MODULE_INFO(livepatch, "Y"). So the
+ * module loader has kept nothing of what the core needs, and the core must refuse the patch.
  */
 #include <linux/livepatch.h>
 #include <linux/module.h>

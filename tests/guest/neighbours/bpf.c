@@ -4,19 +4,19 @@
  *
  *	bpf fentry|fexit|fmod_ret REQUESTS REPLIES MODULE FUNCTION [MODULE FUNCTION]...
  *
- * One of the kind "fmod_ret" does not count. It reads from user space, at the address that is the first
- * argument of the function, and may sleep there; then the function is called.
+ * A program of the kind "fmod_ret" does not count. It reads from user space, at the address in the first
+ * argument of the function, and may sleep there. Then the function is called.
  *
- * REQUESTS and REPLIES are fifos. The first reply is empty once the program is attached, and else tells
- * the error. To "count" the reply is the number of calls so far; to anything else the program is
- * detached, and the reply is empty.
+ * REQUESTS and REPLIES are fifos. The first reply is empty once the program is attached; otherwise it is
+ * the error. The reply to "count" is the number of calls so far. Any other request detaches the program,
+ * and the reply is empty.
  */
 #include <stdarg.h>
 #include <stdbool.h>
 
 #include "../shared/bpf.h"
 
-/* How many functions one program can be on. */
+/* The number of functions that one program can be attached to. */
 #define MAX_FUNCTIONS 8
 
 static const char *replies;
@@ -34,7 +34,7 @@ static void reply(const char *format, ...)
 	fclose(file);
 }
 
-/* What a step returned, unless that failed. */
+/* Returns the result of a step. Replies with the error and exits if the step failed. */
 static int must(int result)
 {
 	if (result < 0) {
@@ -52,7 +52,7 @@ static uint64_t count(int counter)
 	return value;
 }
 
-/* Whether the next request is to count. */
+/* Whether the next request is "count". */
 static bool is_to_count(const char *requests)
 {
 	char text[16] = "";
@@ -88,7 +88,7 @@ int main(int argc, char **argv)
 	reply("");
 	while (is_to_count(argv[2]))
 		reply("%llu\n", (unsigned long long)count(counter));
-	/* They are detached when this returns. */
+	/* The programs are detached by the time the last link is closed. */
 	while (count_links)
 		close(links[--count_links]);
 	reply("");

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Calls a function of the module that is patched, with a place in memory that takes its time, and tells
- * the version that ran:
+ * Calls a function of the patched module, with a place in slow memory, and prints the version that ran:
  *
  *	sleeper NUMBER
  *

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Lists of lines, and what differs between two of them. */
+/* Lists of lines, and the differences between two of them. */
 #define _GNU_SOURCE
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Everything about the livepatch core that can be seen from outside: the sysfs tree, the modules that it
- * holds, the kernel log, and which version of a function runs.
+ * Everything about the livepatch core that is visible from outside: the sysfs tree, the modules that it
+ * holds, the kernel log, and the version of a function that runs.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -106,7 +106,7 @@ static void walk(struct lines *lines, const char *root, const char *below)
 		free(entries);
 }
 
-/* Modules of ours, with their reference counts: what the core holds and lets go shows in these. */
+/* Lists our modules with their reference counts, which show the references that the core takes and drops. */
 static void list_modules(struct lines *lines)
 {
 	char text[4096], *line, *rest, name[64];
@@ -118,7 +118,7 @@ static void list_modules(struct lines *lines)
 			line_add(lines, "module %s, %ld references", name, refs);
 }
 
-/* The answers of one module's functions, or of the kernel's. */
+/* Asks the functions of one module, or of the kernel, for their version. */
 static void ask(struct lines *lines, const char *name)
 {
 	char path[64], text[1024], *line, *rest;
@@ -131,7 +131,7 @@ static void ask(struct lines *lines, const char *name)
 	if (error)
 		line_add(lines, "o %s: %s", name, error_name(error));
 	for_each_line(line, text, rest)
-		/* The kernel's own answer names this boot. */
+		/* The kernel's own answer differs with each boot. */
 		line_add(lines, "o %s: %s", name, strstr(line, "guest=") ? "original" : line);
 }
 
@@ -185,7 +185,7 @@ bool log_open(void)
 	return kmsg >= 0 && lseek(kmsg, 0, SEEK_END) >= 0;
 }
 
-/* New lines of the kernel log; with "quiet", complaints only. */
+/* Prints the new lines of the kernel log. With "quiet", only complaints are printed. */
 void tell_log(bool quiet)
 {
 	char record[8192], *text;
@@ -198,7 +198,7 @@ void tell_log(bool quiet)
 			continue;
 		}
 		record[size] = '\0';
-		/* Level, number and time; then the text; then lines of key=value pairs. */
+		/* A record has level, number and time, then the text, then lines of key=value pairs. */
 		text = strchr(record, ';');
 		if (!text)
 			continue;

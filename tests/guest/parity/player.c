@@ -1,34 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Plays a scenario: runs one command after another against the livepatch core, and after each tells
- * everything about it that can be seen from outside. One process does it all, so thousands of steps
- * take minutes on an emulated machine, and each step is one system call whose error number is known.
+ * Plays a scenario: it runs commands against the livepatch core, one by one, and after each one it prints
+ * everything about the core that is visible from outside. A single process does it all. So thousands of
+ * steps take only minutes on an emulated machine, and each step is one system call with a known error
+ * number.
  *
- * Commands, one a line; "- " before one: do not wait for the core to come to rest after it
+ * Commands, one a line. "- " in front of a command means not to wait afterwards until the core is at rest:
  *
- *	scenario NAME		start afresh: whatever is still there is taken back first
- *	load FILE [PARAM...]	load FILE.ko, with just one call
- *	unload MODULE		unload a module, without waiting for it to be unused
+ *	scenario NAME		start afresh, after everything that is left has been undone
+ *	load FILE [PARAM...]	load FILE.ko, with a single call
+ *	unload MODULE		unload a module, without waiting until it is unused
  *	write PATH TEXT		write to a file below /sys/kernel/livepatch
  *	param MODULE NAME TEXT	set a module's parameter
  *	hold MODULE [PATCH]	start a task that stays inside a function of a module, or inside the
- *				version of it that a patch has
- *	release MODULE|PATCH	let the tasks go that stay in there, and tell what they read
+ *				version of it in a patch
+ *	release MODULE|PATCH	release the tasks that stay in there, and print what they read
  *	sleep SECONDS		wait
- *	pinned MODULE		from now on, that this module stays referenced is no reason to wait
+ *	pinned MODULE		from now on, do not wait because this module stays referenced
  *	dyndbg TEXT		switch debug messages
- *	cpu N 0|1		take a CPU away, or give it back
- *	stacks fine|wrong	whether a stack in the log is a complaint: sysfs shows one for a name
- *				that is there twice
- *	starve [every=N] COMMAND | UNDO..	run a command with one allocation after another failing; see starve.c
+ *	cpu N 0|1		take a CPU offline, or bring it back
+ *	stacks fine|wrong	whether a stack in the log is a complaint: sysfs prints one for a
+ *				duplicate name
+ *	starve [every=N] COMMAND | UNDO..
+ *				run a command with one allocation after another failing; see starve.c
  *
- * What it prints, a letter and the text; xtask compares all of it between the cores
+ * Output, a letter and the text. xtask compares all of it between the cores:
  *
- *	r  what the command came to		l  a line of the kernel log
- *	o  what a patched function says		t  patch_state of a task that is held
- *	+ - lines of the sysfs tree and of the modules' list that came and went
- *	n  how many such lines there are now
- *	c  a complaint of the kernel		x  something that must not be, on either core
+ *	r  the result of the command		l  a line of the kernel log
+ *	o  the answer of a patched function	t  patch_state of a task that is held
+ *	+ - lines of the sysfs tree and of the list of modules that came and went
+ *	n  the number of such lines now
+ *	c  a complaint of the kernel		x  something that must not happen on either core
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -46,9 +48,9 @@
 
 #include "player.h"
 
-/* How long the core may take to come to rest, and a task to get where it is wanted. */
+/* The time limit for the core to come to rest, and for a task to reach the place where it is held. */
 #define PATIENCE_MS	45000
-/* How long a transition that nothing keeps open may go on. */
+/* The time limit for a transition that nothing keeps open. */
 #define TURN_MS		2500
 #define POLL_MS		5
 
@@ -57,7 +59,7 @@ static char pinned[256];
 /* --- tasks that are held ----------------------------------------------------------------------- */
 
 static struct held {
-	/* Where it stays, and of what it is a reader. */
+	/* The module or patch that the task stays in, and the module whose file it reads. */
 	char module[64];
 	char source[64];
 	pid_t pid;
@@ -141,11 +143,11 @@ static int hold(const char *source, const char *module)
 		slurp(path, text, sizeof(text));
 		if (atoi(text) > 0)
 			return 0;
-		/* Nothing holds it. */
+		/* The read has returned, so nothing holds the task. */
 		if (poll(&answer, 1, POLL_MS) > 0)
 			return EALREADY;
 	}
-	/* It stays somewhere else; there it can be let go. */
+	/* The task stays in the source module and can be released there. */
 	snprintf(task->module, sizeof(task->module), "%s", source);
 	return ETIMEDOUT;
 }
@@ -182,7 +184,7 @@ static bool in_sysfs(const char *name)
 	return !access(path, F_OK);
 }
 
-/* No transition is going on, what was disabled is gone, and its module is let go. */
+/* Whether no transition is going on, and everything disabled is gone with its module released. */
 static bool at_rest(void)
 {
 	char text[4096], *line, *rest, path[512], name[64];
@@ -231,7 +233,7 @@ bool settle(void)
 	return false;
 }
 
-/* Takes back everything; a scenario starts from nothing. */
+/* Undoes everything, since a scenario starts from nothing. */
 static void tidy(void)
 {
 	char text[4096], *line, *rest, path[512], name[64];
@@ -367,14 +369,14 @@ static void step(char *line)
 {
 	bool wait = strncmp(line, "- ", 2);
 	char *command = wait ? line : line + 2;
-	/* run() takes it apart. */
+	/* Decided first, because run() takes the command apart. */
 	bool turn = !wait && !strncmp(command, "write ", 6);
 	int error;
 
 	printf("# step %s\n", line);
 	if (!strncmp(command, "starve ", 7)) {
 		starve(command + 7);
-		/* Which of its lines come when depends on how many allocations there were. */
+		/* The order of these lines depends on the number of allocations. */
 		settle();
 		tell_log(true);
 	} else {
@@ -384,7 +386,7 @@ static void step(char *line)
 	if (wait)
 		settle();
 	else if (turn)
-		/* A turn may leave nothing in the way. The C core looks at that after 0.75 s to 1.75 s. */
+		/* A reversal can leave no task in the way. The C core notices after 0.75 s to 1.75 s. */
 		comes_to_rest(TURN_MS);
 	tell_log(false);
 	tell_state();

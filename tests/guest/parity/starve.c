@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Running out of memory at each place in turn. How many allocations a command makes differs from core
- * to core, so what is compared is what must hold on any: a command that failed has changed nothing, one
- * that got through although an allocation failed can be undone, and when none fails it succeeds.
+ * Memory runs out at each place in turn. The number of allocations of a command differs between the cores.
+ * So the comparison covers what must hold on any core: a command that failed has changed nothing, a
+ * command that succeeded despite a failed allocation can be undone, and a command without failed
+ * allocations succeeds.
  *
- * The kernel lets a task ask for its N-th allocation from now on to fail.
+ * The kernel lets a task make its N-th allocation from now on fail.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -46,19 +47,19 @@ void starve_end(void)
 
 	if (!armed)
 		return;
-	/* What is left of the count; 0 if it was used up. */
+	/* The file holds the rest of the count, or 0 if it was used up. */
 	if (pread(nth, text, sizeof(text) - 1, 0) < 0)
 		perror("x fail-nth");
 	failed = atol(text) == 0;
 	set_nth(0);
-	/* One system call is meant, not those that follow. */
+	/* Only one system call is meant, not the following ones. */
 	armed = 0;
 }
 
 static bool prepare(void)
 {
 	static const char *const knobs[] = {
-		/* Allocations that may wait fail too, and none with a stack in the log. */
+		/* Allocations that may wait fail too, and no failure prints a stack to the log. */
 		"ignore-gfp-wait", "verbose",
 	};
 	size_t i;
@@ -84,7 +85,7 @@ static int run_copy(const char *command)
 	return run(copy);
 }
 
-/* Sees that everything is as it was. */
+/* Whether everything is as it was before. */
 static bool unchanged(const struct lines *before, const char *command, long n, int error)
 {
 	struct lines now = { 0 };
@@ -112,7 +113,7 @@ void starve(char *commands)
 	bool sound = true;
 	long n, every = 1;
 
-	/* A kernel that is very slow may leave out some. */
+	/* A very slow kernel may skip some allocations. */
 	if (!strncmp(rest, "every=", 6)) {
 		every = strtol(rest + 6, &rest, 10);
 		rest += strspn(rest, " ");
@@ -137,7 +138,7 @@ void starve(char *commands)
 		if (!failed)
 			break;
 		tell_log(true);
-		/* A sign of life. */
+		/* Shows that the player is still alive. */
 		if (n / every % 20 == 0)
 			printf("# starving, allocation %ld\n", n);
 		if (error) {
@@ -157,7 +158,7 @@ void starve(char *commands)
 		sound = sound && unchanged(&before, parts[0], n, 0);
 	}
 	lines_free(&before);
-	/* The numbers are not for comparing. */
+	/* xtask does not compare these numbers. */
 	printf("# starved: %d failures, %d survived\n", failures, survived);
 	if (!failures)
 		printf("x no failing allocation made %s fail\n", parts[0]);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * BPF programs on functions, made with system calls and the kernel's type
- * information, and nothing besides. What fails leaves the reason in errno, and in bpf_failed what it was.
+ * BPF programs on functions, created only with system calls and the kernel's type information. After a
+ * failure, errno has the reason and bpf_failed names the failed step.
  */
 #ifndef SHARED_BPF_H
 #define SHARED_BPF_H
@@ -91,8 +91,9 @@ static inline size_t bpf_size_of_type(const struct btf_type *type)
 }
 
 /*
- * The number of the function's type, counted from 1, or 0; without a function, how many types there are.
- * A module's names are in one space with those of the kernel, which come first and take up "names_before".
+ * Returns the number of the function's type, counted from 1, or 0 if there is none. Without a function, it
+ * returns the number of types. A module's names share one space with the kernel's names, which come first
+ * and occupy "names_before".
  */
 static inline uint32_t bpf_number(const struct bpf_types *types, uint32_t names_before,
 				  const char *function)
@@ -116,7 +117,7 @@ static inline uint32_t bpf_number(const struct bpf_types *types, uint32_t names_
 	return function ? 0 : number;
 }
 
-/* What stands for all types of a module. */
+/* Returns a file that stands for all types of a module. */
 static inline int bpf_open_types(const char *module)
 {
 	uint32_t id = 0;
@@ -134,7 +135,7 @@ static inline int bpf_open_types(const char *module)
 		get.btf_id = id;
 		fd = bpf(BPF_BTF_GET_FD_BY_ID, &get);
 		if (fd < 0) {
-			/* Those of another module that has gone meanwhile. */
+			/* The types belong to another module, which is gone by now. */
 			if (errno == ENOENT)
 				continue;
 			return bpf_fail("cannot open types");
@@ -153,11 +154,11 @@ static inline int bpf_open_types(const char *module)
 }
 
 /*
- * A function of a module, or of the kernel itself ("vmlinux"), as programs are told about it. It is the same for
- * as long as the module is loaded.
+ * A function of a module, or of the kernel itself ("vmlinux"), in the form in which programs name it. It
+ * stays valid while the module is loaded.
  */
 struct bpf_place {
-	/* A file; 0 for the kernel. */
+	/* A file, or 0 for the kernel. */
 	int types;
 	uint32_t type;
 };
@@ -237,7 +238,7 @@ static inline int bpf_load(enum bpf_attach_type type, uint32_t flags, const stru
 	return fd < 0 ? bpf_fail("the program is refused") : fd;
 }
 
-/* A program that counts, and returns 0: for BPF_MODIFY_RETURN that is to let the call pass. */
+/* Loads a program that counts and returns 0. For BPF_MODIFY_RETURN, 0 lets the call pass. */
 static inline int bpf_load_counting(enum bpf_attach_type type, const struct bpf_place *place, int counter)
 {
 	const struct bpf_insn program[] = {
@@ -254,7 +255,10 @@ static inline int bpf_load_counting(enum bpf_attach_type type, const struct bpf_
 	return bpf_load(type, 0, place, program, sizeof(program) / sizeof(program[0]));
 }
 
-/* A program that reads where the function's first argument points to, and sleeps until that is there. */
+/*
+ * Loads a program that reads where the function's first argument points to, and sleeps until that is
+ * there.
+ */
 static inline int bpf_load_reading(const struct bpf_place *place)
 {
 	const struct bpf_insn program[] = {
@@ -265,7 +269,7 @@ static inline int bpf_load_reading(const struct bpf_place *place)
 		{ .code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = 1, .imm = -8 },
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 2, .imm = 8 },
 		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_copy_from_user },
-		/* 0: the function itself is to say what it returns */
+		/* Returns 0: the function itself decides its result. */
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0 },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
@@ -274,7 +278,7 @@ static inline int bpf_load_reading(const struct bpf_place *place)
 			sizeof(program) / sizeof(program[0]));
 }
 
-/* Has a program that was loaded run at its place, until the file that this returns is closed. */
+/* Runs a loaded program at its place until the returned file is closed. */
 static inline int bpf_start(int program)
 {
 	union bpf_attr attr = {};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What happens around the patches: programs that call, and others that change the same functions. */
+/* Events around the patches: programs that call, and others that change the same functions. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sched.h>
@@ -15,7 +15,7 @@
 
 #define TRACING "/sys/kernel/tracing"
 
-/* --- who calls -------------------------------------------------------------------------------------- */
+/* --- the callers ------------------------------------------------------------------------------------ */
 
 static void child_of(pid_t parent)
 {
@@ -32,8 +32,10 @@ static void read_once(int file)
 		_exit(1);
 }
 
-/* On each CPU one child after the other: they inherit where their parent is, and are moved on their way
- * out of the kernel. */
+/*
+ * Runs one child after the other on a CPU. A child inherits its parent's state, and is moved on its way
+ * out of the kernel.
+ */
 static void call_on(int cpu)
 {
 	cpu_set_t set;
@@ -46,7 +48,10 @@ static void call_on(int cpu)
 		pid_t self = getpid(), child = fork();
 		int file;
 
-		/* Again each time: whose CPU goes off is let loose, and it does not work while that is off. */
+		/*
+		 * Repeated each time: when the CPU goes offline, the affinity is lost, and setting it fails
+		 * meanwhile.
+		 */
 		sched_setaffinity(0, sizeof(set), &set);
 		if (child > 0) {
 			waitpid(child, NULL, 0);
@@ -113,7 +118,7 @@ void set_kprobe(bool on)
 	is = on;
 }
 
-/* Something else at the patched functions, or in what calls them, is different from now on. */
+/* Changes something else at the patched functions, or in their callers. */
 static void neighbour(void)
 {
 	static const char *const names[] = { "function", "function_graph", "nop" };

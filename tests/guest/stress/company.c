@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The processes in which things come and go beside the patches. */
+/* The processes in which other things come and go beside the patches. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,13 +16,13 @@ static const struct part *const parts[PARTS] = {
 	[VISITORS_COME] = &visitors_part,
 };
 
-/* Until there are others. */
+/* Used until the processes exist. */
 static struct company alone;
 struct company *company = &alone;
 const char *missing[PARTS];
 bool in_company;
 
-/* 0: has ended, or never begun. */
+/* 0: the process has ended, or was never started. */
 static pid_t processes[PARTS];
 
 __attribute__((noreturn))
@@ -53,7 +53,7 @@ void start_company(void)
 			printf("# | no %s here: %s\n", parts[i]->name, missing[i]);
 			continue;
 		}
-		/* Or both would print what is left to print. */
+		/* Otherwise both processes would print what is buffered. */
 		fflush(stdout);
 		processes[i] = fork();
 		if (processes[i] < 0)
@@ -63,7 +63,7 @@ void start_company(void)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() != self)
 			_exit(1);
-		/* So that each plays its own. */
+		/* Gives each process its own sequence. */
 		seed += i + 1;
 		play_part(parts[i]);
 	}

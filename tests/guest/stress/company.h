@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What comes and goes beside the patches, each in a process of its own. */
+/* Things that come and go beside the patches, each in a process of its own. */
 #ifndef STRESS_COMPANY_H
 #define STRESS_COMPANY_H
 
@@ -11,9 +11,9 @@ enum { CPUS_GO, PROGRAMS_COME, VISITORS_COME, PARTS };
 
 struct part {
 	const char *name;
-	/* Why there can be none of it here; NULL: it can be. */
+	/* Returns why the part is not possible here, or NULL if it is. */
 	const char *(*lacks)(void);
-	/* Once; then in rounds until the end; then once more, to leave everything as it was. */
+	/* Called once; then in rounds until the end; then once more, to restore everything. */
 	void (*begin)(void);
 	void (*round)(void);
 	void (*end)(void);
@@ -26,28 +26,35 @@ enum { FENTRY, FEXIT, FMOD_RET, PROGRAM_KINDS };
 /* In memory that all processes share. */
 extern struct company {
 	bool over;
-	/* How often a CPU went off, and for how many seconds each was not on all the time. */
+	/*
+	 * The number of times that a CPU went offline, and the seconds that each was not online all the time.
+	 */
 	unsigned long cpus_off;
 	double off[CPUS];
-	/* How often a program came, and how many calls those have counted. */
+	/*
+	 * The number of times that a program came, and the number of calls that these programs have counted.
+	 */
 	unsigned long programs[PROGRAM_KINDS];
 	unsigned long long counted[PROGRAM_KINDS];
-	/* How often a module came, came in a transition, and went in one; calls of what is patched in it. */
+	/*
+	 * The number of times that a module came, came in a transition, and went in one, and of its patched
+	 * calls.
+	 */
 	unsigned long visits, came_amid, went_amid;
 	unsigned long long visitor_calls;
 } *company;
 
-/* Why a part is missing; NULL: it is not. */
+/* The reason why a part is missing, or NULL. */
 extern const char *missing[PARTS];
 
 void start_company(void);
-/* Complains if a process has ended that should not. */
+/* Gives up if a process has ended unexpectedly. */
 void look_after_company(void);
-/* Whether all that can happen has. */
+/* Whether everything that can happen has happened. */
 bool company_has_done_all(void);
 /* Waits until everything is as it was. */
 void stop_company(void);
-/* In one of the processes: give_up() ends that alone, and look_after_company() notices. */
+/* Set in one of the processes: give_up() ends only that one, and look_after_company() notices. */
 extern bool in_company;
 
 /* --- the module that comes and goes -------------------------------------------------------------- */

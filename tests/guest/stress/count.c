@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What stress_target has counted, and what has been done meanwhile. */
+/* The counts of stress_target, and the actions in the meantime. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +25,10 @@ unsigned int name_in(const char *const *names, unsigned int end, const char *nam
 	return i;
 }
 
-/* When the count began. */
+/* The time at which the count began. */
 static double begun;
 
-/* As many as if that CPU had been on all the time. */
+/* Returns the calls that the CPU would have made if it had been online all the time. */
 static unsigned long long if_always_on(unsigned long long calls, unsigned int cpu)
 {
 	double all = seconds() - begun, on = all - company->off[cpu];
@@ -79,7 +79,7 @@ void forget(void)
 	begun = seconds();
 }
 
-/* A line now and then: the first word decides who reads it. */
+/* Prints a line now and then. The first word tells who is to read it. */
 void progress(void)
 {
 	static double last, last_for_people;

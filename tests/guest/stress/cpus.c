@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* CPUs go off, and come back. */
+/* CPUs go offline and come back. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,7 +33,7 @@ static const char *lacks_switches(void)
 	return NULL;
 }
 
-/* The kernel is busy for a moment now and then. */
+/* Switches a CPU. The kernel is busy for a moment now and then. */
 static void must_switch(unsigned int cpu, const char *to)
 {
 	double start = seconds();
@@ -49,7 +49,7 @@ static void must_switch(unsigned int cpu, const char *to)
 }
 
 static unsigned int cpus;
-/* Since when each has been off; 0: it is on. */
+/* The time since which each CPU has been offline; 0: it is online. */
 static double since[CPUS];
 
 static void begin(void)
@@ -71,7 +71,7 @@ static void bring_back(unsigned int cpu)
 	since[cpu] = 0;
 }
 
-/* With more than two CPUs, several may be off at the same time. */
+/* With more than two CPUs, several may be offline at the same time. */
 static void one_round(void)
 {
 	unsigned int cpu = 1 + any(cpus - 1);

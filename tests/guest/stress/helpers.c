@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What every part of the program uses. */
+/* Helpers for every part of the program. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>

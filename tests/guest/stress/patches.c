@@ -12,7 +12,7 @@
 #define KLP	"/sys/kernel/livepatch"
 #define DEPTH	3
 
-/* Those that are enabled, and below them the original. */
+/* The enabled patches, and below them the original. */
 static int stack[DEPTH + 1];
 static int depth;
 
@@ -31,7 +31,7 @@ void settled_phase(void)
 	phase(BIT(top()), NOWHERE, false);
 }
 
-/* A task that is held as a transition begins makes it last. */
+/* Sets how long tasks are held. A task that is held when a transition begins prolongs it. */
 static void set_hold(unsigned int ms)
 {
 	must_put(PARAMETERS "/hold", text("%u", ms));
@@ -43,8 +43,8 @@ const char *attribute(int version, const char *name)
 }
 
 /*
- * While a BPF program comes or goes at the same place, its trampoline is locked, and whoever else registers
- * there is told to try again.
+ * Loads a patch. While a BPF program comes or goes at the same function, its trampoline is locked, and
+ * others that register there get EAGAIN.
  */
 void load(int version, const char *parameters)
 {
@@ -60,7 +60,7 @@ void load(int version, const char *parameters)
 	close(file);
 }
 
-/* Once it is disabled: its directory goes, and so does what holds the module. */
+/* Unloads a disabled patch, once its directory and the reference to its module are gone. */
 void unload(int version)
 {
 	double start = seconds();
@@ -94,9 +94,9 @@ static bool enabled(int version)
 }
 
 /*
- * Turns a transition round, or if that has just ended, begins to disable the patch. Whether it goes on
- * or off from now on; "off" is what runs without it. Who has replaced others goes back to them only
- * while they are still there.
+ * Reverses a transition. If it has just ended, this begins to disable the patch instead. Returns whether
+ * the patch is being enabled from now on. "off" is the version that runs without the patch. A patch that
+ * has replaced others returns to them only while they still exist.
  */
 static bool turn(int version, bool on, int *off)
 {
@@ -116,7 +116,7 @@ static bool turn(int version, bool on, int *off)
 	return on;
 }
 
-/* Moves all tasks at once, wherever they are: calls that are going on may see both versions. */
+/* Moves all tasks at once, wherever they are. Calls in progress may see both versions. */
 static void force(int version)
 {
 	phase(BIT(0) | BIT(version), NOWHERE, true);
@@ -125,13 +125,16 @@ static void force(int version)
 	phase(BIT(0) | BIT(version), version, false);
 }
 
-/* Whether chance has left out one of the things that a patch can do. */
+/* Whether chance has left out one of the actions of a patch. */
 static bool left_out(void)
 {
 	return !done.reversals || !done.stacked || !done.replacements;
 }
 
-/* A short run on a slow host has few transitions. What they have left out is then done on purpose. */
+/*
+ * Set when a short run on a slow host has had too few transitions. The missing actions are then done on
+ * purpose.
+ */
 static bool on_purpose;
 
 static int choose_turns(void)
@@ -148,7 +151,7 @@ static bool choose_replace(void)
 	return any(2);
 }
 
-/* To the end of a transition that has begun, by detours. Whether the patch is enabled then. */
+/* Lets a transition end, with detours. Returns whether the patch is enabled then. */
 static bool settle(int version, bool on, int *off)
 {
 	int turns = choose_turns();
@@ -174,7 +177,7 @@ static bool is_enabled(int version)
 }
 
 /*
- * Forced is only a patch that has no other below: a task that is inside one of those would be left behind
+ * Only a patch with no other below is forced. Otherwise a task inside one of those would be left behind
  * when they are unloaded.
  */
 static void push(bool by_force)
@@ -201,7 +204,7 @@ static void push(bool by_force)
 		return;
 	}
 	if (off != top())
-		/* It had replaced them, and was disabled after that. */
+		/* The patch had replaced those below, and was disabled after that. */
 		for (; depth; depth--)
 			unload(top());
 	settled_phase();
@@ -227,14 +230,14 @@ static void play_round(void)
 {
 	static const unsigned int holds[] = { 0, 5, 100, 700, 1500, 3000 };
 
-	/* Without a task in the way a transition may be over before it can be turned round. */
+	/* Without a held task, a transition may end before it can be reversed. */
 	set_hold(on_purpose ? (done.reversals ? 0 : 1500) : holds[any(6)]);
 	pass(any(60));
 	if (!depth || (depth < DEPTH && (on_purpose || any(2))))
 		push(!depth && !any(6));
 	else
 		pop();
-	/* Long enough for whatever a core does once a patch has settled. */
+	/* Long enough for whatever a core does after a patch has settled. */
 	pass(20 + any(400));
 }
 
@@ -244,7 +247,7 @@ void play(double minutes)
 
 	while (seconds() < end)
 		play_round();
-	/* What does not happen at all is not waited for. */
+	/* An action that never happens is not waited for without end. */
 	end = seconds() + 2 * PATIENCE;
 	while (seconds() < end && (left_out() || done.transitions < 10 || !company_has_done_all())) {
 		on_purpose = left_out();
@@ -259,7 +262,7 @@ void play(double minutes)
 	must_put(PARAMETERS "/rest", "0");
 }
 
-/* One that tasks are in the way of. */
+/* Forces a transition that tasks keep from ending. */
 void play_force(void)
 {
 	while (number(PARAMETERS "/held") > 0)

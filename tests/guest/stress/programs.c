@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* BPF programs that count calls of what is patched come and go, several at the same place too. */
+/* BPF programs that count calls of the patched functions come and go. Several may be at the same function. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,14 +13,14 @@ static const enum bpf_attach_type types[PROGRAM_KINDS] = {
 	[FMOD_RET] = BPF_MODIFY_RETURN,
 };
 
-/* Tasks sleep in the last one, which is not among those that a program may modify. */
+/* Tasks sleep in the last one. Programs may not modify it. */
 static const char *const functions[] = { "stress_f", "stress_g", "stress_hold" };
 #define PLACES (sizeof(functions) / sizeof(functions[0]))
 #define UNMODIFIABLE 2
 
 static struct bpf_place places[PLACES];
 static int counters[PROGRAM_KINDS];
-/* Files; 0: no program of that kind is there. */
+/* A file for each program; 0: there is none of that kind. */
 static int links[PLACES][PROGRAM_KINDS];
 
 static const char *lacks_types(void)
@@ -64,7 +64,7 @@ static void one_round(void)
 		company->programs[kind]++;
 	}
 	nap(any(2) ? any(20) : any(500));
-	/* Alone, and none at all, are cases too. */
+	/* A single program, and none at all, are cases too. */
 	if (!any(8))
 		for (place = 0; place < PLACES; place++)
 			for (kind = 0; kind < PROGRAM_KINDS; kind++)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * stress MINUTES [SEED]: live patches that come, turn round in the middle, settle, are stacked, replaced,
- * disabled, forced and unloaded, in random order, while every CPU calls what they patch, and other things
- * come and go: the function tracers, a kprobe and BPF programs at the same place, a module that the patches
- * patch too, and the CPUs themselves. It tells stress_target which version may run, see
- * judge.c, and leaves what that counted for the script that started it.
+ * stress MINUTES [SEED]: live patches are loaded, reversed in mid-transition, settled, stacked, replaced,
+ * disabled, forced and unloaded, in random order. Meanwhile every CPU calls the patched functions, and
+ * other things come and go: the function tracers, a kprobe and BPF programs at the same functions, a
+ * module that the patches change too, and the CPUs themselves. The program tells stress_target which
+ * version may run, see judge.c. It leaves the counts of stress_target for the script that started it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +14,12 @@
 #include "company.h"
 #include "stress.h"
 
-/* --- whether it would notice ------------------------------------------------------------------------ */
+/* --- whether the test notices faults ---------------------------------------------------------------- */
 
-/* Waits until "number" is not 0 on any CPU, in time: an emulated one may not run for a while. */
+/*
+ * Waits until "number" is nonzero on every CPU. There is a time limit, since an emulated CPU may not run
+ * for a while.
+ */
 static bool on_every_cpu(unsigned long long (*number)(unsigned int cpu, unsigned int context, unsigned int kind),
 			 unsigned int context, unsigned int kind, double patience)
 {
@@ -39,7 +42,10 @@ static unsigned long long wrong(unsigned int cpu, unsigned int context, unsigned
 	return count.wrong[cpu][context][kind];
 }
 
-/* There, or where a timer interrupted it: what shows once, shows to whichever calls first. */
+/*
+ * Returns the wrong results in this context and in those that interrupt it. A fault that shows only once
+ * shows in the context that calls first.
+ */
 static unsigned long long wrong_or_interrupted(unsigned int cpu, unsigned int context, unsigned int kind)
 {
 	unsigned long long sum = 0;
@@ -61,7 +67,7 @@ static void expect(const char *kind, unsigned int context, const char *when)
 		give_up("%s: no %s result in context %s on each CPU", when, kind, contexts[context]);
 }
 
-/* Enables a patch that something is wrong with, and disables it unannounced. */
+/* Enables a faulty patch. It is later disabled without an announcement. */
 static void try_patch(const char *parameters, const char *when)
 {
 	unsigned int context;
@@ -101,7 +107,7 @@ static void notice(const char *parameters, const char *kind, const char *when)
 	put_away();
 }
 
-/* It shows once in each task that lives to see both versions, as the kthreads do. */
+/* The fault shows once in each task that lives to see both versions, as the kthreads do. */
 static void notice_turn(const char *when)
 {
 	unsigned int kind = name_in(kinds, KINDS, "backwards");
@@ -115,7 +121,7 @@ static void notice_turn(const char *when)
 	put_away();
 }
 
-/* Its calls are the only ones that such a patch makes wrong, wherever they come from. */
+/* Such a patch makes only the visitor's calls wrong, in any context. */
 static void notice_visitor(const char *when)
 {
 	unsigned int kind = name_in(kinds, KINDS, "mixed"), cpu, context;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the parts of the program share. */
+/* Shared by the parts of the program. */
 #ifndef STRESS_PROGRAM_H
 #define STRESS_PROGRAM_H
 
@@ -8,11 +8,11 @@
 
 #define PARAMETERS	"/sys/module/stress_target/parameters"
 #define PATCHES		5
-/* Programs that sleep in what is patched. */
+/* The number of programs that sleep in a patched function. */
 #define HOLDERS		2
-/* For a transition, in seconds. The core looks once in each. */
+/* The time limit for a transition in seconds. The core makes one attempt in each second. */
 #define PATIENCE	60
-/* What the modules call VERSIONS: as a direction, none. */
+/* The modules' VERSIONS. As a direction it means none. */
 #define NOWHERE		8
 #define BIT(n)		(1U << (n))
 
@@ -20,7 +20,7 @@
 
 __attribute__((noreturn, format(printf, 1, 2)))
 void give_up(const char *format, ...);
-/* In memory that lasts for a few more calls. */
+/* Returns text that stays valid for a few more calls. */
 __attribute__((format(printf, 1, 2)))
 const char *text(const char *format, ...);
 
@@ -28,11 +28,11 @@ const char *text(const char *format, ...);
 int put_with(const char *path, int flags, const char *what);
 int put(const char *path, const char *what);
 void must_put(const char *path, const char *what);
-/* The number in a file, or -1. */
+/* Returns the number in a file, or -1. */
 int number(const char *path);
 
 extern uint64_t seed;
-/* Less than "end". */
+/* Returns a random number below "end". */
 unsigned int any(unsigned int end);
 double seconds(void);
 void nap(unsigned int ms);
@@ -46,8 +46,9 @@ void nap(unsigned int ms);
 extern const char *const contexts[CONTEXTS], *const kinds[KINDS];
 
 /*
- * What stress_target has counted. The least of all CPUs is as if each had been on all the time: what one
- * that was off for a while called meanwhile is taken from what it called when it was on.
+ * The counts of stress_target. "least" is the lowest number of calls of any CPU, as if each CPU had been
+ * online all the time. For a CPU that was offline for a while, the missing calls are estimated from its
+ * calls while it was online.
  */
 extern struct count {
 	unsigned int cpus;
@@ -55,7 +56,7 @@ extern struct count {
 	unsigned long long all_calls, all_wrong, least;
 } count;
 
-/* What has been done besides. */
+/* Other actions so far. */
 extern struct done {
 	unsigned long transitions, reversals, replacements, stacked, forced, tracers, kprobes, rests, again;
 	bool noticed;
@@ -64,9 +65,9 @@ extern struct done {
 unsigned int name_in(const char *const *names, unsigned int end, const char *name);
 void take_count(void);
 void forget(void);
-/* A line now and then. */
+/* Prints a line now and then. */
 void progress(void);
-/* All of it, and a file for the shell. */
+/* Prints everything, and writes a file for the shell. */
 void tell(void);
 
 /* --- around the patches ----------------------------------------------------------------------------- */
@@ -75,19 +76,19 @@ void start_callers(void);
 void start_neighbours(void);
 void set_tracer(const char *name);
 void set_kprobe(bool on);
-/* Time passes, and neighbours come and go. */
+/* Lets time pass while neighbours come and go. */
 void pass(unsigned int ms);
 
 /* --- patches ---------------------------------------------------------------------------------------- */
 
-/* Which versions may run from now on, and where tasks move to. */
+/* Announces the versions that may run from now on, and the one that tasks move to. */
 void phase(unsigned int allowed, int towards, bool force);
 void settled_phase(void);
 const char *attribute(int version, const char *name);
 bool in_transition(int version);
 void load(int version, const char *parameters);
 void unload(int version);
-/* While time passes. */
+/* Calls "time" while it waits. */
 void wait_settled(int version, void (*time)(unsigned int ms));
 void play(double minutes);
 void play_force(void);

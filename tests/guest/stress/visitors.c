@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A module that the patches patch too comes and goes, whatever they do meanwhile. */
+/* A module that the patches change too comes and goes, whatever they do meanwhile. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@ static const char *lacks_nothing(void)
 	return NULL;
 }
 
-/* Whether tasks move just now, whichever patch it is. */
+/* Whether tasks are moving now, for any of the patches. */
 static bool amid_transition(void)
 {
 	int version;

@@ -2,7 +2,7 @@
 
 //! Invariants: what holds between the core's operations, whatever happened before.
 //!
-//! Written down once more and more simply than in the core, from the registry alone.
+//! They restate the core's rules in a simpler form, and use only the registry.
 
 use crate::code::contains;
 use crate::simulation::Simulation;
@@ -21,7 +21,7 @@ impl World {
     ///
     /// # Panics
     ///
-    /// Panics where one does not hold.
+    /// Panics if one does not hold.
     pub fn check(&self) {
         self.check_books();
         self.check_tasks();
@@ -37,7 +37,7 @@ impl World {
     ///
     /// # Panics
     ///
-    /// Panics where one does not hold.
+    /// Panics if one does not hold.
     pub fn check_books(&self) {
         self.check_sysfs();
         self.check_references();
@@ -45,11 +45,11 @@ impl World {
         self.check_mirrors();
     }
 
-    /// Checks that everything is back to the start.
+    /// Checks that everything is back in its first state.
     ///
     /// # Panics
     ///
-    /// Panics where it is not.
+    /// Panics if it is not.
     pub fn check_pristine(&self) {
         self.check();
         let structures = &self.kernel.structures;
@@ -113,14 +113,14 @@ impl World {
         for (index, patch) in structures.patches.borrow().iter().enumerate() {
             let id = PatchId(index);
             let in_use = listed.contains(&id) || deferred.contains(&id);
-            // One that a transition was forced for is never let go.
+            // A patch that is marked as forced keeps the reference to its module.
             let expected = usize::from(in_use || patch.forced);
             assert_eq!(patch.references, expected, "references to {}", patch.name);
         }
     }
 
-    /// The versions of each patched function, oldest first: where it goes, its code, and whether it
-    /// is in transition.
+    /// Returns the versions of each patched function, oldest first: the target, the code, and
+    /// whether the version is in transition.
     fn versions(&self) -> BTreeMap<usize, Vec<(Target, Range, bool)>> {
         let mut versions: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for function in self.functions() {
@@ -152,7 +152,7 @@ impl World {
             .map(|(function, versions)| {
                 let mut downward = versions.iter().rev();
                 let newest = downward.next();
-                // Of two versions in one patch (aliases), those who have not moved get neither.
+                // Of two versions in one patch (aliases), tasks that have not moved get neither.
                 let below = downward.find(|version| !version.2);
                 let target = |version: Option<&(Target, _, _)>| {
                     version.map_or(Target::Original, |version| version.0)
@@ -215,7 +215,7 @@ impl World {
         }
         let listed = |id: &PatchId| self.core.patches().iter().any(|patch| patch.handle == *id);
         assert!(transition.is_none_or(|id| listed(&id)));
-        // The structures that are in use are those of the registry, no others.
+        // Only the registry's structures are in use.
         let alive = structures
             .functions
             .borrow()
@@ -251,7 +251,7 @@ impl World {
         }
     }
 
-    /// No task is in a function of the universe that it is not in, nor has called one.
+    /// Checks that no task is in, or has called, a function of a universe other than its own.
     fn check_consistency(&self) {
         let transition = self.kernel.structures.transition.get();
         let mut patches = self.core.patches().iter();
@@ -285,7 +285,7 @@ impl World {
             let below = own
                 .checked_sub(1)
                 .map_or(function.old, |index| stack[index].1);
-            // Where a newer patch is on top, nobody is sent to either.
+            // Under a newer patch, no call is sent to either version.
             if own + 1 == stack.len() && below != function.new {
                 universes.old.push(below);
                 universes.new.push(function.new);
@@ -295,7 +295,7 @@ impl World {
     }
 }
 
-/// The code that a patch in transition leaves, and that which it brings.
+/// The code below a patch in transition, and the code that the patch brings.
 #[derive(Default)]
 pub(crate) struct Universes {
     old: Vec<Range>,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Code: which functions there are, where they are and what they are called.
+//! Code: the functions, their addresses and their names.
 
 use crate::simulation::Simulation;
 use livepatch_core::stack::Range;
@@ -8,13 +8,13 @@ use livepatch_core::symbol::{Name, Symbols};
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 
-/// Bytes of code of each function. They lie side by side, so that ranges touch.
+/// The size of each function's code in bytes. Functions lie side by side, so that ranges touch.
 pub const SIZE: usize = 0x40;
 
 /// A function in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {
-    /// What it belongs to: `None` the kernel, otherwise a module, which may be a livepatch.
+    /// The owner: `None` for the kernel, otherwise a module, which may be a livepatch.
     pub object: Option<String>,
     /// Its name.
     pub name: String,
@@ -33,8 +33,8 @@ pub struct Code {
 }
 
 impl Code {
-    /// Adds a function and returns its address. Addresses are
-    /// never used again, other than [reserved](Self::reserve) ones.
+    /// Adds a function and returns its address. Only [reserved](Self::reserve) addresses are used
+    /// more than once.
     pub fn add(&self, object: Option<&str>, name: &str) -> usize {
         let reserved = self.reserved.borrow();
         let place = reserved
@@ -51,7 +51,8 @@ impl Code {
         start
     }
 
-    /// Says where a function will be each time that it is added. Returns its address.
+    /// Fixes the address at which a function is placed each time that it is added. Returns the
+    /// address.
     pub fn reserve(&self, object: Option<&str>, name: &str) -> usize {
         let start = self.place();
         let place = (object.map(str::to_owned), name.to_owned(), start);
@@ -59,7 +60,7 @@ impl Code {
         start
     }
 
-    /// Adds a function at a place of the caller's choice.
+    /// Adds a function at a given place.
     pub fn add_at(&self, object: Option<&str>, name: &str, range: Range) {
         self.functions.borrow_mut().push(Function {
             object: object.map(str::to_owned),
@@ -69,14 +70,14 @@ impl Code {
         });
     }
 
-    /// Says that ftrace can't take over `name`.
+    /// Marks `name` as a function that ftrace can't take over.
     pub fn set_untraceable(&self, name: &str) {
         for function in self.functions.borrow_mut().iter_mut() {
             function.traceable &= function.name != name;
         }
     }
 
-    /// Takes a module's code out of memory and returns what it was.
+    /// Takes a module's code out of memory and returns its ranges.
     pub fn remove(&self, object: &str) -> Vec<Range> {
         let mut gone = Vec::new();
         self.functions.borrow_mut().retain(|function| {
@@ -89,7 +90,7 @@ impl Code {
         gone
     }
 
-    /// The address of the first function of that name.
+    /// Returns the address of the first function with that name.
     pub fn address(&self, object: Option<&str>, name: &str) -> Option<usize> {
         self.functions
             .borrow()
@@ -98,7 +99,7 @@ impl Code {
             .map(|function| function.range.start)
     }
 
-    /// The function that covers `address`.
+    /// Returns the function that covers `address`.
     pub fn at(&self, address: usize) -> Option<Function> {
         self.functions
             .borrow()
@@ -114,7 +115,7 @@ pub fn contains(range: Range, address: usize) -> bool {
 }
 
 impl Simulation {
-    /// The symbols of an object, by name and address.
+    /// Returns the symbols of an object, by name and address.
     fn symbols(&self, object: Option<&Name>) -> Vec<(String, usize)> {
         self.point();
         let functions = self.code.functions.borrow();

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Failures on demand, other than of memory (those are `kernel::alloc::fail_after`).
+//! Failures on demand, except those of memory, which are in `kernel::alloc::fail_after`.
 
 use kernel::prelude::*;
 use std::cell::RefCell;
 
-/// Something that may fail.
+/// An operation that may fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// Taking a reference to a livepatch module.
     GetModule,
     /// Setting an ftrace filter.
     Filter,
-    /// Clearing it.
+    /// Clearing an ftrace filter.
     Unfilter,
     /// Registering with ftrace.
     Register,
-    /// Unregistering.
+    /// Unregistering from ftrace.
     Unregister,
-    /// Letting calls go straight to the replacement.
+    /// Sending calls straight to the replacement.
     Settle,
-    /// Sending them through the handler again.
+    /// Sending calls through the handler again.
     Unsettle,
     /// Writing a module's klp relocations.
     Relocate,
@@ -28,22 +28,22 @@ pub enum Operation {
     PrePatch,
 }
 
-/// What is to fail, and when.
+/// The failures that are still to come.
 #[derive(Default)]
 pub struct Faults(RefCell<Vec<(Operation, usize, Error)>>);
 
 impl Faults {
-    /// Lets `operation` fail, once, after it has succeeded so often.
+    /// Makes `operation` fail once, after `successes` successes.
     pub fn after(&self, operation: Operation, successes: usize, error: Error) {
         self.0.borrow_mut().push((operation, successes, error));
     }
 
-    /// Whether everything that was asked for has happened.
+    /// Whether all requested failures have happened.
     pub fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
     }
 
-    /// Forgets what has not happened yet.
+    /// Forgets the failures that have not happened yet.
     pub fn clear(&self) {
         self.0.borrow_mut().clear();
     }

@@ -2,15 +2,15 @@
 
 //! Interruptions: what other CPUs do while the core is in the middle of an operation.
 //!
-//! Each call of the core into the simulation is a *point*; a plan says which steps happen before
-//! which point. So the interleavings of the core with the tasks can be explored, one by one and
-//! repeatably, without threads. What the hardware may reorder within a step is for loom.
+//! Each call of the core into the simulation is a *point*. A plan says which steps happen before
+//! which point. So tests explore how the core interleaves with the tasks, one interleaving at a
+//! time and repeatably, without threads. loom covers what the hardware may reorder within a step.
 
 use crate::simulation::Simulation;
 use crate::step::Step;
 use std::cell::{Cell, RefCell};
 
-/// The plan, and how far it has come.
+/// The plan, and the number of points passed.
 #[derive(Default)]
 pub struct Interruptions {
     passed: Cell<usize>,
@@ -19,13 +19,13 @@ pub struct Interruptions {
 }
 
 impl Interruptions {
-    /// Begins to count points at 0; each step of `plan` happens before the point beside it.
+    /// Starts to count points at 0. Each step of `plan` happens before the point next to it.
     pub fn plan(&self, plan: &[(usize, Step)]) {
         self.passed.set(0);
         *self.plan.borrow_mut() = plan.to_vec();
     }
 
-    /// Forgets what is left of the plan. Says how many points were passed.
+    /// Forgets the rest of the plan. Returns the number of points passed.
     pub fn clear(&self) -> usize {
         self.plan.borrow_mut().clear();
         self.passed.get()
@@ -33,11 +33,11 @@ impl Interruptions {
 }
 
 impl Simulation {
-    /// A point. No cell of the simulation may be borrowed here.
+    /// Passes a point. No cell of the simulation may be borrowed here.
     pub(crate) fn point(&self) {
         let interruptions = &self.interruptions;
         if interruptions.busy.replace(true) {
-            // What a step itself calls is not interrupted.
+            // Calls from within a step are not interrupted.
             return;
         }
         let now = interruptions.passed.replace(interruptions.passed.get() + 1);
@@ -49,7 +49,7 @@ impl Simulation {
             point != now
         });
         for step in due {
-            // Not possible any more, or not yet: then it does not happen.
+            // A step that is not possible at this point is skipped.
             let _ = self.step(step);
         }
         interruptions.busy.set(false);

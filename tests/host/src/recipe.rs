@@ -9,11 +9,11 @@ pub struct FunctionRecipe {
     pub name: String,
     /// Its sympos.
     pub position: usize,
-    /// Whether the patch has a replacement, as it should.
+    /// Whether the patch has a replacement. A sound patch has one.
     pub replacement: bool,
 }
 
-/// An object that a patch touches.
+/// An object that a patch changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectRecipe {
     /// The module's name, `None` for the kernel itself.
@@ -33,12 +33,12 @@ pub struct Recipe {
     pub replace: bool,
     /// The system states that it modifies: identifier and version.
     pub states: Vec<(usize, u32)>,
-    /// The objects that it touches.
+    /// The objects that it changes.
     pub objects: Vec<ObjectRecipe>,
 }
 
 impl Recipe {
-    /// A patch without objects.
+    /// Creates a patch without objects.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -48,7 +48,7 @@ impl Recipe {
         }
     }
 
-    /// A patch that replaces functions of the kernel.
+    /// Creates a patch that replaces functions of the kernel.
     pub fn of_kernel(name: &str, functions: &[&str]) -> Self {
         functions
             .iter()
@@ -57,7 +57,7 @@ impl Recipe {
             })
     }
 
-    /// Makes it replace all patches before it.
+    /// Makes the patch replace all patches before it.
     pub fn replacing(mut self) -> Self {
         self.replace = true;
         self
@@ -88,7 +88,7 @@ impl Recipe {
         self
     }
 
-    /// Gives the last object callbacks.
+    /// Adds callbacks to the last object.
     pub fn callbacks(mut self) -> Self {
         self.objects.last_mut().expect("an object").callbacks = true;
         self

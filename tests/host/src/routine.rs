@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Routines: what tests do over and over, with the invariants checked at each step.
+//! Routines that many tests share. They check the invariants at each step.
 
 use crate::recipe::Recipe;
 use crate::structures::PatchId;
@@ -13,7 +13,7 @@ impl World {
     ///
     /// # Panics
     ///
-    /// Panics where it does not.
+    /// Panics if it does not end.
     pub fn wait(&mut self) {
         for _ in 0..40 {
             self.check();
@@ -24,11 +24,11 @@ impl World {
         panic!("the transition does not end");
     }
 
-    /// Lets all tasks move that can; the transition does not end.
+    /// Lets all tasks move that can. The transition must not end.
     ///
     /// # Panics
     ///
-    /// Panics where it does.
+    /// Panics if it ends.
     pub fn wait_stuck(&mut self) {
         for _ in 0..3 {
             assert!(!self.settle(), "the transition ended");
@@ -40,7 +40,7 @@ impl World {
     ///
     /// # Panics
     ///
-    /// Panics where it is refused, or does not get there.
+    /// Panics if the livepatch is refused or its transition does not end.
     pub fn load(&mut self, recipe: &Recipe) -> PatchId {
         let patch = self.insmod(recipe).expect("the patch is enabled");
         self.wait();
@@ -51,7 +51,7 @@ impl World {
     ///
     /// # Panics
     ///
-    /// Panics where that can't be done.
+    /// Panics if one of these steps fails.
     pub fn unload(&mut self, patch: PatchId) {
         self.write_enabled(patch, "0")
             .expect("the patch is disabled");
@@ -61,11 +61,11 @@ impl World {
         self.check();
     }
 
-    /// The thread with this number, from 1.
+    /// Returns the thread with this number. Numbers start at 1.
     ///
     /// # Panics
     ///
-    /// Panics where there is none.
+    /// Panics if there is no such thread.
     pub fn thread(&self, number: usize) -> Rc<SimulatedTask> {
         self.kernel
             .machine

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Scripts: somebody else answers for the tasks, one access at a time.
+//! Scripts: an outside source of answers for the tasks, one access at a time.
 //!
-//! Normally the simulation answers the core from its own tasks. A model checker has tasks of its own,
-//! which step between any two accesses of the core to what is shared. It installs a [`Script`], which
-//! sees each access before it happens, and says what it yields. A script that has no answer unwinds
-//! (`std::panic::resume_unwind`): the operation is given up there, and can be run anew with one answer
-//! more.
+//! Without a script, the simulation answers the core from its own tasks. A model checker has tasks
+//! of its own, which step between any two accesses of the core to shared data. It installs a
+//! [`Script`], which sees each access before it happens and decides what the access yields. A
+//! script that has no answer unwinds (`std::panic::resume_unwind`). The operation is abandoned
+//! there and can be run again with one more answer.
 
 use crate::simulation::Simulation;
 use crate::structures::ObjectId;
@@ -17,65 +17,65 @@ use livepatch_core::transition::{Check, State};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// An access to what tasks and the core share.
+/// An access to data that tasks and the core share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Reads where the tasks are to go.
+    /// Reads the target of the transition.
     Target,
-    /// Says where the tasks are to go.
+    /// Sets the target of the transition.
     SetTarget(State),
     /// Reads a task's state.
     State(TaskId),
-    /// Sets it.
+    /// Sets a task's state.
     SetState(TaskId, State),
     /// Reads a task's pending flag.
     IsPending(TaskId),
-    /// Sets it.
+    /// Sets a task's pending flag.
     SetPending(TaskId),
-    /// Clears it.
+    /// Clears a task's pending flag.
     ClearPending(TaskId),
-    /// Clears it and says whether it was set.
+    /// Clears a task's pending flag and returns whether it was set.
     TestAndClearPending(TaskId),
-    /// Takes the lock of the list of threads, and begins to go through it.
+    /// Takes the lock of the thread list and starts to walk the list.
     Threads,
-    /// Sees, without the lock, which threads there are.
+    /// Reads the thread list without the lock.
     ThreadsUnlocked,
-    /// Keeps CPUs from coming and going, and begins to go through them.
+    /// Keeps CPUs from coming and going, and starts to walk them.
     Cpus,
-    /// Keeps a task as it is, to look at its stack.
+    /// Pins a task to look at its stack.
     Pin(TaskId),
-    /// Gets hold of the stack check.
+    /// Gets the stack check.
     Check,
-    /// Searches the stack check that it got hold of.
+    /// Searches the stack check that it got.
     UseCheck,
-    /// Names the function that it found with it.
+    /// Names the function that the search found.
     Name,
     /// Replaces the stack check.
     ReplaceCheck,
     /// Waits for all CPUs to schedule.
     Synchronize,
-    /// Turns the scheduler's part on or off.
+    /// Turns the scheduler's attempts to move tasks on or off.
     Scheduler(bool),
-    /// Is about to change what the site of the function at this address shows.
+    /// Is about to change the view in the site of the function at this address.
     Site(usize),
-    /// From here on, calls of the function go through the handler.
+    /// Makes calls of the function go through the handler from here on.
     Register(usize),
-    /// From here on they don't.
+    /// Makes calls of the function bypass the handler from here on.
     Unregister(usize),
     /// Runs a callback.
     Callback(&'static str, ObjectId),
 }
 
-/// What an access yields.
+/// The result of an access.
 #[derive(Clone)]
 pub enum Answer {
-    /// Nothing, or what the simulation says.
+    /// Nothing, or the simulation's own value.
     Own,
     /// A state.
     State(State),
-    /// Whether it is so.
+    /// A truth value.
     Flag(bool),
-    /// Which threads or CPUs there are: a bit for each, in the order of the simulation's.
+    /// The threads or CPUs that exist, a bit for each, in the order of the simulation.
     Present(u32),
     /// Whether the task is running elsewhere, and its stack.
     Pinned(bool, Vec<usize>),
@@ -83,9 +83,9 @@ pub enum Answer {
     Check(Option<Rc<Check<Simulation>>>),
 }
 
-/// Somebody who answers for the tasks.
+/// A source of answers for the tasks.
 pub trait Script {
-    /// What `access` yields; it happens once this returns.
+    /// Returns what `access` yields. The access happens after this returns.
     fn access(&self, access: Access) -> Answer;
 }
 
@@ -93,7 +93,7 @@ thread_local! {
     static SCRIPT: RefCell<Option<Rc<dyn Script>>> = const { RefCell::new(None) };
 }
 
-/// Sees the accesses to the target, the one shared thing that is not behind a trait.
+/// Observes accesses to the target, the only shared data that is not behind a trait.
 #[cfg(not(loom))]
 struct Target;
 
@@ -111,7 +111,8 @@ impl Observer for Target {
     }
 }
 
-/// Lets `script` answer for the tasks of the calling thread's simulations, or nobody.
+/// Makes `script` answer for the tasks in simulations of the calling thread. `None` removes the
+/// script.
 pub fn install(script: Option<Rc<dyn Script>>) {
     #[cfg(not(loom))]
     observe(
@@ -122,12 +123,12 @@ pub fn install(script: Option<Rc<dyn Script>>) {
     SCRIPT.set(script);
 }
 
-/// Whether there is a script.
+/// Whether a script is installed.
 pub(crate) fn is_installed() -> bool {
     SCRIPT.with_borrow(Option::is_some)
 }
 
-/// An access: what it yields.
+/// Reports an access to the script, and returns its answer.
 pub(crate) fn access(access: Access) -> Answer {
     let script = SCRIPT.with_borrow(Option::clone);
     script.map_or(Answer::Own, |script| script.access(access))

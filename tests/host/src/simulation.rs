@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The simulated kernel: plain data behind cells, so that the core can call in from anywhere.
+//! The simulated kernel: plain data in cells, so that the core can call in from anywhere.
 
 use crate::code::Code;
 use crate::faults::Faults;
@@ -10,24 +10,24 @@ use crate::tasks::Machine;
 use crate::tracer::Ftrace;
 use kernel::prelude::*;
 
-/// All that the core sees of the kernel around it.
+/// Everything that the core sees of the kernel.
 #[derive(Default)]
 pub struct Simulation {
     /// Tasks and CPUs.
     pub machine: Machine,
     /// Functions and their addresses.
     pub code: Code,
-    /// The tracer.
+    /// ftrace.
     pub ftrace: Ftrace,
-    /// Patches as their modules describe them, modules, sysfs.
+    /// Patches as their modules describe them, modules, and sysfs.
     pub structures: Structures,
-    /// What is to fail.
+    /// The failures that are to come.
     pub faults: Faults,
-    /// What is to happen in the middle of the core's operations.
+    /// The steps that are to happen in the middle of the core's operations.
     pub interruptions: Interruptions,
 }
 
-/// Memory for something of the kernel's own, so that `kernel::alloc::fail_after` covers it too.
+/// Allocates memory for the kernel itself, so that `kernel::alloc::fail_after` covers it too.
 pub(crate) fn allocate() -> Result {
     KBox::new((), GFP_KERNEL)?;
     Ok(())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Snapshots: what of a world decides its future, to be compared and hashed.
+//! Snapshots: the part of a world that decides its future, to be compared and hashed.
 
 use crate::structures::{ModuleState, PatchId};
 use crate::tasks::TaskId;
@@ -13,9 +13,9 @@ use livepatch_core::transition::{State, Task};
 pub struct TaskSnapshot {
     /// Its number.
     pub id: TaskId,
-    /// Its state, and whether its pending flag is set.
+    /// Its state, and whether it is pending.
     pub state: (State, bool),
-    /// Whether it is in user mode, and its CPU.
+    /// Whether it is in user mode, and the CPU it runs on.
     pub place: (bool, Option<u32>),
     /// Its stack.
     pub stack: Vec<usize>,
@@ -26,7 +26,7 @@ pub struct TaskSnapshot {
 pub struct PatchSnapshot {
     /// Its handle.
     pub id: PatchId,
-    /// Enabled, forced, in transition.
+    /// Whether it is enabled, forced, and in transition.
     pub flags: (bool, bool, bool),
     /// For each object, whether it is loaded and patched.
     pub objects: Vec<(bool, bool)>,
@@ -37,19 +37,19 @@ pub struct PatchSnapshot {
 pub struct Snapshot {
     /// The tasks.
     pub tasks: Vec<TaskSnapshot>,
-    /// Of each CPU, whether it is online, and was sent through its idle loop.
+    /// For each CPU, whether it is online, and whether it was sent through its idle loop.
     pub cpus: Vec<(bool, bool)>,
-    /// Where the tasks are to go.
+    /// The target of the transition.
     pub target: State,
     /// Whether a retry was asked for.
     pub retry: bool,
     /// The patches, oldest first.
     pub patches: Vec<PatchSnapshot>,
-    /// Patches to be freed.
+    /// Patches that are to be freed.
     pub deferred: Vec<PatchId>,
-    /// Patches that stay in memory, by their modules' references.
+    /// The reference count of each patch's module.
     pub references: Vec<usize>,
-    /// Where calls go: the function, and for each state the version (0: the original).
+    /// The target of calls: the function, and for each state its version. 0 is the original.
     pub sites: Vec<(usize, usize, usize)>,
     /// The modules.
     pub modules: Vec<ModuleState>,
@@ -63,7 +63,7 @@ fn address(target: Target) -> usize {
 }
 
 impl World {
-    /// A snapshot of the world between two operations.
+    /// Takes a snapshot of the world between two operations.
     pub fn snapshot(&self) -> Snapshot {
         let machine = &self.kernel.machine;
         let structures = &self.kernel.structures;

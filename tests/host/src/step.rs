@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Steps: what a task or a CPU does next. Each is atomic; together they are all that can happen
-//! besides the administrator and the module loader.
+//! Steps: what a task or a CPU does next. Each step is atomic. Apart from the administrator and the
+//! module loader, nothing else can happen.
 
 use crate::simulation::Simulation;
 use crate::structures::ModuleState;
@@ -9,13 +9,13 @@ use crate::tasks::{CallRecord, SimulatedTask, TaskId};
 use livepatch_core::transition::{switch_if_pending, Task, Tasks};
 use std::rc::Rc;
 
-/// Where in a function return addresses are in these tests: behind its call of the tracer.
+/// The offset of return addresses in a function in these tests: behind its call of the tracer.
 pub const INSIDE: usize = 0x20;
 
-/// Deepest stack that [`Step::Call`] makes.
+/// The deepest stack that [`Step::Call`] creates.
 const DEEPEST: usize = 4;
 
-/// What happens next.
+/// A step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// A thread that is asleep gets a CPU.
@@ -26,7 +26,7 @@ pub enum Step {
     Enter(TaskId),
     /// A thread in the kernel calls the function at this address.
     Call(TaskId, usize),
-    /// It returns from the innermost one.
+    /// A thread returns from its innermost function.
     Return(TaskId),
     /// A thread that is in no function leaves for user mode, which may move it.
     Leave(TaskId),
@@ -36,14 +36,15 @@ pub enum Step {
     Fork(TaskId),
     /// A thread in the kernel that is in no function exits.
     Exit(TaskId),
-    /// A CPU goes on or off.
+    /// A CPU goes online or offline.
     Online(u32, bool),
-    /// A CPU takes whatever runs there off for a moment, and looks at the task that it was asked to.
+    /// A CPU takes its running task off for a moment, and looks at the task that it was asked to
+    /// look at.
     Look(u32),
 }
 
 impl Simulation {
-    /// Does a step. `None`: it is not possible now, and nothing happened.
+    /// Takes a step. Returns `None` if the step is not possible now; then nothing has happened.
     pub fn step(&self, step: Step) -> Option<()> {
         match step {
             Step::Run(id, number) => {
@@ -67,7 +68,7 @@ impl Simulation {
                     state: task.state(),
                     code,
                 });
-                // Somewhere inside, as a return address is.
+                // The address is inside the function, like a return address.
                 task.stack.borrow_mut().push(code + INSIDE);
                 Some(())
             }
@@ -98,7 +99,7 @@ impl Simulation {
                     return None;
                 }
                 cpu.woken.set(false);
-                // Its stopper has to be done before it parks.
+                // The stopper must have finished before it parks.
                 let _ = self.look(number);
                 cpu.online.set(online);
                 Some(())
@@ -107,7 +108,8 @@ impl Simulation {
         }
     }
 
-    /// Whether tasks can call the function at `address`: a module's only while it is live.
+    /// Whether tasks can call the function at `address`. A module's function can be called only
+    /// while the module is live.
     fn is_callable(&self, address: usize) -> bool {
         let Some(function) = self.code.at(address) else {
             return false;
@@ -161,7 +163,7 @@ impl Simulation {
         }
         let id = TaskId::Thread(machine.next.replace(machine.next.get() + 1));
         let child = SimulatedTask::new(id, parent.kthread, false);
-        // The flag came along with the rest of the parent, maybe long before.
+        // The flag came with the copy of the parent, maybe long before.
         child.set_pending();
         self.shared().copy(parent, &child, &self.preemption_off());
         machine.threads.borrow_mut().push(Rc::new(child));

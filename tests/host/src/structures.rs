@@ -37,13 +37,13 @@ handles! {
 pub struct PatchStructure {
     /// The module's name.
     pub name: String,
-    /// References to the module.
+    /// The number of references to the module.
     pub references: usize,
-    /// Whether the structure was made ready for use, and so has lists and a kobject.
+    /// Whether the core has prepared the structure for use: it has lists and a kobject.
     pub prepared: bool,
-    /// What the core wrote back.
+    /// The `enabled` field that the core wrote back.
     pub enabled: bool,
-    /// What the core wrote back.
+    /// The `forced` field that the core wrote back.
     pub forced: bool,
     directory: Option<String>,
 }
@@ -56,11 +56,11 @@ pub struct ObjectStructure {
     callbacks: bool,
     /// Whether it is on its patch's list.
     pub alive: bool,
-    /// Whether the core made it.
+    /// Whether the core created it.
     pub dynamic: bool,
-    /// What the core wrote back.
+    /// The module that the core wrote back.
     pub module: Option<ModuleId>,
-    /// What the core wrote back.
+    /// The `patched` field that the core wrote back.
     pub patched: bool,
     directory: Option<String>,
 }
@@ -71,23 +71,23 @@ pub struct FunctionStructure {
     name: String,
     /// Whether it is on its object's list.
     pub alive: bool,
-    /// Whether the core made it.
+    /// Whether the core created it as a nop.
     pub nop: bool,
-    /// What the core wrote back: original, replacement, `patched`, `transition`.
+    /// The fields that the core wrote back: original, replacement, `patched`, `transition`.
     pub mirror: (Range, Range, bool, bool),
     directory: Option<String>,
 }
 
-/// How far a module is.
+/// The life stage of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ModuleState {
     /// Its code has not run yet.
     Coming,
-    /// It is there.
+    /// It is loaded.
     Live,
-    /// It is leaving.
+    /// It is being unloaded.
     Going,
-    /// It is not there.
+    /// It is not loaded.
     Gone,
 }
 
@@ -96,7 +96,7 @@ pub enum ModuleState {
 pub struct Module {
     /// Its name.
     pub name: String,
-    /// How far it is.
+    /// Its life stage.
     pub state: ModuleState,
     /// `klp_alive`
     pub alive: bool,
@@ -113,7 +113,7 @@ pub struct Structures {
     pub(crate) listed: RefCell<Vec<PatchId>>,
     pub(crate) deferred: RefCell<Vec<PatchId>>,
     pub(crate) transition: Cell<Option<PatchId>>,
-    /// How many functions were given up.
+    /// The number of functions that were released.
     pub released: Cell<usize>,
     pub(crate) relocated: RefCell<BTreeSet<(PatchId, String)>>,
 }
@@ -123,7 +123,7 @@ fn text(name: &Name) -> String {
 }
 
 impl Structures {
-    /// Adds a livepatch module's patch.
+    /// Adds the patch of a livepatch module.
     pub fn new_patch(&self, name: &str) -> PatchId {
         let mut patches = self.patches.borrow_mut();
         patches.push(PatchStructure {
@@ -149,7 +149,7 @@ impl Structures {
         ObjectId(objects.len() - 1)
     }
 
-    /// Adds a function.
+    /// Adds a function. Returns its handle.
     pub fn add_function(&self, name: &str) -> FunctionId {
         let mut functions = self.functions.borrow_mut();
         let nowhere = Range { start: 0, size: 0 };
@@ -163,7 +163,7 @@ impl Structures {
         FunctionId(functions.len() - 1)
     }
 
-    /// A function's name. It must not have been given up.
+    /// Returns a function's name. The function must not have been released.
     pub fn function_name(&self, function: FunctionId) -> String {
         self.function(function).name.clone()
     }
@@ -180,7 +180,7 @@ impl Structures {
         function
     }
 
-    /// Makes a directory in sysfs.
+    /// Creates a directory in sysfs.
     fn publish(&self, path: String) -> Result<Option<String>> {
         allocate()?;
         if let Some((parent, _)) = path.rsplit_once('/') {
@@ -201,12 +201,12 @@ impl Structures {
         }
     }
 
-    /// The paths below `/sys/kernel/livepatch`.
+    /// Returns the paths below `/sys/kernel/livepatch`.
     pub fn sysfs(&self) -> Vec<String> {
         self.sysfs.borrow().iter().cloned().collect()
     }
 
-    /// A copy of the patch's structure.
+    /// Returns a copy of the patch's structure.
     pub fn patch(&self, patch: PatchId) -> PatchStructure {
         self.patches.borrow()[patch.0].clone()
     }
@@ -216,7 +216,7 @@ impl Structures {
         self.listed.borrow().contains(&patch)
     }
 
-    /// Adds a module that can be patched, not loaded.
+    /// Adds a module that can be patched and is not loaded.
     pub fn add_module(&self, name: &str) -> ModuleId {
         let mut modules = self.modules.borrow_mut();
         modules.push(Module {
@@ -227,7 +227,7 @@ impl Structures {
         ModuleId(modules.len() - 1)
     }
 
-    /// The module `name`.
+    /// Returns the module `name`.
     pub fn module(&self, name: &str) -> Option<(ModuleId, Module)> {
         let modules = self.modules.borrow();
         let index = modules.iter().position(|module| module.name == name)?;
@@ -238,14 +238,15 @@ impl Structures {
         self.modules.borrow_mut()[module.0].state = state;
     }
 
-    /// Whether the klp relocations of `patch` for the module `object` are written.
+    /// Whether the klp relocations of `patch` against the module `object` have been written.
     pub fn is_relocated(&self, patch: PatchId, object: &str) -> bool {
         self.relocated
             .borrow()
             .contains(&(patch, object.to_owned()))
     }
 
-    /// Gives up a patch's directory and the reference to its module: the part without the lock.
+    /// Removes a patch's directory and drops the reference to its module. This is the part that
+    /// runs without the core's lock.
     pub fn finish(&self, patch: PatchId) {
         let directory = self.patches.borrow_mut()[patch.0].directory.take();
         self.unpublish(directory);
@@ -469,7 +470,7 @@ impl Descriptors for Simulation {
             return Ok(());
         }
         self.faults.check(Operation::Relocate)?;
-        // What is written already is refused, as the architectures' code does.
+        // A relocation that is already written is refused, as in the architectures' code.
         if self.structures.relocated.borrow_mut().insert(key) {
             Ok(())
         } else {

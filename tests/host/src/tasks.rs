@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tasks and CPUs: who is where, and what the core may ask about it.
+//! Tasks and CPUs: where each task is, and what the core may ask about it.
 
 use crate::script::{self, access, Access, Answer};
 use crate::simulation::Simulation;
@@ -10,7 +10,7 @@ use livepatch_core::transition::{Check, Debug, Shared, State, Stuck, Task, Tasks
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-/// A task's number. Idle tasks are told apart by their CPU.
+/// A task's number. Idle tasks are identified by their CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TaskId {
     /// A thread.
@@ -33,16 +33,17 @@ pub struct SimulatedTask {
     pub cpu: Cell<Option<u32>>,
     /// Whether its stack can be trusted.
     pub reliable: Cell<bool>,
-    /// Addresses in the functions that it is in, outermost first.
+    /// Addresses in the functions that the task is in, outermost first.
     pub stack: RefCell<Vec<usize>>,
-    /// Where it sleeps in a way that leaves all return addresses on its stack: what else is there.
+    /// The other words on the stack of a task that sleeps in a way that leaves all return addresses
+    /// there. `None`: it does not sleep in that way.
     pub left_over: RefCell<Option<Vec<usize>>>,
-    /// How often it was nudged.
+    /// The number of signals that the core sent to it.
     pub signals: Cell<usize>,
 }
 
 impl SimulatedTask {
-    /// A task, asleep, with nothing on its stack.
+    /// Creates a sleeping task with an empty stack.
     pub fn new(id: TaskId, kthread: bool, user: bool) -> Self {
         Self {
             id,
@@ -58,7 +59,7 @@ impl SimulatedTask {
         }
     }
 
-    /// Its name and number as messages show them.
+    /// Returns its name and number as messages show them.
     pub fn name(&self) -> String {
         match self.id {
             TaskId::Thread(number) => format!("task{number}:{number}"),
@@ -67,7 +68,7 @@ impl SimulatedTask {
     }
 }
 
-/// Evidence that preemption is off: a step of the simulation is done before anybody else comes.
+/// Evidence that preemption is off. Nothing else runs in the simulation during a step.
 pub struct PreemptionOff(());
 
 impl Task for SimulatedTask {
@@ -122,25 +123,26 @@ pub struct Cpu {
     pub online: Cell<bool>,
     /// Whether it was sent through its idle loop.
     pub woken: Cell<bool>,
-    /// What its stopper is to look at. It exists for so long, even if it has exited.
+    /// The task that its stopper is to look at. The task stays in memory until then, even if it has
+    /// exited.
     pub look: RefCell<Option<Rc<SimulatedTask>>>,
 }
 
-/// Tasks, CPUs, the scheduler and what is shared with them.
+/// Tasks, CPUs, the scheduler and the state they share with the core.
 pub struct Machine {
     pub(crate) threads: RefCell<Vec<Rc<SimulatedTask>>>,
     pub(crate) next: Cell<usize>,
     cpus: RefCell<Vec<Rc<Cpu>>>,
     shared: Shared,
-    /// On whose behalf the kernel is running.
+    /// The task on whose behalf the kernel is running.
     pub current: Cell<Option<TaskId>>,
     /// Whether the scheduler tries to move the task it switches away from.
     pub scheduler: Cell<bool>,
-    /// The time, in milliseconds.
+    /// The time in milliseconds.
     pub clock: Cell<u64>,
-    /// How long it takes to look at a task.
+    /// The time that a look at a task takes, in milliseconds.
     pub effort: Cell<u64>,
-    /// In how long a retry was asked for, if it has not happened.
+    /// The delay in milliseconds of the retry that was asked for and has not run yet.
     pub retry: Cell<Option<u64>>,
     /// Whether stacks can be trusted at all.
     pub reliable: Cell<bool>,
@@ -149,19 +151,19 @@ pub struct Machine {
     pub locked: Cell<bool>,
     /// Whether CPUs are kept from coming and going.
     pub cpus_locked: Cell<bool>,
-    /// The task that is kept as it is.
+    /// The task that is pinned.
     pub pinned: Cell<Option<TaskId>>,
-    /// What the stack checks that were replaced held, by number, oldest first.
+    /// The contents of the stack checks that were replaced, by number, oldest first.
     pub replaced: RefCell<Vec<usize>>,
-    /// What a script says of the pinned task: whether it runs elsewhere, and its stack.
+    /// A script's answer for the pinned task: whether it runs elsewhere, and its stack.
     scripted: RefCell<Option<(bool, Vec<usize>)>>,
-    /// How often the core waited for all CPUs.
+    /// The number of times that the core waited for all CPUs.
     pub synchronizations: Cell<usize>,
-    /// The calls that were made.
+    /// The calls of functions so far.
     pub(crate) calls: RefCell<Vec<CallRecord>>,
 }
 
-/// A call that was made: by whom, in which state, and the code that it ran.
+/// A call of a function: the task, its state, and the code that ran.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallRecord {
     pub(crate) task: TaskId,
@@ -195,7 +197,7 @@ impl Default for Machine {
 }
 
 impl Machine {
-    /// Adds a CPU, online.
+    /// Adds a CPU, which is online.
     pub fn add_cpu(&self) -> u32 {
         let mut cpus = self.cpus.borrow_mut();
         let number = u32::try_from(cpus.len()).expect("few CPUs");
@@ -208,7 +210,7 @@ impl Machine {
         number
     }
 
-    /// Adds a thread, asleep: a user's in user mode, or a kthread.
+    /// Adds a sleeping thread: a kthread, or a user's thread in user mode.
     pub fn add_thread(&self, kthread: bool) -> TaskId {
         let id = TaskId::Thread(self.next.replace(self.next.get() + 1));
         let task = SimulatedTask::new(id, kthread, !kthread);
@@ -216,29 +218,29 @@ impl Machine {
         id
     }
 
-    /// All threads.
+    /// Returns all threads.
     pub fn threads(&self) -> Vec<Rc<SimulatedTask>> {
         self.threads.borrow().clone()
     }
 
-    /// All CPUs.
+    /// Returns all CPUs.
     pub fn cpus(&self) -> Vec<Rc<Cpu>> {
         self.cpus.borrow().clone()
     }
 
-    /// A CPU.
+    /// Returns a CPU.
     pub fn cpu(&self, number: u32) -> Option<Rc<Cpu>> {
         self.cpus.borrow().get(number as usize).cloned()
     }
 
-    /// All tasks, idle ones last.
+    /// Returns all tasks. The idle tasks come last.
     pub fn tasks(&self) -> Vec<Rc<SimulatedTask>> {
         let mut tasks = self.threads();
         tasks.extend(self.cpus().iter().map(|cpu| cpu.idle.clone()));
         tasks
     }
 
-    /// The task `id`, if it exists.
+    /// Returns the task `id`, if it exists.
     pub fn task(&self, id: TaskId) -> Option<Rc<SimulatedTask>> {
         self.tasks().into_iter().find(|task| task.id == id)
     }
@@ -250,7 +252,7 @@ impl Machine {
             .any(|task| task.cpu.get() == Some(cpu))
     }
 
-    /// Whether `task` is running on a CPU; the idle task is where nothing else is.
+    /// Whether `task` is running on a CPU. The idle task runs where nothing else does.
     pub fn is_running(&self, task: &SimulatedTask) -> bool {
         match task.id {
             TaskId::Thread(_) => task.cpu.get().is_some(),
@@ -260,12 +262,12 @@ impl Machine {
         }
     }
 
-    /// Where the tasks are to go.
+    /// Returns the target of the transition.
     pub fn target(&self) -> State {
         self.shared.target()
     }
 
-    /// The stack check.
+    /// Returns the stack check.
     pub fn check(&self) -> Option<Rc<Check<Simulation>>> {
         self.check.borrow().clone()
     }
@@ -277,7 +279,7 @@ impl Simulation {
         PreemptionOff(())
     }
 
-    /// The core is about to sleep: it holds no lock that forbids it.
+    /// Checks that no lock forbids sleeping, since the core may sleep here.
     pub(crate) fn may_sleep(&self) {
         let machine = &self.machine;
         assert!(!machine.locked.get(), "sleeping under tasklist_lock");
@@ -288,7 +290,7 @@ impl Simulation {
     }
 }
 
-/// Which threads or CPUs there are, all where no script says otherwise.
+/// Returns the threads or CPUs that exist, a bit for each. Without a script, all bits are set.
 fn present(question: Access) -> u32 {
     match access(question) {
         Answer::Present(present) => present,
@@ -321,7 +323,7 @@ impl Tasks for Simulation {
 
     fn for_each_thread_unlocked(&self, each: &mut dyn FnMut(&SimulatedTask)) {
         assert!(!self.machine.locked.get(), "tasklist_lock is held");
-        // Who comes from here on is left out, at its worst.
+        // Tasks that appear from here on are left out: the worst case.
         let before = present(Access::ThreadsUnlocked);
         for (number, task) in self.machine.threads().iter().enumerate() {
             self.point();
@@ -342,7 +344,7 @@ impl Tasks for Simulation {
         let present = present(Access::Cpus);
         self.machine.cpus_locked.set(true);
         for (number, cpu) in (0..).zip(self.machine.cpus()) {
-            // No interruption from here on: a CPU could go.
+            // No interruption from here on, since it could take a CPU away.
             let online = cpu.online.get() && present & 1 << number != 0;
             each(&cpu.idle, number, online);
         }
@@ -477,7 +479,7 @@ impl Tasks for Simulation {
 
     fn debug(&self, message: Debug<'_, Self>) {
         if script::is_installed() {
-            // Its tasks and functions have no names here, but must be there to be named.
+            // Under a script, tasks and functions have no names. They must still exist to be named.
             if let Debug::Stuck(_, Stuck::Inside(_)) = message {
                 access(Access::Name);
             }

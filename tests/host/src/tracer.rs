@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ftrace: which functions are hooked, and where a call goes.
+//! ftrace: the hooked functions, and the code that a call reaches.
 
 use crate::faults::Operation;
 use crate::script::{access, Access};
@@ -14,20 +14,20 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 
-/// Where in a function ftrace takes over: behind the instruction that marks the entry.
+/// The offset in a function where ftrace takes over, behind the instruction that marks the entry.
 pub const OFFSET: usize = 4;
 
 /// A hook as the handler knows it.
 pub struct Operations {
     location: usize,
     site: Site,
-    /// Whether the handler finds it.
+    /// Whether the handler finds the hook.
     attached: Cell<bool>,
-    /// Whether a handler may have found it and still be running.
+    /// Whether a handler that found the hook may still be running.
     in_use: Cell<bool>,
-    /// Whether calls may go without asking the handler.
+    /// Whether calls may bypass the handler.
     settles: Cell<bool>,
-    /// Where they do.
+    /// The target of calls that bypass the handler.
     direct: Cell<Option<Target>>,
 }
 
@@ -36,7 +36,7 @@ impl Operations {
         self.location - OFFSET
     }
 
-    /// What calls see, with the handler or without.
+    /// Returns the view that calls get, with or without the handler.
     fn view(&self) -> View {
         match self.direct.get() {
             Some(target) => View::Settled(target),
@@ -63,20 +63,20 @@ impl Drop for Hook {
     }
 }
 
-/// What ftrace knows, and all hooks that exist.
+/// The state of ftrace, and all hooks that exist.
 #[derive(Default)]
 pub struct Ftrace {
     hooks: RefCell<Vec<Weak<Operations>>>,
-    /// The locations that the handler is called for while it is registered.
+    /// The locations that the handler is called for while ftrace is registered.
     filter: RefCell<BTreeSet<usize>>,
     registered: Cell<bool>,
-    /// Locations that were refused once, and will be when they are tried again.
+    /// Locations that were refused once. Each is refused again when it is next tried.
     refused: RefCell<BTreeMap<usize, Refusal>>,
-    /// Whether it has shut itself down.
+    /// Whether ftrace has shut itself down.
     pub dead: Cell<bool>,
-    /// How often it will say that it is busy, before it attaches anything.
+    /// The number of times that ftrace reports that it is busy, before it attaches anything.
     pub busy: Cell<usize>,
-    /// How often hooks were attached, and detached.
+    /// The number of batches that were attached, and of those that were detached.
     pub batches: Cell<(usize, usize)>,
 }
 
@@ -92,7 +92,7 @@ impl Ftrace {
         hooks.filter(|hook| hook.attached.get())
     }
 
-    /// The functions that are hooked, with what calls of them see.
+    /// Returns the hooked functions, each with the view that its calls get.
     pub fn hooked(&self) -> Vec<(usize, View)> {
         let mut hooked: Vec<_> = self
             .attached()
@@ -102,12 +102,12 @@ impl Ftrace {
         hooked
     }
 
-    /// Whether there is a hook of the function, attached or not.
+    /// Whether the function has a hook, attached or not.
     pub fn has_hook(&self, function: usize) -> bool {
         self.hooks().iter().any(|hook| hook.function() == function)
     }
 
-    /// The machine is switched off: hooks may go as they are.
+    /// Switches the machine off: hooks may be dropped while they are attached.
     pub(crate) fn power_off(&self) {
         for hook in self.hooks() {
             hook.attached.set(false);
@@ -115,21 +115,21 @@ impl Ftrace {
         self.drain();
     }
 
-    /// No handler is running any more that has begun before.
+    /// Waits for all handlers that are running. Afterwards only attached hooks can be in use.
     pub(crate) fn drain(&self) {
         for hook in self.hooks() {
             hook.in_use.set(hook.attached.get());
         }
     }
 
-    /// The functions whose calls go straight to the replacement.
+    /// Returns the functions whose calls go straight to the replacement.
     pub fn settled(&self) -> Vec<usize> {
         let attached = self.attached();
         let settled = attached.filter(|hook| hook.direct.get().is_some());
         settled.map(|hook| hook.function()).collect()
     }
 
-    /// Number of locations that the handler is called for.
+    /// Returns the number of locations that the handler is called for.
     pub fn filtered(&self) -> usize {
         self.filter.borrow().len()
     }
@@ -146,7 +146,7 @@ impl Ftrace {
 }
 
 impl Simulation {
-    /// The code that a call of `function` by `task` runs, as the ftrace handler decides it.
+    /// Returns the code that a call of `function` by `task` runs, as the ftrace handler decides.
     pub fn dispatch(&self, task: &SimulatedTask, function: usize) -> usize {
         let location = function + OFFSET;
         if !self.ftrace.registered.get() || !self.ftrace.filter.borrow().contains(&location) {
@@ -162,7 +162,7 @@ impl Simulation {
         }
     }
 
-    /// What ftrace has against a location that is to be attached.
+    /// Returns an error if ftrace refuses to attach the location.
     fn refusal(&self, location: usize) -> Result<(), Refusal> {
         let refused = self.ftrace.refused.borrow_mut().remove(&location);
         refused.map_or(Ok(()), Err)?;
@@ -237,7 +237,7 @@ impl Tracer for Simulation {
         for hook in hooks {
             self.point();
             access(Access::Unregister(hook.0.function()));
-            // Of a dead tracer, a branch stays in the code of a module that goes.
+            // If the tracer is dead, a branch may remain in the code of a module that goes.
             let direct = hook.0.direct.take();
             assert!(direct.is_none() || self.is_dead(), "detached while settled");
             assert!(hook.0.attached.replace(false), "detached twice");

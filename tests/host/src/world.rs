@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The world: a machine with the core in it, as an administrator and the module loader see it.
+//! The world: a machine with the core in it, as the administrator and the module loader see it.
 
 use crate::check::Universes;
 use crate::code::contains;
@@ -26,10 +26,10 @@ pub struct World {
     pub kernel: Simulation,
     /// The core.
     pub core: Core<Simulation>,
-    /// Whether a transition was forced: the consistency of tasks is nobody's promise then.
+    /// Whether a transition was forced. Nothing guarantees the consistency of tasks after that.
     pub forced: bool,
     dmesg: Vec<(Level, String)>,
-    /// What the last check found to be changing.
+    /// The code that the last check found to be changing.
     pub(crate) changing: Cell<Option<Universes>>,
 }
 
@@ -46,9 +46,9 @@ impl Drop for World {
 }
 
 impl World {
-    /// A machine with two CPUs, two user tasks and a kthread, all asleep, three functions in the
-    /// kernel (`cmdline`, `meminfo`, `uptime`), and a module `target`, with the functions `show` and
-    /// `store`, that is not loaded.
+    /// Creates a machine with two CPUs, two user tasks and a kthread, all asleep. The kernel has
+    /// three functions (`cmdline`, `meminfo`, `uptime`). A module `target` with the functions
+    /// `show` and `store` is not loaded.
     pub fn new() -> Self {
         let world = Self::empty();
         for _ in 0..2 {
@@ -63,7 +63,7 @@ impl World {
         world
     }
 
-    /// A machine without anything.
+    /// Creates an empty machine.
     pub fn empty() -> Self {
         let _ = print::take();
         let _ = print::take_warnings();
@@ -76,15 +76,15 @@ impl World {
         }
     }
 
-    /// The log since the last call, prefixed as in the kernel, less the lines about single tasks
-    /// (the selftests turn those off).
+    /// Returns the log since the last call, prefixed as in the kernel. It leaves out the lines
+    /// about single tasks, which the selftests turn off.
     pub fn dmesg(&mut self) -> Vec<String> {
         let mut log = self.full_dmesg();
         log.retain(|line| !line.starts_with("livepatch: klp_try_switch_task"));
         log
     }
 
-    /// The log since the last call.
+    /// Returns the whole log since the last call.
     pub fn full_dmesg(&mut self) -> Vec<String> {
         self.dmesg.extend(print::take());
         self.dmesg
@@ -92,7 +92,7 @@ impl World {
             .map(|(level, text)| {
                 let text = text.strip_suffix('\n').expect("a message ends its line");
                 match level {
-                    // Of modules, with a prefix of their own.
+                    // These messages come from modules and have a prefix of their own.
                     Level::Info => text.to_owned(),
                     _ => format!("livepatch: {text}"),
                 }
@@ -100,7 +100,7 @@ impl World {
             .collect()
     }
 
-    /// The address of a function of the kernel, or of the module `target`.
+    /// Returns the address of a function of the kernel, or of the module `target`.
     pub fn function(&self, name: &str) -> usize {
         let code = &self.kernel.code;
         code.address(None, name)
@@ -108,14 +108,15 @@ impl World {
             .unwrap_or_else(|| panic!("no function {name}"))
     }
 
-    /// Does steps, all of which must be possible.
+    /// Takes steps, all of which must be possible.
     pub fn steps(&mut self, steps: &[Step]) {
         for &step in steps {
             assert!(self.kernel.step(step).is_some(), "{step:?} is not possible");
         }
     }
 
-    /// The name of what a call of `function` by `task` runs: `vmlinux:cmdline`, `patch:cmdline`.
+    /// Returns the name of the code that a call of `function` by `task` runs, such as
+    /// `vmlinux:cmdline` or `patch:cmdline`.
     pub fn call(&self, task: TaskId, function: &str) -> String {
         let task = self.kernel.machine.task(task).expect("a task");
         let address = self.kernel.dispatch(&task, self.function(function));
@@ -150,7 +151,7 @@ impl World {
         }
     }
 
-    /// What the bridge does to read a module's structures.
+    /// Reads a module's structures, as the bridge does.
     pub fn read(&self, id: PatchId, recipe: &Recipe) -> Result<Patch<Simulation>> {
         let kernel = &self.kernel;
         let mut states = KVec::new();
@@ -182,7 +183,7 @@ impl World {
         Ok(patch)
     }
 
-    /// Writes to a patch's `enabled`, whether or not its directory is still there.
+    /// Writes to a patch's `enabled`, even if its directory is gone.
     pub fn write_enabled(&mut self, patch: PatchId, text: &str) -> Result {
         let value = parse_bool(text.as_bytes())?;
         self.core
@@ -196,7 +197,7 @@ impl World {
         result
     }
 
-    /// If a retry was asked for, time passes until it happens.
+    /// Advances the time to the next retry and runs it, if one was asked for.
     pub fn tick(&mut self) {
         let machine = &self.kernel.machine;
         if let Some(delay) = machine.retry.take() {
@@ -205,8 +206,8 @@ impl World {
         }
     }
 
-    /// Lets the idle tasks that were woken go through their loops, and ticks. Says whether there is
-    /// no transition any more.
+    /// Sends the woken idle tasks through their loops, and ticks. Returns whether no transition is
+    /// left.
     pub fn settle(&mut self) -> bool {
         for (number, cpu) in (0..).zip(self.kernel.machine.cpus()) {
             if cpu.woken.get() {
@@ -217,14 +218,14 @@ impl World {
         self.kernel.machine.target() == livepatch_core::transition::State::Idle
     }
 
-    /// Runs the work that gives up disabled patches.
+    /// Runs the work that frees disabled patches.
     pub fn run_deferred(&mut self) {
         for patch in self.kernel.structures.deferred.take() {
             self.kernel.structures.finish(patch);
         }
     }
 
-    /// Unloads a livepatch module. Errors: `EBUSY` while it is referenced.
+    /// Unloads a livepatch module. Returns `EBUSY` while the module is referenced.
     pub fn rmmod(&mut self, patch: PatchId) -> Result {
         let structure = self.kernel.structures.patch(patch);
         if structure.references > 0 {
@@ -234,7 +235,7 @@ impl World {
         Ok(())
     }
 
-    /// Takes a module's code out of memory: nobody may be in it, and nobody be sent there.
+    /// Takes a module's code out of memory. No task may be in it, and no call may be sent there.
     fn remove_code(&self, object: &str) {
         let gone: Vec<Range> = self.kernel.code.remove(object);
         let in_code = |address: usize| gone.iter().any(|&range| contains(range, address));
@@ -263,7 +264,8 @@ impl World {
         }
     }
 
-    /// Loads the module `name`. Errors: what the core refuses it with; it is not there then.
+    /// Loads the module `name`. Returns the core's error if the core refuses it; then it is not
+    /// loaded.
     pub fn load_module(&mut self, name: &str) -> Result {
         let structures = &self.kernel.structures;
         let (id, module) = structures.module(name).expect("a known module");
@@ -287,8 +289,8 @@ impl World {
         result
     }
 
-    /// Whether the module `name` can be unloaded: nobody is in its functions or in what replaces
-    /// them.
+    /// Whether the module `name` can be unloaded: no task is in its functions or in their
+    /// replacements.
     pub fn is_module_unused(&self, name: &str) -> bool {
         let mut ranges = Vec::new();
         for object in self.core.patches().iter().flat_map(|patch| &patch.objects) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Dispatch: what a site says to a call, alone and while it is being changed, and the stack of
-//! versions behind it.
+//! Dispatch: the view that a call gets from a site, with and without concurrent changes, and the
+//! stack of versions behind the site.
 #![cfg(not(loom))]
 
 use host_tests::simulation::Simulation;
@@ -19,10 +19,10 @@ use std::iter::once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use Target::{Original, Replacement};
 
-/// Where replacements begin in these tests.
+/// The address of the first replacement in these tests.
 const FIRST: usize = 0x1000;
 
-/// All shapes that a view has.
+/// Returns a view of each shape.
 fn views() -> Vec<View> {
     let targets = [
         Original,
@@ -42,7 +42,7 @@ fn a_site_shows_what_was_published_last() {
     for first in views() {
         let site = Site::new(first);
         assert_eq!(site.view(), first);
-        // More than once around both slots.
+        // Goes around both slots more than once.
         for next in views() {
             site.publish(next);
             assert_eq!(site.view(), next);
@@ -64,7 +64,8 @@ fn a_site_goes_round() {
     }
 }
 
-/// No function is there; the word of a site could not tell it from a transition.
+/// No function lies in the first page. A site could not tell such an address from the number of a
+/// transition.
 #[test]
 fn a_site_refuses_the_first_page() {
     let site = Site::new(View::Settled(Replacement(FIRST)));
@@ -93,7 +94,7 @@ fn sites_in_transition_go_by_the_state() {
         }
     }
     assert_eq!(kernel::warnings(), 0);
-    // Nobody should be idle then. It is said once, and the newest version taken, as in C.
+    // A task should not be idle then. The site warns once and takes the newest version, as in C.
     let site = Site::new(View::InTransition {
         newest: Replacement(FIRST),
         below: Original,
@@ -104,8 +105,7 @@ fn sites_in_transition_go_by_the_state() {
     assert_eq!(kernel::warnings(), 0);
 }
 
-/// Readers on other CPUs never see half of one view and half of another, nor an older view after a
-/// newer one.
+/// Readers on other CPUs never see a mixture of two views, nor an older view after a newer one.
 #[test]
 fn readers_never_see_a_torn_view() {
     const CHANGES: usize = 100_000;
@@ -150,7 +150,7 @@ fn readers_never_see_a_torn_view() {
     assert!(seen.into_inner() > 0, "the readers slept through it");
 }
 
-/// A change of a stack of versions.
+/// A change to a stack of versions.
 #[derive(Clone, Debug)]
 enum Change {
     Push {
@@ -187,7 +187,7 @@ fn code(owner: u8) -> Range {
     }
 }
 
-/// What follows where versions were removed.
+/// Does what follows the removal of versions.
 fn finish(sites: &mut Redirections<u8, Hook>, kernel: &Simulation) {
     sites.detach(kernel);
     kernel.synchronize();
@@ -195,7 +195,7 @@ fn finish(sites: &mut Redirections<u8, Hook>, kernel: &Simulation) {
 }
 
 proptest! {
-    /// The stacks of versions behave as plain vectors do.
+    /// Stacks of versions behave like plain vectors.
     #[test]
     fn versions_are_a_stack(changes in proptest::collection::vec(change(), 1..40)) {
         let world = World::empty();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Gears: when calls go through the handler, and when straight to the replacement. That they get the
-//! same either way is among the invariants that `World::check` looks after at every step.
+//! Gears: when calls go through the handler, and when straight to the replacement. `World::check`
+//! verifies at every step that both reach the same version.
 #![cfg(not(loom))]
 
 use host_tests::faults::Operation;
@@ -40,7 +40,7 @@ fn settled_when_the_transition_is_over() {
     assert_eq!(settled(&world), [cmdline]);
     assert_eq!(world.call(Thread(1), "cmdline"), "one:cmdline");
 
-    // On the way back through the handler again.
+    // The way back goes through the handler again.
     world.steps(&[Run(Thread(2), 0), Enter(Thread(2))]);
     world.write_enabled(patch, "0").unwrap();
     world.check();
@@ -69,7 +69,7 @@ fn what_another_patch_changes_leaves_the_gear_and_nothing_else() {
     assert_eq!(settled(&world), [cmdline, meminfo]);
     assert_eq!(world.call(Thread(1), "meminfo"), "two:meminfo");
 
-    // With the lower one gone, the other function too.
+    // Once the lower patch is gone, its other function is no longer patched.
     world.unload(one);
     assert_eq!(settled(&world), [meminfo]);
     assert_eq!(world.call(Thread(1), "meminfo"), "two:meminfo");
@@ -130,7 +130,7 @@ fn chosen_for_a_patch() {
     assert_eq!(world.core.gear(two), Some(Gear::Handler));
     assert_eq!(settled(&world), [0; 0]);
 
-    // Of a function that both replace, the upper one decides.
+    // The upper patch decides for a function that both replace.
     world
         .core
         .set_gear(&world.kernel, one, Gear::Handler)
@@ -203,7 +203,7 @@ fn with_a_module() {
     world.check_pristine();
 }
 
-/// Nothing can be changed any more, whichever gear calls are in, and whoever asks is told why.
+/// Nothing can be changed any more, in either gear, and each request is refused with a reason.
 #[test]
 fn a_dead_tracer_refuses_the_same_in_every_gear() {
     let mut world = World::new();

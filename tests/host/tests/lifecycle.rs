@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lifecycle: patches that are enabled, stacked, disabled and refused, and what the log says of it.
+//! Lifecycle: patches are enabled, stacked, disabled and refused, and the log reports it.
 //!
-//! The texts, and their order, are those that the selftests of the C core expect.
+//! The messages and their order are those that the selftests of the C core expect.
 #![cfg(not(loom))]
 
 use host_tests::faults::Operation;
@@ -76,7 +76,7 @@ fn attributes_refuse_what_makes_no_sense() {
     assert_eq!(world.write_enabled(patch, "perhaps"), Err(EINVAL));
     assert_eq!(world.force(patch), Err(EINVAL), "not in transition");
     world.unload(patch);
-    // What was disabled stays so, and nothing about it is an invariant broken.
+    // A disabled patch stays disabled, and the refused write breaks no invariant.
     assert_eq!(world.write_enabled(patch, "1"), Err(EINVAL));
     assert_eq!(world.write_enabled(patch, "0"), Err(EINVAL));
     world.check_pristine();
@@ -181,7 +181,7 @@ fn same_name_twice() {
     let mut world = World::new();
     let patch = world.load(&Recipe::of_kernel("one", &["cmdline"]));
     let before = world.snapshot().sites;
-    // Another module cannot have the same name; the directory says so.
+    // Another module cannot have the same name: creating its directory fails.
     let id = world.kernel.structures.new_patch("one");
     let other = world
         .read(id, &Recipe::of_kernel("one", &["meminfo"]))
@@ -205,7 +205,7 @@ fn busy_in_transition() {
     assert!(!world.settle());
     let _ = world.dmesg();
 
-    // Another patch, even one that replaces all: nothing of it is left.
+    // Another patch is refused, even one that replaces all, and nothing of it is left.
     for recipe in [
         Recipe::of_kernel("three", &["meminfo"]),
         Recipe::of_kernel("three", &["uptime"]).replacing(),
@@ -309,7 +309,7 @@ fn symbols_that_are_not_there() {
         assert_eq!(world.dmesg(), [format!("livepatch: {message}")]);
         world.check_pristine();
     }
-    // Both of the twins, by position.
+    // Both twins are patched, by position.
     let recipe = Recipe::new("one")
         .vmlinux()
         .function_at("twin", 1)
@@ -335,7 +335,7 @@ fn malformed_patches() {
                 .function("show"),
             EINVAL,
         ),
-        // Positions 0 and 1 are the same.
+        // Positions 0 and 1 mean the same symbol.
         (
             Recipe::of_kernel("one", &["meminfo"]).function_at("meminfo", 1),
             EEXIST,
@@ -414,7 +414,7 @@ fn ftrace_does_not_let_go() {
     world.write_enabled(one, "0").unwrap();
     while !world.settle() {}
     assert_eq!(kernel::warnings(), 1, "as in C");
-    // What the tracer still calls must do no harm, nor stand in the way.
+    // The location that the tracer still calls does no harm and is not in the way.
     assert_eq!(world.call(task, "cmdline"), "vmlinux:cmdline");
     world.run_deferred();
     world.rmmod(one).unwrap();
@@ -424,7 +424,7 @@ fn ftrace_does_not_let_go() {
     world.check_pristine();
 }
 
-/// Of many functions, one that ftrace refuses is named, and nothing is left of the others.
+/// If ftrace refuses one of many functions, that one is named and nothing of the others is left.
 #[test]
 fn one_of_many_functions_is_refused() {
     let names: Vec<String> = (0..200).map(|n| format!("function{n}")).collect();
@@ -455,7 +455,8 @@ fn one_of_many_functions_is_refused() {
     }
 }
 
-/// However many functions: one batch there and one back, and one wait for handlers at each end.
+/// Any number of functions takes one batch to attach, one to detach, and one wait for handlers at
+/// each end.
 #[test]
 fn thousands_of_functions_are_one_batch() {
     let names: Vec<String> = (0..2000).map(|n| format!("function{n}")).collect();
@@ -484,7 +485,7 @@ fn thousands_of_functions_are_one_batch() {
     world.rmmod(patch).unwrap();
 }
 
-/// One by one they would all be attached, and then each be a batch of its own for good.
+/// Attached one by one, the functions would all succeed, but each would stay a batch of its own.
 #[test]
 fn a_batch_that_is_refused_for_the_moment_stays_one() {
     let mut world = World::new();
@@ -494,7 +495,7 @@ fn a_batch_that_is_refused_for_the_moment_stays_one() {
     assert_eq!(world.kernel.ftrace.filtered(), 3);
 }
 
-/// What is refused for longer is refused, with the C core's message.
+/// If the batch keeps being refused, the patch is refused with the C core's message.
 #[test]
 fn a_batch_that_is_always_refused_is_refused() {
     let mut world = World::new();
@@ -507,7 +508,7 @@ fn a_batch_that_is_always_refused_is_refused() {
     world.check_pristine();
 }
 
-/// Where ftrace has no memory to take locations off, they do no harm, and go the next time.
+/// If ftrace has no memory to remove locations, they do no harm and are removed the next time.
 #[test]
 fn ftrace_keeps_a_location() {
     let mut world = World::new();
@@ -523,7 +524,7 @@ fn ftrace_keeps_a_location() {
     assert_eq!(world.kernel.ftrace.filtered(), 2, "one of them stale");
     assert_eq!(world.kernel.ftrace.hooked().len(), 1);
     assert_eq!(world.call(task, "cmdline"), "vmlinux:cmdline");
-    // It may be patched again, and goes with the next that does.
+    // The stale location may be patched again. It is removed together with that patch.
     let three = world.load(&Recipe::of_kernel("three", &["cmdline"]));
     assert_eq!(world.call(task, "cmdline"), "three:cmdline");
     world.unload(three);
@@ -532,11 +533,12 @@ fn ftrace_keeps_a_location() {
     world.check_pristine();
 }
 
-/// A task that was preempted behind the handler, on its way to the version that it got, is inside.
+/// A task that was preempted behind the handler, on its way to the version it got, counts as
+/// inside.
 #[test]
 fn in_the_trampoline() {
-    // What is on its stack then: where the original goes on, behind the call of the tracer, which is
-    // longer here and shorter there.
+    // The stack then holds the address at which the original continues, behind the call of the
+    // tracer. The length of that call differs between architectures.
     for length in [4, 5, 6, 8] {
         in_the_trampoline_of(length);
     }
@@ -570,7 +572,7 @@ fn in_the_trampoline_of(length: usize) {
     world.check_pristine();
 }
 
-/// Farther on it is in the original itself, which is none of the business of those above.
+/// Farther on, the task is in the original itself. Patches above the first one don't wait for it.
 #[test]
 fn behind_the_trampoline() {
     let mut world = World::new();

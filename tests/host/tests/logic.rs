@@ -16,14 +16,14 @@ use proptest::sample::select;
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
-/// A function with the slots of its old and its new code. Slots are side by side; a slot may have
+/// A function, as the slots of its old and its new code. Slots lie side by side. A slot may have
 /// several functions (aliases).
 type Changed = (usize, usize);
 
 const SLOT: usize = 16;
 const BASE: usize = 0x1000;
 
-/// The size of a slot's code: some leave a gap, some touch the next, one is empty.
+/// Returns the code of a slot. Some leave a gap, some touch the next slot, one is empty.
 fn range(slot: usize) -> Range {
     Range {
         start: BASE + slot * SLOT,
@@ -119,7 +119,7 @@ fn stack_check_at_the_end_of_memory() {
     assert_eq!(check.find(State::Patched, &[]), None);
 }
 
-/// A symbol table: names and addresses, and how many matches were looked at.
+/// A symbol table: names and addresses, and the number of matches looked at.
 struct Table(Vec<(u8, usize)>, Cell<usize>);
 
 impl Symbols for Table {
@@ -145,12 +145,13 @@ impl Symbols for Table {
     }
 }
 
-/// The symbols of a module with the memory that they are in, and kallsyms's answer to what size one has.
+/// The symbols of a module, the memory that they are in, and a model of how kallsyms finds a
+/// symbol's size.
 struct Module {
     symbols: Vec<(String, usize)>,
-    /// Where memory begins and ends.
+    /// The begin and end of each area of memory.
     memory: Vec<(usize, usize)>,
-    /// How often it was asked.
+    /// The number of queries.
     asked: Cell<usize>,
 }
 
@@ -165,7 +166,7 @@ impl Symbols for Module {
         }
     }
 
-    /// As `find_kallsyms_symbol()` has it.
+    /// Follows the rules of `find_kallsyms_symbol()`.
     fn size_at(&self, address: usize) -> Option<usize> {
         self.asked.set(self.asked.get() + 1);
         let inside = |&&(begin, end): &&(usize, usize)| (begin..end).contains(&address);
@@ -191,7 +192,7 @@ proptest! {
         ),
         addresses in vec((0usize..16, 0usize..0x80), 0..20),
     ) {
-        // Pages 0 to 7, and others that are next to nothing.
+        // Pages 0 to 7, then a gap of one page, then the others.
         let place = |page: usize, offset: usize| (page + usize::from(page > 7)) * 4096 + 16 * offset;
         let module = Module {
             symbols: symbols
@@ -204,7 +205,7 @@ proptest! {
         let addresses: Vec<usize> = addresses
             .iter()
             .map(|&(page, offset)| place(page, offset))
-            // Most are symbols.
+            // Most of the addresses are symbols.
             .chain(module.symbols.iter().map(|&(_, address)| address))
             .collect();
         let name = Name::new(b"module").unwrap();
@@ -256,13 +257,13 @@ proptest! {
         let table = Table(symbols, Cell::default());
         let found = find(&table, None, &Name::new(&[name]).unwrap(), position);
         prop_assert_eq!(found.ok(), expected);
-        // And no farther than it takes.
+        // The search looks no farther than it must.
         let enough = if position == 0 { 2 } else { position };
         prop_assert_eq!(table.1.get(), matches.len().min(enough));
         prop_assert_eq!(kernel::log().len(), usize::from(expected.is_none()));
     }
 
-    /// In one pass as one by one, messages included.
+    /// One pass finds the same symbols as single searches, with the same messages.
     #[test]
     fn symbols_are_found_together(
         symbols in vec((b'a'..=b'c', 1usize..1000), 0..12),
@@ -301,7 +302,7 @@ proptest! {
         };
         let mut expected = true;
         for &(id, version) in &installed {
-            // The first of that identifier counts, as in the C core's search.
+            // The first state with that identifier counts, as in the C core.
             expected &= match new.iter().find(|state| state.0 == id) {
                 Some(state) => state.1 >= version,
                 None => !replace,
@@ -482,7 +483,7 @@ mod shadow {
         made: Cell<usize>,
         locked: Cell<bool>,
         memory: Cell<bool>,
-        /// Someone else adds this as soon as the lock is free.
+        /// The variable that another CPU adds as soon as the lock is free.
         faster: Cell<Option<(Key, usize)>>,
         constructor: Cell<c_int>,
         constructed: Cell<usize>,

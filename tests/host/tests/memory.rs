@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that runs out: at every allocation of every operation, and nothing half applied stays.
+//! Memory runs out at every allocation of every operation, and nothing half applied stays.
 #![cfg(not(loom))]
 
 use host_tests::recipe::Recipe;
@@ -9,8 +9,8 @@ use host_tests::world::World;
 use kernel::alloc::fail_after;
 use kernel::prelude::*;
 
-/// Runs `operation` in worlds made by `make`, with memory for 0 allocations, 1, 2, … until it
-/// succeeds, and `failed` after each failure. Returns the number of allocations.
+/// Runs `operation` in worlds that `make` creates, with memory for 0, 1, 2, … allocations until it
+/// succeeds. Calls `failed` after each failure. Returns the number of allocations.
 fn at_every_allocation<T>(
     make: impl Fn() -> (World, T),
     operation: impl Fn(&mut World, &T) -> Result,
@@ -67,7 +67,7 @@ fn enabling() {
     let enable = |world: &mut World, (): &()| world.insmod(&both("one")).map(drop);
     let count = at_every_allocation(make, enable, |world, ()| {
         world.check_pristine();
-        // And it works the next time.
+        // The next try succeeds.
         let patch = world.load(&both("one"));
         world.unload(patch);
         world.check_pristine();
@@ -125,7 +125,7 @@ fn disabling() {
     assert_eq!(count, 0, "disabling may not depend on memory");
 }
 
-/// Turning round, retrying, forcing and completing need no memory at all.
+/// Reversing, retrying, forcing and completing a transition need no memory.
 #[test]
 fn going_on_with_a_transition() {
     let mut world = World::new();
@@ -138,7 +138,7 @@ fn going_on_with_a_transition() {
     let all = world.insmod(&recipe).unwrap();
     fail_after(Some(0));
     world.wait_stuck();
-    // One that has not moved, and one that has: stuck either way.
+    // One task has not moved and one has, so the transition is stuck in both directions.
     world.thread(2).reliable.set(false);
     for value in ["0", "1"] {
         world.write_enabled(all, value).unwrap();
@@ -196,7 +196,7 @@ fn module_coming_in_mid_transition() {
     }
 }
 
-/// A module can't be kept from going, so that may not depend on memory either.
+/// A module can't be kept from going, so this may not depend on memory.
 #[test]
 fn module_going() {
     let mut world = World::new();
@@ -211,7 +211,7 @@ fn module_going() {
     fail_after(None);
     world.check();
     assert_eq!(kernel::warnings(), 0);
-    // Where the module was, another may be now: the stack check has forgotten it.
+    // Another module may take the memory of the one that is gone. The stack check has forgotten it.
     let thread = world.thread(1);
     thread.reliable.set(true);
     thread.stack.borrow_mut().push(show);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Modules that come and go under patches, callbacks, and what is undone where they fail.
+//! Modules are loaded and unloaded under patches, callbacks run, and a failure is undone.
 #![cfg(not(loom))]
 
 use host_tests::faults::Operation;
@@ -139,7 +139,7 @@ fn pre_patch_callback_fails_on_the_second_object() {
             "livepatch: failed to enable patch 'demo'",
             "livepatch: 'demo': canceling patching transition, going to unpatch",
             "livepatch: 'demo': completing unpatching transition",
-            // Not for the module: its pre-patch callback had failed.
+            // The module gets no callback: its pre-patch callback has failed.
             "demo: post_unpatch_callback: vmlinux",
             "livepatch: 'demo': unpatching complete",
         ]
@@ -303,7 +303,7 @@ fn module_that_came_in_mid_transition_counts_in_stack_checks() {
     let patch = world.insmod(&demo()).unwrap();
     world.wait_stuck();
     world.load_module("target").unwrap();
-    // Thread 1 runs the original, then its stack gets readable.
+    // Thread 1 runs the original, then its stack becomes readable.
     let show = world.function("show");
     world.steps(&[Run(Thread(1), 0), Enter(Thread(1)), Call(Thread(1), show)]);
     world.steps(&[Sleep(Thread(1))]);
@@ -315,7 +315,7 @@ fn module_that_came_in_mid_transition_counts_in_stack_checks() {
         "livepatch: klp_try_switch_task: task1:1 is sleeping on function show"
     );
     assert_eq!(world.thread(1).state(), State::Unpatched);
-    // And the other way.
+    // The opposite direction.
     world.steps(&[Run(Thread(2), 0), Enter(Thread(2)), Call(Thread(2), show)]);
     world.steps(&[Sleep(Thread(2))]);
     world.write_enabled(patch, "0").unwrap();
@@ -323,7 +323,7 @@ fn module_that_came_in_mid_transition_counts_in_stack_checks() {
     assert_eq!(world.thread(2).state(), State::Patched);
 }
 
-/// Another module takes the place in memory of the one that was there last, and a task sleeps there.
+/// Puts another module into the memory of the last one, and makes a task sleep there.
 fn sleep_in_its_place(world: &World) {
     let last = world.kernel.code.add(Some("other"), "last");
     for back in 1..=2 {
@@ -355,8 +355,8 @@ fn module_gone_in_mid_transition_is_forgotten_by_stack_checks() {
     world.wait();
 }
 
-/// What is left of a module that was refused must not keep tasks from moving: its memory may soon
-/// belong to another.
+/// The remains of a refused module must not keep tasks from moving: its memory may soon belong to
+/// another module.
 #[test]
 fn module_refused_in_mid_transition_is_forgotten_by_stack_checks() {
     for (operation, error) in [(Operation::Register, EBUSY), (Operation::PrePatch, ENODEV)] {

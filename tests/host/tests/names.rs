@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Names of klp sections and symbols, and booleans, against models of what C makes of them.
+//! Names of klp sections and symbols, and booleans, against models of the C code.
 //!
-//! For ten million inputs instead of a few thousand (minutes in a release build):
+//! To test ten million inputs instead of a few thousand (minutes in a release build):
 //!
 //! ```text
 //! PROPTEST_CASES=10000000 cargo test --release -p host-tests --test names
@@ -43,7 +43,7 @@ impl<'a> Scan<'a> {
         (length > 0).then_some(field)
     }
 
-    /// `%lu`; `Err`: the kernel takes something here that is refused, by design.
+    /// `%lu`. `Err` marks input that the kernel takes and the core refuses by design.
     fn number(&mut self) -> Option<Result<usize, ()>> {
         let space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b || *byte == 0xa0;
         let spaces = self.0.iter().take_while(|byte| space(byte)).count();
@@ -87,7 +87,7 @@ fn scan_symbol(name: &[u8]) -> Option<Result<SymbolName<'_>, ()>> {
     }))
 }
 
-/// `kstrtobool()`: the words that it is documented to take, by their first letters.
+/// `kstrtobool()`: recognizes the documented words by their first letters.
 fn kernel_boolean(text: &[u8]) -> Option<bool> {
     let first = text.first()?.to_ascii_lowercase();
     let second = text.get(1).map(u8::to_ascii_lowercase);
@@ -105,12 +105,12 @@ fn compare(name: &[u8]) {
     assert_eq!(parse_section(name), scan_section(name));
     match scan_symbol(name) {
         Some(Ok(parsed)) => assert_eq!(parse_symbol(name), Some(parsed)),
-        // What only C takes, and what neither does.
+        // Only C takes the former, and neither takes the latter.
         Some(Err(())) | None => assert_eq!(parse_symbol(name), None),
     }
 }
 
-/// Bytes of a C string, the telling ones more often.
+/// Bytes of a C string. The bytes that matter to the formats come more often.
 fn byte() -> impl Strategy<Value = u8> {
     prop_oneof![
         4 => Just(b'.'),
@@ -122,7 +122,7 @@ fn byte() -> impl Strategy<Value = u8> {
     ]
 }
 
-/// Something like a name: parts of the format in some order, with some bytes between.
+/// Something like a name: parts of the format in some order, with some bytes in between.
 fn nearly() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
         4 => vec(byte(), 0..8),
@@ -244,7 +244,7 @@ fn malformed_symbols_are_refused() {
         ".klp.sym..name,0",
         "klp.sym.vmlinux.name,0",
         ".klp.rela.vmlinux.name,0",
-        // Stricter than sscanf().
+        // The core is stricter than `sscanf()` here.
         ".klp.sym.vmlinux.name, 1",
         ".klp.sym.vmlinux.name,1x",
         ".klp.sym.vmlinux.name,1,2",
@@ -262,7 +262,7 @@ fn malformed_symbols_are_refused() {
     );
 }
 
-/// The widths of the fields are what a tool may count on, whatever constants say.
+/// Tools rely on the widths of the fields, so the test spells them out.
 #[test]
 fn fields_are_as_wide_as_in_c() {
     for length in [54, 55, 56, 57] {

@@ -12,7 +12,8 @@ use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 
-/// Symbols of the kernel and of a module: which object (`None` is the kernel), name, address.
+/// Symbols of the kernel and of a module: whether the symbol is in the module, its name, its
+/// address.
 struct Table(Vec<(bool, u8, usize)>);
 
 impl Symbols for Table {
@@ -96,7 +97,7 @@ fn reference() -> impl Strategy<Value = Reference> {
     )
 }
 
-/// The address that a reference in such a section has to get, if it may be there.
+/// Returns the address that a reference in such a section must get. `None`: the section is refused.
 fn resolve(table: &Table, reference: &Reference, of_module: bool) -> Option<usize> {
     let matches: Vec<usize> = table
         .0
@@ -156,14 +157,14 @@ proptest! {
     }
 }
 
-/// A table of shadow variables, each of which knows its number.
+/// A table of shadow variables. Each variable knows its number.
 #[derive(Default)]
 struct Shadows {
     table: RefCell<Vec<(Key, usize)>>,
     next: Cell<usize>,
     memory: Cell<bool>,
     constructor: Cell<c_int>,
-    /// What another CPU adds before the lock is ours.
+    /// The variable that another CPU adds before this one gets the lock.
     faster: Cell<Option<Key>>,
 }
 
@@ -256,18 +257,18 @@ mod registry {
 
     const FUNCTIONS: [&str; 3] = ["cmdline", "meminfo", "uptime"];
 
-    /// What the administrator does, waiting for the transition each time.
+    /// An action of the administrator, who waits for each transition.
     #[derive(Clone, Debug)]
     enum Act {
-        /// Loads a patch of these functions, maybe one that replaces all others.
+        /// Loads a patch of these functions, which may replace all others.
         Load(Vec<bool>, bool),
-        /// Disables the nth of those that are enabled, and enables it again before everyone has moved.
+        /// Disables the nth enabled patch, and enables it again before every task has moved.
         Reverse(usize),
-        /// Disables the nth of those that are enabled.
+        /// Disables the nth enabled patch.
         Unload(usize),
     }
 
-    /// A patch in the model: its name, and which functions it has.
+    /// A patch in the model: its name, and the functions that it has.
     struct Installed {
         id: PatchId,
         name: String,
@@ -283,7 +284,8 @@ mod registry {
         ]
     }
 
-    /// Every call gets the version of the newest patch that has the function, or the original.
+    /// Checks that every call gets the version of the newest patch with the function, or the
+    /// original.
     fn check(world: &World, installed: &[Installed]) {
         for (index, function) in FUNCTIONS.iter().enumerate() {
             let newest = installed.iter().rev().find(|patch| patch.functions[index]);
@@ -299,7 +301,8 @@ mod registry {
         assert_eq!(world.core.patches().len(), installed.len());
     }
 
-    /// Each input is a whole machine: a hundredth as many as elsewhere, but no fewer than by default.
+    /// Each input is a whole machine. So a hundredth of the usual number is tried, but no fewer
+    /// than by default.
     fn machines() -> ProptestConfig {
         let config = ProptestConfig::default();
         let cases = (config.cases / 100).max(256);

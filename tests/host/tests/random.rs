@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Random sequences of everything that can happen, with steps of tasks in the middle of the core's
-//! operations. What holds is in `host_tests::check`, after each operation, and at the end all is
-//! back to the start.
+//! operations. Each operation is followed by the checks in `host_tests::check`. At the end
+//! everything is back in its first state.
 #![cfg(not(loom))]
 
 use host_tests::faults::Operation;
@@ -15,7 +15,7 @@ use kernel::prelude::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// What a task or a CPU does; threads and functions by number.
+/// A step of a task or a CPU. Threads and functions are given by number.
 #[derive(Clone, Copy, Debug)]
 enum Does {
     Run(usize, u32),
@@ -31,7 +31,7 @@ enum Does {
     Look(u32),
 }
 
-/// What the administrator or the module loader does; livepatches by number.
+/// An action of the administrator or the module loader. Livepatches are given by number.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Step(Does),
@@ -47,12 +47,13 @@ enum Act {
     Fault(Operation, usize),
 }
 
-/// An act, what interrupts it at which point, and the memory there is.
+/// An action, the steps that interrupt it at each point, and the number of allocations that
+/// succeed.
 type Interrupted = (Act, Vec<(usize, Does)>, Option<usize>);
 
 const FUNCTIONS: [&str; 5] = ["cmdline", "meminfo", "uptime", "show", "store"];
 
-/// The livepatches that there are.
+/// Returns the available livepatches.
 fn recipes() -> Vec<Recipe> {
     vec![
         Recipe::of_kernel("one", &["cmdline"]).callbacks(),
@@ -152,7 +153,7 @@ impl Play {
             Does::Return(number) => Step::Return(thread(number)?),
             Does::Leave(number) => Step::Leave(thread(number)?),
             Does::IdleLoop(cpu) => Step::IdleLoop(cpu),
-            // A handful of threads will do, and the last ones stay.
+            // A few threads are enough, and the last ones stay.
             Does::Fork(number) if threads.len() < 6 => Step::Fork(thread(number)?),
             Does::Exit(number) if threads.len() > 3 => Step::Exit(thread(number)?),
             Does::Fork(_) | Does::Exit(_) => return None,
@@ -225,7 +226,8 @@ impl Play {
         }
     }
 
-    /// Everyone goes home, everything is disabled and unloaded: nothing is left.
+    /// Takes all tasks out of the kernel, then disables and unloads everything. Nothing may be
+    /// left.
     fn end(mut self) {
         self.world.kernel.faults.clear();
         for (number, _) in (0..).zip(self.world.kernel.machine.cpus()) {
@@ -273,7 +275,7 @@ proptest! {
     }
 }
 
-/// The same acts lead to the same world: what a model checker that replays them relies on.
+/// The same actions lead to the same world. A model checker that replays them relies on this.
 #[test]
 fn worlds_are_deterministic() {
     let acts = [

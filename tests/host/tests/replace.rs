@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Atomic replace: nops, dynamic objects, and the patches that go.
+//! Atomic replace: nops, dynamic objects, and the patches that are replaced.
 #![cfg(not(loom))]
 
 use host_tests::recipe::Recipe;
@@ -18,7 +18,7 @@ fn replaces_three_and_keeps_what_it_has_itself() {
     let three = world.load(&Recipe::of_kernel("three", &["uptime"]));
     let _ = world.dmesg();
 
-    // In mid-transition, to see the nops.
+    // Stops in mid-transition, to see the nops.
     world.thread(1).reliable.set(false);
     let recipe = Recipe::of_kernel("all", &["cmdline"]).replacing();
     let all = world.insmod(&recipe).unwrap();
@@ -89,7 +89,7 @@ fn nothing_but_nops() {
             .module("target")
             .function("show"),
     );
-    // The new patch knows neither the function nor the module.
+    // The new patch has neither the function nor the module.
     let none = world.load(&Recipe::new("none").vmlinux().replacing());
     assert_eq!(world.kernel.ftrace.hooked(), []);
     assert_eq!(world.call(Thread(1), "cmdline"), "vmlinux:cmdline");
@@ -133,7 +133,7 @@ fn dynamic_object_of_a_module() {
             }
         ))
     ));
-    // Turned round, everything is as before, the nops and their object are gone.
+    // After a reversal everything is as before, and the nops and their object are gone.
     world.thread(1).reliable.set(true);
     world.write_enabled(two, "0").unwrap();
     world.wait();
@@ -141,7 +141,7 @@ fn dynamic_object_of_a_module() {
     world.run_deferred();
     world.rmmod(two).unwrap();
 
-    // Callbacks of the replaced patch are not run, as in C.
+    // The callbacks of the replaced patch are not run, as in C.
     let _ = world.dmesg();
     let two = world.load(&Recipe::of_kernel("two", &["cmdline"]).replacing());
     assert!(!world.dmesg().iter().any(|line| line.starts_with("one: ")));
@@ -192,7 +192,8 @@ fn position_of_a_nop_is_that_of_the_old_function() {
             .function_at("twin", 1)
             .function_at("twin", 2),
     );
-    // 0 and 1 mean the same, so that one of the twins needs a nop... but here 0 is ambiguous.
+    // Positions 0 and 1 mean the same symbol, so one of the twins needs a nop. But here position 0
+    // is ambiguous.
     let refused = world.insmod(&Recipe::of_kernel("two", &["twin"]).replacing());
     assert_eq!(refused, Err(EINVAL));
     world.check();
@@ -261,7 +262,8 @@ fn task_inside_a_replaced_function_is_named_by_the_nop() {
     let stuck = "livepatch: klp_try_switch_task: task1:1 is sleeping on function meminfo";
     assert!(world.full_dmesg().contains(&stuck.to_owned()));
 
-    // Turned round, who has moved may be in the original by the nop, and has to leave that.
+    // After a reversal, a task that has moved may be in the original through the nop, and has to
+    // leave it.
     world.steps(&[Run(Thread(2), 1), Enter(Thread(2))]);
     world.steps(&[Call(Thread(2), meminfo), Sleep(Thread(2))]);
     world.write_enabled(two, "0").unwrap();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Transition: how tasks move, what keeps them, and what the administrator can do about it.
+//! Transition: how tasks move, what keeps them from moving, and what the administrator can do.
 #![cfg(not(loom))]
 
 use host_tests::recipe::Recipe;
@@ -15,7 +15,7 @@ use livepatch_core::transition::{switch_if_pending, State, Task};
 
 const STUCK: &str = "livepatch: klp_try_switch_task: ";
 
-/// A world in which thread 1 sleeps inside `cmdline`.
+/// Creates a world in which thread 1 sleeps inside `cmdline`.
 fn inside() -> World {
     let mut world = World::new();
     let cmdline = world.function("cmdline");
@@ -70,7 +70,7 @@ fn sleeping_inside_a_function() {
     assert_eq!(world.call(Thread(1), "cmdline"), "vmlinux:cmdline");
     assert_eq!(world.call(Thread(2), "cmdline"), "one:cmdline");
 
-    // Out of the function, off the CPU: the next attempt moves it.
+    // Once the task is out of the function and off the CPU, the next attempt moves it.
     world.kernel.machine.scheduler.set(false);
     world.steps(&[Run(Thread(1), 0), Return(Thread(1)), Sleep(Thread(1))]);
     world.kernel.machine.scheduler.set(true);
@@ -98,7 +98,7 @@ fn kernel_exit_moves_a_task() {
     assert_eq!(state(&world, Thread(1)), WAITING);
     world.steps(&[Leave(Thread(1))]);
     assert_eq!(state(&world, Thread(1)), MOVED);
-    // And it stays moved, though it runs all the time.
+    // The task stays moved, though it keeps running.
     world.wait();
     world.steps(&[Sleep(Thread(1))]);
     world.unload(patch);
@@ -117,10 +117,10 @@ fn running_elsewhere_or_unreliable() {
     assert!(log.contains(&format!("{STUCK}swapper/1:0 is running")));
     assert_eq!(state(&world, Thread(1)), WAITING);
     assert_eq!(state(&world, Thread(2)), WAITING);
-    // The idle task of CPU 0 is preempted by thread 1, and so off its CPU.
+    // Thread 1 has preempted the idle task of CPU 0, which is therefore off its CPU.
     assert_eq!(state(&world, Idle(0)), MOVED);
 
-    // To leave the kernel needs no stack.
+    // A task that leaves the kernel moves without a look at its stack.
     world.steps(&[Run(Thread(2), 1), Enter(Thread(2)), Leave(Thread(2))]);
     assert_eq!(state(&world, Thread(2)), MOVED);
     world.steps(&[Leave(Thread(1))]);
@@ -131,7 +131,8 @@ fn running_elsewhere_or_unreliable() {
     world.check_pristine();
 }
 
-/// A world in which a kthread, thread 3, runs on CPU 1 all the time, and a user thread on CPU 0.
+/// Creates a world in which thread 3, a kthread, never leaves CPU 1, and a user thread runs on CPU
+/// 0.
 fn busy() -> World {
     let mut world = World::new();
     world.thread(3).user.set(false);
@@ -139,7 +140,7 @@ fn busy() -> World {
     world
 }
 
-/// The task that a CPU's stopper was asked to look at.
+/// Returns the task that a CPU's stopper was asked to look at.
 fn asked_for(world: &World, cpu: u32) -> Option<TaskId> {
     let cpu = world.kernel.machine.cpu(cpu).unwrap();
     let look = cpu.look.borrow();
@@ -152,7 +153,7 @@ fn a_kthread_that_never_sleeps_is_taken_off_its_cpu() {
     let patch = world
         .insmod(&Recipe::of_kernel("one", &["cmdline"]))
         .unwrap();
-    // The user thread leaves the kernel by itself, most likely.
+    // The user thread most likely leaves the kernel by itself.
     assert_eq!(asked_for(&world, 0), None);
     assert_eq!(asked_for(&world, 1), Some(Thread(3)));
     assert_eq!(state(&world, Thread(3)), WAITING);
@@ -161,7 +162,7 @@ fn a_kthread_that_never_sleeps_is_taken_off_its_cpu() {
     assert_eq!(world.thread(3).cpu.get(), Some(1), "it goes on");
     assert_eq!(world.call(Thread(3), "cmdline"), "one:cmdline");
 
-    // It has not left.
+    // The user thread has not left the kernel.
     world.tick();
     assert_eq!(asked_for(&world, 0), Some(Thread(1)));
     assert_eq!(asked_for(&world, 1), None, "nobody is left there");
@@ -178,7 +179,7 @@ fn a_kthread_that_never_sleeps_is_taken_off_its_cpu() {
     world.check_pristine();
 }
 
-/// In the function it stays where it is, and the log says why; the next attempt asks again.
+/// Inside the function the kthread is not moved, and the log says why. The next attempt asks again.
 #[test]
 fn a_kthread_that_is_taken_off_its_cpu_inside() {
     let mut world = busy();
@@ -208,7 +209,7 @@ fn a_kthread_that_is_taken_off_its_cpu_inside() {
     world.check_pristine();
 }
 
-/// Where a look would be of no use, nobody is disturbed.
+/// No task is disturbed where a look would be useless.
 #[test]
 fn without_reliable_stacks_nobody_is_taken_off_its_cpu() {
     let mut world = busy();
@@ -218,8 +219,8 @@ fn without_reliable_stacks_nobody_is_taken_off_its_cpu() {
     assert_eq!(asked_for(&world, 1), None);
 }
 
-/// The stopper has its own time: it looks after the transition was turned round, after its end, in the
-/// middle of the next one's beginning, and after the task has exited.
+/// The stopper may look late: after the transition was reversed, after it ended, in the middle of
+/// the start of the next one, or after the task has exited.
 #[test]
 fn a_look_that_comes_late() {
     let mut world = busy();
@@ -243,7 +244,7 @@ fn a_look_that_comes_late() {
         world.steps(&[Leave(Thread(1)), Sleep(Thread(3))]);
         world.wait();
         world.steps(&[Run(Thread(3), 1)]);
-        // As it is asked for in the transition that is over.
+        // The look was requested in the transition that has ended.
         assert_eq!(asked_for(&world, 1), Some(Thread(3)));
         world.kernel.interruptions.plan(&[(point, Look(1))]);
         world.write_enabled(patch, "0").unwrap();
@@ -274,8 +275,8 @@ fn a_look_that_comes_late() {
 fn words_of_a_sleeping_task() {
     let mut world = World::new();
     let cmdline = world.kernel.code.address(None, "cmdline").unwrap();
-    // Without unwinding, which would not do for these: nothing points into what changes, an address
-    // does that was left over, and one does that is real.
+    // Unwinding does not work for these tasks. On one stack nothing points into changing code, on
+    // the next a leftover address does, and on the last a real return address does.
     for thread in 1..=3 {
         world.thread(thread).reliable.set(false);
         world.thread(thread).left_over.replace(Some(vec![0, 42]));
@@ -287,7 +288,7 @@ fn words_of_a_sleeping_task() {
     assert_eq!(state(&world, Thread(2)), WAITING);
     assert_eq!(state(&world, Thread(3)), WAITING);
 
-    // Where unwinding works, it tells the two apart.
+    // Where unwinding works, it tells a leftover from a return address.
     world.thread(2).reliable.set(true);
     world.thread(3).reliable.set(true);
     world.settle();
@@ -300,8 +301,8 @@ fn words_of_a_sleeping_task() {
     world.check_pristine();
 }
 
-/// At each point of an attempt, the only task that is left does this; `after` then puts things to rest.
-/// Gives the number of points.
+/// At each point of an attempt, the only task that has not moved takes the steps of `plan`. Then
+/// `after` tidies up. Returns the number of points.
 fn in_the_middle_of_an_attempt(plan: &[Step], mut after: impl FnMut(&mut World, usize)) -> usize {
     for point in 0.. {
         let mut world = World::new();
@@ -335,7 +336,7 @@ fn a_child_that_an_attempt_does_not_meet() {
     assert!(points >= 3, "{points} points");
 }
 
-/// Nor can it be moved then: it calls what changes.
+/// A child inside changing code can't be moved.
 #[test]
 fn a_child_that_an_attempt_does_not_meet_may_be_inside() {
     let (child, cmdline) = (Thread(4), World::new().function("cmdline"));
@@ -388,7 +389,7 @@ fn without_reliable_stacks_tasks_move_by_themselves() {
         world.steps(&[Run(task, 0), Enter(task), Leave(task), Sleep(task)]);
     }
     world.settle();
-    // The kthread can't.
+    // The kthread never leaves the kernel, so it can't move.
     assert_eq!(state(&world, Thread(3)), WAITING);
     world.force(patch).unwrap();
     world.wait();
@@ -416,7 +417,7 @@ fn idle_tasks_move_in_their_loop_or_offline() {
     world.steps(&[Online(1, true)]);
     world.wait();
 
-    // And a CPU that goes off in the middle.
+    // A CPU goes offline in the middle of a transition.
     world.write_enabled(patch, "0").unwrap();
     assert_eq!(state(&world, Idle(1)), (State::Patched, true));
     world.steps(&[Online(1, false), IdleLoop(0)]);
@@ -438,13 +439,13 @@ fn scheduler_moves_the_task_it_switches_away_from() {
     assert_eq!(state(&world, Thread(3)), WAITING);
     let _ = world.full_dmesg();
 
-    // Inside the function it stays.
+    // Inside the function the task stays.
     world.steps(&[Sleep(Thread(3)), Run(Thread(3), 0)]);
     assert_eq!(state(&world, Thread(3)), WAITING);
     let stuck = format!("{STUCK}task3:3 is sleeping on function cmdline");
     assert_eq!(world.full_dmesg(), [stuck]);
 
-    // Inside another it moves. A task that has moved is not looked at again.
+    // Inside another function it moves. A task that has moved is not looked at again.
     world.steps(&[
         Return(Thread(3)),
         Call(Thread(3), meminfo),
@@ -488,7 +489,7 @@ fn fork_in_each_state() {
     assert_eq!(world.call(moved, "cmdline"), "one:cmdline");
     world.check();
 
-    // The child has nothing on its stack: it moves by itself, its parent can't.
+    // The child's stack is empty, so an attempt moves it. The parent can't move.
     world.tick();
     assert_eq!(state(&world, waiting), MOVED);
     assert_eq!(state(&world, Thread(1)), WAITING);
@@ -503,7 +504,7 @@ fn fork_in_each_state() {
     world.check_pristine();
 }
 
-/// Waits for the next attempt, and says how long, in milliseconds.
+/// Waits for the next attempt. Returns the delay in milliseconds.
 fn pause(world: &mut World) -> u64 {
     let before = world.kernel.machine.clock.get();
     world.settle();
@@ -527,7 +528,7 @@ fn stragglers_are_signalled_every_fifteen_seconds() {
         let said = world.dmesg().contains(&signaling);
         assert_eq!(said, time == 15_000, "said once, after {time} ms");
     }
-    // To turn round begins to count anew, for those who have moved.
+    // A reversal restarts the count for the tasks that have moved.
     world.thread(2).reliable.set(false);
     world.write_enabled(patch, "0").unwrap();
     time = 0;
@@ -552,7 +553,7 @@ fn attempts_come_soon_and_then_every_second() {
     let pauses = |world: &mut World| [(); 9].map(|()| pause(world));
     let expected = [10, 20, 40, 80, 160, 320, 370, 1000, 1000];
     assert_eq!(pauses(&mut world), expected);
-    // To turn round begins anew, whatever was planned.
+    // A reversal restarts the schedule, whatever was planned.
     world.thread(2).reliable.set(false);
     world.write_enabled(patch, "0").unwrap();
     assert_eq!(pauses(&mut world), expected);
@@ -572,7 +573,7 @@ fn attempts_that_take_long_are_fewer() {
         world
             .insmod(&Recipe::of_kernel("one", &["cmdline"]))
             .unwrap();
-        // One task is left to be looked at.
+        // One task is left to look at.
         world.kernel.machine.effort.set(effort);
         let pauses = [(); 8].map(|()| pause(&mut world) - effort);
         assert_eq!(pauses, expected, "{effort} ms each");
@@ -594,7 +595,7 @@ fn reversed_while_patching() {
             "livepatch: 'one': starting unpatching transition",
         ]
     );
-    // Who had not moved is there already.
+    // A task that had not moved is at the new target already.
     assert_eq!(state(&world, Thread(1)), (State::Unpatched, false));
     assert_eq!(state(&world, Thread(2)), (State::Patched, true));
     world.wait();
@@ -665,7 +666,7 @@ fn reversed_while_unpatching_and_back_and_forth() {
     world.check_pristine();
 }
 
-/// What is left by turning round is the version below, be it another patch's.
+/// After a reversal, tasks leave the version below, even if that belongs to another patch.
 #[test]
 fn reversed_on_top_of_another_patch() {
     let mut world = World::new();
@@ -726,7 +727,7 @@ fn forced_while_unpatching_keeps_the_module() {
     world.write_enabled(patch, "0").unwrap();
     let _ = world.dmesg();
     world.force(patch).unwrap();
-    // All have moved at once; the rest waits for the next attempt.
+    // All tasks have moved at once. The next attempt does the rest.
     assert_eq!(state(&world, Thread(1)), (State::Unpatched, false));
     assert_eq!(
         world.dmesg(),
@@ -819,7 +820,7 @@ fn scheduler_leaves_tasks_alone_that_are_not_pending() {
     let mut world = inside();
     let patch = enable(&mut world);
     let task = world.thread(1);
-    // As it is for a moment while the transition is turned round.
+    // The flag is clear for a moment while a transition is reversed.
     task.clear_pending();
     task.stack.borrow_mut().clear();
     let _ = world.full_dmesg();

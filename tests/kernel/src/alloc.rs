@@ -11,8 +11,8 @@ thread_local! {
     static CONTENTS: RefCell<(usize, BTreeSet<usize>)> = const { RefCell::new((0, BTreeSet::new())) };
 }
 
-/// What a box holds, by number, until it is freed or may be written to: so a test sees what somebody
-/// who still reads it would be reading.
+/// Identifies the contents of a box by number until the box is freed or may be written to. So a
+/// test can tell whether a concurrent reader would still find the same contents.
 #[derive(Debug)]
 struct Content(usize);
 
@@ -32,12 +32,12 @@ impl Drop for Content {
     }
 }
 
-/// What the calling thread's boxes hold now, as [`KBox::content`] numbers it.
+/// Returns the contents of the calling thread's boxes, as numbered by [`KBox::content`].
 pub fn contents() -> BTreeSet<usize> {
     CONTENTS.with_borrow(|(_, alive)| alive.clone())
 }
 
-/// Lets the calling thread's allocations fail after `allocations` more of them; `None`: never.
+/// Makes the calling thread's allocations fail after `allocations` more of them. `None`: never.
 pub fn fail_after(allocations: Option<usize>) {
     UNTIL_FAILURE.set(allocations);
 }
@@ -53,7 +53,7 @@ fn allocate() -> Result<(), AllocError> {
     }
 }
 
-/// There is no memory.
+/// The error of a failed allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllocError;
 
@@ -61,29 +61,29 @@ pub struct AllocError;
 #[derive(Clone, Copy)]
 pub struct Flags;
 
-/// The flags by name.
+/// The flags, by name.
 pub mod flags {
-    /// May sleep.
+    /// The allocation may sleep.
     pub const GFP_KERNEL: super::Flags = super::Flags;
 }
 
-/// A value in memory of its own.
+/// A value in its own memory.
 #[derive(Debug)]
 pub struct KBox<T>(Box<T>, Content);
 
 impl<T> KBox<T> {
-    /// Moves `value` into memory of its own.
+    /// Moves `value` into newly allocated memory.
     pub fn new(value: T, _: Flags) -> Result<Self, AllocError> {
         allocate()?;
         Ok(Self(Box::new(value), Content::new()))
     }
 
-    /// Numbers what the box holds now, for [`contents`].
+    /// Returns the number of the box's contents, see [`contents`].
     pub fn content(&self) -> usize {
         self.1 .0
     }
 
-    /// Takes it out again.
+    /// Takes the value out of the box.
     pub fn into_inner(boxed: Self) -> T {
         *boxed.0
     }
@@ -107,11 +107,11 @@ impl<T> DerefMut for KBox<T> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct KVec<T>(Vec<T>);
 
-/// What [`KVec::push_within_capacity`] returns when there is no room.
+/// The error of [`KVec::push_within_capacity`]: there is no room.
 #[derive(Debug)]
 pub struct PushError<T>(pub T);
 
-/// What [`KVec::insert_within_capacity`] returns when it can't.
+/// The error of [`KVec::insert_within_capacity`].
 #[derive(Debug)]
 pub enum InsertError<T> {
     /// The index is past the end.
@@ -120,17 +120,17 @@ pub enum InsertError<T> {
     OutOfCapacity(T),
 }
 
-/// What [`KVec::remove`] returns when there is nothing at the index.
+/// The error of [`KVec::remove`]: there is nothing at the index.
 #[derive(Debug)]
 pub struct RemoveError;
 
 impl<T> KVec<T> {
-    /// Empty, without memory.
+    /// Creates an empty array without memory.
     pub const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// Empty, with room for `capacity` elements.
+    /// Creates an empty array with room for `capacity` elements.
     pub fn with_capacity(capacity: usize, flags: Flags) -> Result<Self, AllocError> {
         let mut new = Self::new();
         new.reserve(capacity, flags)?;
@@ -198,7 +198,7 @@ impl<T> KVec<T> {
         self.0.clear();
     }
 
-    /// Keeps the elements for which `keep` says so.
+    /// Keeps the elements for which `keep` returns true.
     pub fn retain(&mut self, keep: impl FnMut(&mut T) -> bool) {
         self.0.retain_mut(keep);
     }

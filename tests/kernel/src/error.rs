@@ -5,7 +5,7 @@
 use std::ffi::c_int;
 use std::num::NonZeroI32;
 
-/// An errno, stored negative.
+/// An errno, stored as a negative number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Error(NonZeroI32);
 
@@ -13,7 +13,7 @@ pub struct Error(NonZeroI32);
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// From a negative errno; anything else is `EINVAL`.
+    /// Converts a negative errno. Any other number becomes `EINVAL`.
     pub fn from_errno(errno: c_int) -> Self {
         match NonZeroI32::new(errno) {
             Some(errno) if (-4095..0).contains(&errno.get()) => Self(errno),
@@ -21,7 +21,7 @@ impl Error {
         }
     }
 
-    /// The negative errno.
+    /// Returns the negative errno.
     pub fn to_errno(self) -> c_int {
         self.0.get()
     }
@@ -39,7 +39,7 @@ impl From<crate::alloc::AllocError> for Error {
     }
 }
 
-/// Errno constants, Linux numbering.
+/// Errno constants with Linux numbering.
 pub mod code {
     use super::Error;
     use std::num::NonZeroI32;

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Host stand-in for the `kernel` crate: just the part that `livepatch_core` uses, over `std`.
+//! Host stand-in for the `kernel` crate: the part that `livepatch_core` uses, built on `std`.
 //!
-//! Names and signatures are those of `rust/kernel/` in the kernel tree, so that the same source
-//! builds against either. Where a test wants to look inside, there is [`log`], [`warnings`] and
-//! [`alloc::fail_after`].
+//! Names and signatures match `rust/kernel/` in the kernel tree, so the same source builds against
+//! either crate. [`log`], [`warnings`] and [`alloc::fail_after`] let a test look inside.
 
-// The kernel crate's macros name it as `$crate`; the ones here name `kernel`.
+// The kernel crate's macros name it `$crate`. The macros here name it `kernel`.
 extern crate self as kernel;
 
 pub mod alloc;
@@ -14,7 +13,7 @@ pub mod error;
 pub mod prelude;
 pub mod sync;
 
-/// Formatting: on the host, that of the standard library.
+/// Formatting, by the standard library.
 pub mod fmt {
     pub use std::fmt::*;
 }
@@ -59,18 +58,18 @@ pub mod print {
         WARNINGS.set(WARNINGS.get() + 1);
     }
 
-    /// Takes the number of warnings since the last call.
+    /// Returns the number of warnings since the last call.
     pub fn take_warnings() -> usize {
         WARNINGS.take()
     }
 }
 
-/// The messages since the last call, see [`print::take`].
+/// Returns the messages since the last call, see [`print::take`].
 pub fn log() -> Vec<String> {
     print::take().into_iter().map(|(_, text)| text).collect()
 }
 
-/// The number of warnings since the last call.
+/// Returns the number of warnings since the last call.
 pub fn warnings() -> usize {
     print::take_warnings()
 }

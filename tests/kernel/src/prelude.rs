@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What kernel code imports as a matter of course.
+//! The names that kernel code imports by default.
 
 pub use crate::alloc::{flags::*, AllocError, KBox, KVec};
 pub use crate::error::{code::*, Error, Result};

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The core as an automaton: its places, and where it goes from each for each answer.
+//! The core as an automaton: its places, and the place that each answer leads to.
 //!
-//! It is not written down but learned from the core's code, by [replaying](crate::replay) it once for
-//! each place and answer that the search meets. The search itself then never runs the core twice for
-//! the same thing: tasks step between the core's accesses at the cost of a few bytes copied.
+//! The automaton is learned from the core's code. The code is [replayed](crate::replay) once for
+//! each place and answer that the search meets, and never twice for the same one. Between two
+//! accesses of the core, a step of a task costs only a few copied bytes.
 //!
-//! Places are told apart by
+//! A place is identified by
 //! - the rest before the operation: the world's snapshot and the books;
 //! - the operation, its accesses so far, what others see, and the next access.
 //!
-//! Two reductions keep them few:
-//! - *Invisible accesses are passed over.* Where an access of the core to what only the core writes
-//!   changes nothing of what others see, it commutes with all that others do.
-//! - *The core acts at once on what it reads.* Places that differ only in what was read of tasks, and
-//!   where that led to the same accesses, are one. That is a property of the core, and checked: of the
-//!   ways to such a place several are kept, and have to go on alike for each answer.
+//! Two reductions keep the number of places small:
+//! - *Invisible accesses are skipped.* An access to what only the core writes, which changes
+//!   nothing that others see, commutes with everything that others do.
+//! - *The core acts at once on what it reads.* Places are merged if they differ only in what was
+//!   read of tasks, and that led to the same accesses. This is a property of the core, and it is
+//!   checked: several of the ways to such a place are kept, and each has to go on alike for each
+//!   answer.
 
 use crate::books::{check_callback, Books, Look};
 use crate::replay::{Replayer, Reply, Run, Seen};
@@ -24,13 +25,13 @@ use host_tests::script::Access;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Ways that are kept to a place that several lead to.
+/// The number of ways kept to a place that several ways lead to.
 const WAYS: usize = 3;
 
 /// The number of a place.
 pub type Number = u32;
 
-/// Where nothing is going on.
+/// A place where no operation is going on.
 struct Rest {
     history: Vec<(Op, Vec<Reply>)>,
     books: Books,
@@ -42,7 +43,7 @@ pub struct Place {
     rest: usize,
     op: Option<Op>,
     ways: Vec<Way>,
-    /// The access that comes next, `None` where the core is at rest.
+    /// The next access. `None`: the core is at rest.
     pub next: Option<Access>,
     seen: usize,
     after: HashMap<Reply, Number>,
@@ -56,8 +57,8 @@ struct Way {
     trail: Trail,
 }
 
-/// What tells a place in the middle of an operation: the rest before it, the operation, the accesses
-/// so far, what others see, and what comes next.
+/// The key of a place in the middle of an operation: the rest before it, the operation, the
+/// accesses so far, what others see, and the next access.
 type Key = (usize, Op, Trail, usize, Option<Access>);
 
 /// The last callback of each object.
@@ -66,9 +67,9 @@ type Callbacks = BTreeMap<usize, &'static str>;
 /// The accesses so far.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 struct Trail {
-    /// Those that are not about tasks.
+    /// A hash of those that are not about tasks.
     core: u64,
-    /// Those about tasks since.
+    /// A hash of those about tasks, since the last of the others.
     tasks: u64,
 }
 
@@ -87,7 +88,7 @@ impl Trail {
             };
         }
         match access {
-            // Which ones there are decides what comes, but much later.
+            // Which ones exist decides what the core does, but much later.
             Access::Threads | Access::ThreadsUnlocked | Access::Cpus => Self {
                 tasks: hash((self.tasks, access, reply)),
                 ..self
@@ -115,7 +116,7 @@ pub struct Automaton {
     /// Runs the core.
     pub replayer: Replayer,
     scenario: Scenario,
-    /// Whether places that differ in what was read stay apart.
+    /// Whether places that differ only in what was read stay apart.
     exact: bool,
     rests: Vec<Rest>,
     places: Vec<Place>,
@@ -126,9 +127,9 @@ pub struct Automaton {
 }
 
 impl Automaton {
-    /// Knows the first place, number 0: nothing has happened.
+    /// Creates the automaton with its first place, number 0, where nothing has happened yet.
     ///
-    /// Errors: what is wrong there.
+    /// Returns an error if that place violates a property.
     pub fn new(scenario: &Scenario, exact: bool) -> Result<Self, String> {
         let mut automaton = Self {
             replayer: Replayer::new(scenario.clone()),
@@ -146,44 +147,44 @@ impl Automaton {
         Ok(automaton)
     }
 
-    /// A place.
+    /// Returns a place.
     pub fn place(&self, number: Number) -> &Place {
         &self.places[number as usize]
     }
 
-    /// Number of places.
+    /// Returns the number of places.
     pub fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no places.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// Number of places where the core is at rest.
+    /// Returns the number of places where the core is at rest.
     pub fn rests(&self) -> usize {
         self.rests.len()
     }
 
-    /// What others see at a place.
+    /// Returns what others see at a place.
     pub fn seen(&self, number: Number) -> &Seen {
         &self.seen[self.place(number).seen]
     }
 
-    /// The books before the operation that is going on.
+    /// Returns the books before the operation that is going on.
     pub fn books(&self, number: Number) -> &Books {
         &self.rests[self.place(number).rest].books
     }
 
-    /// The operation that is going on.
+    /// Returns the operation that is going on.
     pub fn op(&self, number: Number) -> Option<Op> {
         self.place(number).op
     }
 
-    /// Begins an operation at a place of rest.
+    /// Begins an operation at a place where the core is at rest.
     ///
-    /// Errors: what is wrong with where that leads.
+    /// Returns an error if the place that it leads to violates a property.
     pub fn begin(&mut self, number: Number, op: Op) -> Result<Number, String> {
         if let Some(&after) = self.place(number).begun.get(&op) {
             return Ok(after);
@@ -199,7 +200,7 @@ impl Automaton {
 
     /// Goes on from a place whose access yields `reply`.
     ///
-    /// Errors: what is wrong with where that leads.
+    /// Returns an error if the place that it leads to violates a property.
     pub fn go_on(&mut self, number: Number, reply: Reply) -> Result<Number, String> {
         if let Some(&after) = self.place(number).after.get(&reply) {
             return Ok(after);
@@ -345,7 +346,7 @@ impl Automaton {
     }
 }
 
-/// Whether an access needs no answer, and is to what only the core writes.
+/// Whether an access needs no answer and concerns only what the core alone writes.
 fn is_of_core(access: Access) -> bool {
     matches!(
         access,

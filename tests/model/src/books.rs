@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Books: what the administrator may expect to find, kept from what was asked for alone.
+//! Books: what the administrator may expect, derived only from the operations that were asked for.
 //!
-//! The documented order of the C core, written down without looking at the core's own books.
+//! They restate the documented order of the C core and never look at the core's own books.
 
 use crate::replay::{address, checked, in_transition, Replayer, Run, Seen, Site};
 use crate::scenario::{Op, Scenario, FUNCTIONS};
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 pub struct Transition {
     /// Its patch.
     pub patch: u8,
-    /// Where it goes now.
+    /// Its current target.
     pub to: State,
     /// Whether it began when the patch was enabled.
     pub enabling: bool,
@@ -30,19 +30,19 @@ impl Transition {
     }
 }
 
-/// What a world looks like to who is not one of its tasks.
+/// What an observer other than its tasks sees of a world.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Look {
-    /// Patches, sites, modules, what is deferred.
+    /// The patches, the sites, the modules, and the deferred work.
     pub snapshot: Snapshot,
     sysfs: Vec<String>,
 }
 
 impl Look {
-    /// At a world between two operations.
+    /// Looks at a world between two operations.
     pub fn at(world: &World) -> Self {
         let mut snapshot = world.snapshot();
-        // Those of the simulation are not in use.
+        // The model has tasks and CPUs of its own; those of the simulation are unused.
         snapshot.tasks.clear();
         snapshot.cpus.clear();
         Self {
@@ -53,7 +53,7 @@ impl Look {
 
     fn is_back_at(&self, before: &Self) -> bool {
         let (own, old) = (&self.snapshot, &before.snapshot);
-        // Patches that came and went left no reference.
+        // Patches that came and went leave no reference.
         let (kept, new) = own.references.split_at(old.references.len());
         (
             &own.patches,
@@ -73,23 +73,23 @@ impl Look {
     }
 }
 
-/// What there should be.
+/// The expected state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Books {
     /// The patches, oldest first.
     pub stack: Vec<u8>,
     /// The transition.
     pub transition: Option<Transition>,
-    /// Whether the module is there.
+    /// Whether the module is loaded.
     pub module: bool,
     /// Whether any transition was forced.
     pub forced: bool,
-    /// What a transition that is turned round has to get back to.
+    /// The state that a reversed transition has to restore.
     before: Option<Box<Look>>,
 }
 
 impl Books {
-    /// What there should be after an operation. `ended`: there is no transition any more.
+    /// Returns the books after an operation. `ended` says that no transition is left.
     pub fn after(&self, scenario: &Scenario, op: Op, look: &Look, ended: bool) -> Self {
         let mut books = self.clone();
         let begin = |patch, enabling| {
@@ -147,13 +147,13 @@ impl Books {
         books
     }
 
-    /// What the site of a function should show.
+    /// Returns what the site of a function should show.
     fn site(&self, replayer: &Replayer, scenario: &Scenario, function: u8) -> Option<View> {
         let (object, name) = FUNCTIONS[usize::from(function)];
         if object.is_some() && !self.module {
             return None;
         }
-        // Each version: where it goes, and whether tasks are moving to or from it.
+        // For each version, its target, and whether tasks are moving to or from it.
         let mut versions: Vec<(Target, bool)> = Vec::new();
         for &patch in &self.stack {
             let recipe = &scenario.patches[usize::from(patch)];
@@ -189,9 +189,9 @@ impl Books {
             .any(|function| function.name == name)
     }
 
-    /// Compares with the world after an operation.
+    /// Compares the books with the world after an operation.
     ///
-    /// Errors: what is different.
+    /// Returns the first difference as an error.
     pub fn check(
         &self,
         replayer: &Replayer,
@@ -251,7 +251,7 @@ impl Books {
         }
         self.check_sites(replayer, scenario, &run.seen)?;
         self.check_callbacks(scenario, run)?;
-        // A transition that was turned round and ended has undone itself.
+        // A reversed transition that has ended has undone itself.
         if let (Some(transition), None, Some(old)) =
             (before.transition, self.transition, &before.before)
         {
@@ -280,7 +280,8 @@ impl Books {
         Ok(())
     }
 
-    /// Each object's callbacks come in order, and the last one tells how far the object is.
+    /// Checks that the callbacks of each object come in order, and that the last one fits the state
+    /// of the object.
     fn check_callbacks(&self, scenario: &Scenario, run: &Run) -> Result<(), String> {
         let mut last: BTreeMap<usize, &str> = BTreeMap::new();
         for &(which, object) in &run.callbacks {
@@ -305,7 +306,7 @@ impl Books {
                     (false, _) => matches!(last, None | Some("post_unpatch")),
                     (true, None) => last == Some("post_patch"),
                     (true, Some(transition)) if transition.enabling => last == Some("pre_patch"),
-                    // A module may have come since.
+                    // The module may have been loaded since.
                     (true, Some(_)) => matches!(last, Some("pre_unpatch" | "pre_patch")),
                 };
                 if !right {
@@ -320,9 +321,9 @@ impl Books {
     }
 }
 
-/// Checks what a callback finds: its object's functions are patched, or not, as documented.
+/// Checks that the functions of a callback's object are patched, or not patched, as documented.
 ///
-/// Errors: what is different.
+/// Returns the first difference as an error.
 pub fn check_callback(run: &Run) -> Result<(), String> {
     let Some(Access::Callback(which, id)) = run.next else {
         return Ok(());
@@ -351,7 +352,7 @@ pub fn check_callback(run: &Run) -> Result<(), String> {
     }
     let expected = matches!(which, "post_patch" | "post_unpatch");
     let moving = in_transition(&run.world).is_some();
-    // Those of a module that comes or goes may run at any time.
+    // Callbacks for a module that comes or goes may run at any time.
     if object.name.is_none() && !moving && !expected {
         return Err(format!("the callback {which} runs outside of a transition"));
     }

@@ -14,7 +14,8 @@ use host_tests::tasks::TaskId;
 pub enum Choice {
     /// The core goes on with its operation.
     Core,
-    /// The core begins one: the actor, or its own retry.
+    /// The core begins an operation. The actor asks for it; without an actor it is the core's own
+    /// retry.
     Begin(Option<u8>, Op),
     /// A task goes on with what it is in the middle of.
     GoOn(u8),
@@ -26,14 +27,14 @@ pub enum Choice {
     Do(u8, u8),
     /// An idle task goes through its loop.
     Loop(u8),
-    /// A CPU goes on or off.
+    /// A CPU goes online or offline.
     Online(u8, bool),
     /// The stopper begins to look at a thread.
     Look(u8),
 }
 
 impl Model {
-    /// All that can happen next.
+    /// Collects all that can happen next.
     pub fn choices(&self, machine: &Machine, choices: &mut Vec<Choice>) {
         choices.clear();
         let seen = self.seen(machine);
@@ -75,8 +76,8 @@ impl Model {
         }
     }
 
-    /// The stopper looks at any thread at any time, also at one that has exited: the core asks for it
-    /// where it finds a thread running, and does not know when it happens.
+    /// Adds the looks of the stopper. It looks at any thread at any time, even one that has exited.
+    /// The core asks for a look where it finds a thread running, and does not know when it happens.
     fn of_stopper(&self, machine: &Machine, seen: &Seen, choices: &mut Vec<Choice>) {
         match machine.stopper.phase {
             Phase::Program(number) => {
@@ -94,7 +95,7 @@ impl Model {
         }
     }
 
-    /// Whether the stopper keeps a task as it is.
+    /// Whether the stopper keeps a task pinned.
     fn is_pinned_by_stopper(&self, machine: &Machine, who: usize) -> bool {
         match machine.stopper.phase {
             Phase::Program(number) => {
@@ -180,7 +181,8 @@ impl Model {
         }
     }
 
-    /// The place in a thread's script behind the whole of what it begins at `at`.
+    /// Returns the position in a thread's script after the item at `at`, and after the whole call
+    /// if that item is one.
     fn past(&self, index: usize, mut at: u8) -> u8 {
         let mut depth = 0;
         loop {
@@ -196,7 +198,7 @@ impl Model {
         }
     }
 
-    /// The place in a thread's script after `at`.
+    /// Returns the position in a thread's script after `at`.
     pub(crate) fn after(&self, index: usize, at: u8) -> u8 {
         let script = &self.scenario.threads[index].script;
         match script.get(usize::from(at) + 1) {
@@ -205,9 +207,9 @@ impl Model {
         }
     }
 
-    /// What a thread does at a place in its script.
+    /// Returns what a thread does at a position in its script.
     pub fn item(&self, index: usize, at: u8) -> Do {
-        // Behind its end a thread sleeps.
+        // Past its end, a thread sleeps.
         let script = &self.scenario.threads[index].script;
         script.get(usize::from(at)).copied().unwrap_or(Do::Sleep)
     }

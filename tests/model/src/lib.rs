@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Model checking of the livepatch core's consistency: every interleaving of the core with the tasks,
-//! within bounds.
+//! Model checking of the livepatch core's consistency: every interleaving of the core with the
+//! tasks, within bounds.
 //!
 //! ```text
 //! cargo run --release -p model                 all scenarios, some minutes
@@ -9,25 +9,25 @@
 //! cargo run --release -p model -- --exact "one patch"     without reductions, one scenario
 //! ```
 //!
-//! The code that is checked is `core/src`, the same that the kernel runs. Around it the model has
-//! tasks and CPUs of its own, which step between any two accesses of the core to what is shared, and
-//! whose own passages through the core (the handler, the way to user mode, the scheduler's attempt)
-//! are taken apart access by access too.
+//! The checked code is `core/src`, the same code that runs in the kernel. The model has tasks and
+//! CPUs of its own. They step between any two accesses of the core to shared data. The core also
+//! runs on tasks' behalf: in the handler, on the way to user mode, and in the scheduler's attempt
+//! to move a task. These parts are split into single accesses too.
 //!
-//! | concern | here |
+//! | concern | module |
 //! |---|---|
-//! | what is searched: patches, and who may do what | [`scenario`], [`scenarios`] |
+//! | the input: patches, and what each actor may do | [`scenario`], [`scenarios`] |
 //! | running the core up to an access | [`replay`] |
 //! | the places in the core, and how they follow one another | [`automaton`] |
-//! | the places in what the core does on a task's own behalf | [`program`] |
+//! | the places in what the core does on a task's behalf | [`program`] |
 //! | one state of everything | [`machine`] |
 //! | what can happen next | [`choices`] |
-//! | what that leads to | [`model`] |
-//! | what need not be looked at | [`reduction`] and [`automaton`] |
+//! | the state that a choice leads to | [`model`] |
+//! | what the search may skip | [`reduction`] and [`automaton`] |
 //! | what holds in every state, and the way home | [`properties`] |
-//! | what the administrator may expect to find | [`books`] |
+//! | what the administrator may expect | [`books`] |
 //! | all states, breadth first | [`search`] |
-//! | the way to a violation, in words | [`words`] |
+//! | the path to a violation, in words | [`words`] |
 
 pub mod automaton;
 pub mod books;

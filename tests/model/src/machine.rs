@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The machine: tasks and CPUs beside the core.
+//! The machine: the tasks and CPUs around the core.
 //!
-//! A [`Machine`] is one state of the whole, the core's place included. It is small and copied freely.
+//! A [`Machine`] is one state of everything, including the core's place. It is small and cheap to
+//! copy.
 //!
-//! A thread outside of all functions may be in user mode or in the kernel: what it can do next is the
-//! same. So that is one state, and to [leave](crate::scenario::Do::Leave) is to pass through user mode.
+//! A thread outside of all functions may be in user mode or in the kernel. Both are one state,
+//! since what it can do next is the same. To [leave](crate::scenario::Do::Leave) is to pass through
+//! user mode.
 
 use crate::automaton::Number;
 use crate::replay::Stack;
@@ -13,14 +15,15 @@ use crate::scenario::{Scenario, ACTORS, CPUS, THREADS};
 use host_tests::tasks::TaskId;
 use livepatch_core::transition::State;
 
-/// What a task is in the middle of, with preemption off; in a fork too, unless the scenario is wrong.
+/// What a task is in the middle of. Preemption is off then, and in a fork too, unless the scenario
+/// leaves that out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Nothing.
     Free,
     /// The handler has read a site.
     Handler(u16),
-    /// A part of the core, on its own behalf.
+    /// A part of the core that runs on the task's behalf.
     Program(u16),
 }
 
@@ -48,7 +51,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// Of a task while there is no transition.
+    /// The part of a task while there is no transition.
     pub(crate) const IDLE: Self = Self {
         state: State::Idle,
         pending: false,
@@ -74,11 +77,11 @@ pub struct Thread {
     pub part: Part,
     /// Whether it exists.
     pub present: bool,
-    /// Whether it has its CPU.
+    /// Whether it is running on its CPU.
     pub running: bool,
-    /// Its place in its script.
+    /// Its position in its script.
     pub at: u8,
-    /// What it is inside of.
+    /// The functions that it is in.
     pub stack: Stack,
 }
 
@@ -87,34 +90,34 @@ pub struct Thread {
 pub struct Machine {
     /// The core's place.
     pub core: Number,
-    /// How far the administrators are.
+    /// How many of its operations each actor has begun.
     pub actors: [u8; ACTORS],
     /// The tasks that the core waits for, a bit for each, and [`WAITING`].
     pub waits: u8,
     /// The CPUs that are online, a bit for each.
     pub online: u8,
-    /// How often a CPU went off.
+    /// The number of times that a CPU went offline.
     pub offline: u8,
     /// The threads.
     pub threads: [Thread; THREADS],
     /// The idle tasks.
     pub idles: [Part; CPUS],
-    /// What the stopper is in the middle of; its state is of no interest.
+    /// What the stopper is in the middle of. Its state is not used.
     pub stopper: Part,
-    /// The thread that it looks at.
+    /// The thread that the stopper looks at.
     pub looked: u8,
-    /// How often one began to look.
+    /// The number of looks that the stopper has begun.
     pub looks: u8,
 }
 
-/// The place of the stopper behind all tasks, see [`Machine::part`].
+/// The index of the stopper, behind all tasks; see [`Machine::part`].
 pub const STOPPER: usize = THREADS + CPUS;
 
-/// The core has begun to wait.
+/// The bit of [`Machine::waits`] which says that the core has begun to wait.
 pub const WAITING: u8 = 0x80;
 
 impl Machine {
-    /// All of it, in few bytes.
+    /// Returns the whole state in a few bytes.
     pub fn bytes(&self) -> [u8; 64] {
         let mut bytes = [0; 64];
         let mut at = 0;
@@ -155,7 +158,7 @@ impl Machine {
         self.stopper.phase != Phase::Free && usize::from(self.looked) == who
     }
 
-    /// A task's part in the transition, or the stopper's.
+    /// Returns the part of a task, or that of the stopper.
     pub fn part(&mut self, who: usize) -> &mut Part {
         match who.checked_sub(THREADS) {
             None => &mut self.threads[who].part,
@@ -164,7 +167,7 @@ impl Machine {
         }
     }
 
-    /// The tasks that are in the middle of something.
+    /// Returns the tasks, and the stopper, whose phase satisfies `of`, a bit for each.
     pub(crate) fn sections(&self, of: impl Fn(Phase) -> bool) -> u8 {
         let threads = self.threads.iter().map(|thread| thread.part.phase);
         let phases = threads.chain(self.idles.iter().map(|idle| idle.phase));
@@ -175,7 +178,8 @@ impl Machine {
     }
 }
 
-/// The place of a task among [`Machine::threads`], and behind them the idle ones.
+/// Returns the index of a task. The threads come first, as in [`Machine::threads`], then the idle
+/// tasks.
 pub fn who(task: TaskId) -> usize {
     match task {
         TaskId::Thread(number) => number - 1,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The model: what a choice leads to.
+//! The model: the state that a choice leads to.
 
 use crate::automaton::Automaton;
 use crate::choices::Choice;
@@ -17,9 +17,9 @@ use std::collections::HashMap;
 pub struct Model {
     /// The core.
     pub core: Automaton,
-    /// What it does on tasks' own behalf.
+    /// The parts of the core that run on tasks' behalf.
     pub programs: Programs,
-    /// What is searched.
+    /// The scenario that is searched.
     pub scenario: Scenario,
     /// Whether there are no reductions.
     pub(crate) exact: bool,
@@ -27,9 +27,9 @@ pub struct Model {
     view_numbers: HashMap<(u8, Site), u16>,
 }
 impl Model {
-    /// A model of a scenario.
+    /// Creates a model of a scenario.
     ///
-    /// Errors: what is wrong at the very beginning.
+    /// Returns an error if the first place violates a property.
     pub fn new(scenario: &Scenario, exact: bool) -> Result<Self, String> {
         Ok(Self {
             core: Automaton::new(scenario, exact)?,
@@ -41,7 +41,8 @@ impl Model {
         })
     }
 
-    /// The first state: all asleep, outside of all functions, and no patches.
+    /// Returns the first state: all threads sleep outside of all functions, and there are no
+    /// patches.
     pub fn first(&self) -> Machine {
         let mut threads = [Thread {
             part: Part::IDLE,
@@ -70,19 +71,19 @@ impl Model {
         }
     }
 
-    /// What others see of the core.
+    /// Returns what others see of the core.
     pub fn seen(&self, machine: &Machine) -> &Seen {
         self.core.seen(machine.core)
     }
 
-    /// The site that a handler has read.
+    /// Returns the function and the view that a handler has read.
     pub fn view(&self, number: u16) -> (u8, View) {
         self.views[usize::from(number)]
     }
 
-    /// Does `choice`, and then what the core does [alone](Self::is_alone).
+    /// Takes the step `choice`, and then the core's steps that are [alone](Self::is_alone).
     ///
-    /// Errors: what is wrong with that.
+    /// Returns an error if one of them leads to a violation.
     pub fn step(&mut self, machine: &Machine, choice: Choice) -> Result<Machine, String> {
         let mut next = self.single_step(machine, choice)?;
         while self.is_alone(&next)? {
@@ -91,9 +92,9 @@ impl Model {
         Ok(next)
     }
 
-    /// Does `choice`.
+    /// Takes the step `choice` alone.
     ///
-    /// Errors: what is wrong with that.
+    /// Returns an error if it leads to a violation.
     pub fn single_step(&mut self, machine: &Machine, choice: Choice) -> Result<Machine, String> {
         let mut next = *machine;
         match choice {
@@ -120,7 +121,7 @@ impl Model {
                 self.enter(&mut next, STOPPER, Kind::Look)?;
             }
         }
-        // Who has finished is not waited for any more, whatever it begins next.
+        // The core stops waiting for a task that has finished, whatever the task begins next.
         if next.waits != 0 {
             let busy = next.sections(|phase| phase != Phase::Free);
             next.waits &= busy | WAITING;
@@ -185,7 +186,7 @@ impl Model {
             }
             Access::Pin(task) => {
                 let thread = &machine.threads[who(task)];
-                // Of one that is running the stack is not looked at.
+                // The stack of a running thread is not looked at.
                 let stack = if thread.running {
                     Stack::default()
                 } else {
@@ -197,7 +198,7 @@ impl Model {
         }
     }
 
-    /// Begins a part of the core, with its first access.
+    /// Begins a part of the core, and makes its first access.
     fn enter(&mut self, machine: &mut Machine, who: usize, kind: Kind) -> Result<(), String> {
         match self.programs.begin(&mut self.core.replayer, kind)? {
             Some(number) => {
@@ -255,8 +256,8 @@ impl Model {
                 Some(next) => number = next,
             }
             machine.part(who).phase = Phase::Program(number);
-            // What only the task itself changes can as well be read at once, and what nobody else sees
-            // can be written.
+            // The task alone changes its stack, so the stack can be read at once. Nobody else sees
+            // the child, so it can be written at once.
             let next = self.programs.place(number).next;
             let own = matches!(next, Access::Pin(_)) || is_to_child(next);
             if kind == Kind::Look || !own {
@@ -328,7 +329,7 @@ impl Model {
                 let thread = &mut machine.threads[index];
                 thread.present = false;
                 thread.running = false;
-                // To somebody who looks later it is as it was.
+                // A late look finds the thread as it was.
                 if self.scenario.looks == 0 {
                     thread.part = Part::IDLE;
                 }
@@ -355,7 +356,8 @@ impl Model {
     fn fork(&mut self, machine: &mut Machine, parent: usize) -> Result<(), String> {
         machine.threads[THREADS - 1] = Thread {
             part: Part {
-                // What came along with the rest of the parent long before is of no use.
+                // The flag that was copied with the parent may be stale. It must not matter, so it
+                // is wrong here.
                 pending: !machine.threads[parent].part.pending,
                 ..Part::IDLE
             },
@@ -378,18 +380,18 @@ impl Model {
         threads.any(|thread| self.is_fork(thread.part.phase))
     }
 
-    /// Whether a task in the middle of something may be preempted there. That does not move it: the
-    /// scheduler tries to move only tasks that go to sleep.
+    /// Whether a task in the middle of something may be preempted there. Preemption does not move
+    /// it: the scheduler tries to move only tasks that go to sleep.
     pub(crate) fn is_preemptible(&self, phase: Phase) -> bool {
         !self.scenario.preemption_off && self.is_fork(phase)
     }
 
-    /// The function that some code is a version of.
+    /// Returns the function that some code is a version of.
     pub fn function(&self, code: Code) -> u8 {
         self.core.replayer.codes[usize::from(code)].1
     }
 
-    /// What some code is called.
+    /// Returns the name of some code.
     pub fn name(&self, code: Code) -> String {
         let (owner, function) = &self.core.replayer.codes[usize::from(code)];
         let name = FUNCTIONS[usize::from(*function)].1;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the core does on a task's own behalf, access by access: as it leaves for user mode or in the
-//! idle loop, as the scheduler switches away from it, and as it forks; and what a CPU's stopper does for a
-//! task.
+//! What the core does on a task's behalf, access by access. It runs as the task leaves for user
+//! mode or goes through the idle loop, as the scheduler switches away from it, and as it forks. A
+//! CPU's stopper runs it for a task too.
 //!
-//! As with the core's operations, the code is the core's, and a place in it is a list of answers.
+//! As in [`crate::replay`], the code is the core's, and a place in it is a list of answers.
 
 use crate::replay::{Replayer, Reply};
 use crate::scenario::THREADS;
@@ -14,7 +14,7 @@ use host_tests::tasks::{SimulatedTask, TaskId};
 use livepatch_core::transition::{switch_if_pending, Tasks};
 use std::collections::HashMap;
 
-/// Which part of the core.
+/// The part of the core that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// `Shared::update`: on the way to user mode, or in the idle loop.
@@ -27,18 +27,18 @@ pub enum Kind {
     Look,
 }
 
-/// A place in it.
+/// A place in a program.
 pub struct Place {
-    /// Which part.
+    /// The part of the core.
     pub kind: Kind,
     tape: Vec<Reply>,
-    /// What it does next.
+    /// The next access.
     pub next: Access,
     after: HashMap<Reply, Option<u16>>,
 }
 
 impl Place {
-    /// The stack check that it has got hold of, and will use.
+    /// Returns the stack check that the program has got and is going to use.
     pub fn holds(&self) -> Option<u16> {
         match (self.next, self.tape.last()) {
             (Access::UseCheck, Some(&Reply::Check(check))) => check,
@@ -46,7 +46,7 @@ impl Place {
         }
     }
 
-    /// Whether it keeps the thread that it looks at as it is.
+    /// Whether the stopper keeps the thread that it looks at pinned.
     pub fn pins(&self) -> bool {
         let pinned = self
             .tape
@@ -55,7 +55,7 @@ impl Place {
         self.kind == Kind::Look && pinned && !self.names()
     }
 
-    /// Whether it has found a function with a stack check, and will name it.
+    /// Whether it has found a function with a stack check and is going to name it.
     pub fn names(&self) -> bool {
         self.next == Access::Name
     }
@@ -68,7 +68,7 @@ pub struct Programs {
     numbers: HashMap<(Kind, Vec<Reply>), Option<u16>>,
 }
 
-/// The task that stands for all.
+/// The task that stands for all tasks.
 const ANY: TaskId = TaskId::Thread(1);
 
 /// The child, which nobody else sees before it is complete.
@@ -83,21 +83,22 @@ pub(crate) fn is_to_child(access: Access) -> bool {
 }
 
 impl Programs {
-    /// A place.
+    /// Returns a place.
     pub fn place(&self, number: u16) -> &Place {
         &self.places[usize::from(number)]
     }
 
-    /// The first place.
+    /// Returns the first place of a program. `None`: it ends without an access.
     ///
-    /// Errors: what the core had to say against it.
+    /// Returns an error if the core or the simulation objects.
     pub fn begin(&mut self, replayer: &mut Replayer, kind: Kind) -> Result<Option<u16>, String> {
         self.number(replayer, kind, Vec::new())
     }
 
-    /// The place after `number`, where its access yielded `reply`; `None` where it has ended.
+    /// Returns the place after `number`, where the access yielded `reply`. `None`: the program has
+    /// ended.
     ///
-    /// Errors: what the core had to say against it.
+    /// Returns an error if the core or the simulation objects.
     pub fn after(
         &mut self,
         replayer: &mut Replayer,
@@ -130,7 +131,7 @@ impl Programs {
         simulation.machine.current.set(own.then_some(ANY));
         let task = SimulatedTask::new(ANY, false, false);
         let child = SimulatedTask::new(CHILD, false, false);
-        // In a scenario where something must go wrong, it proves nothing.
+        // In a scenario that leaves preemption on, this evidence proves nothing.
         let off = simulation.preemption_off();
         let job = || match kind {
             Kind::Leave => simulation.shared().update(&task, &off),

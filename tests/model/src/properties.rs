@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Properties: what holds in every state, and the way home.
+//! Properties that hold in every state, and the way home.
 //!
-//! The books of the core, which change only with its own steps, are for [`crate::books`].
+//! The core's books change only with the core's own steps. [`crate::books`] checks them.
 
 use crate::choices::Choice;
 use crate::machine::{Machine, Phase, Thread, STOPPER};
@@ -14,7 +14,7 @@ use livepatch_core::site::{Target, View};
 use livepatch_core::transition::State;
 
 impl Model {
-    /// The properties that every state has.
+    /// Checks the properties of a state.
     pub(crate) fn check(&self, machine: &Machine) -> Result<(), String> {
         let seen = self.seen(machine);
         let forced =
@@ -57,8 +57,8 @@ impl Model {
         Ok(())
     }
 
-    /// Between the core's operations, those who have not moved are pending, and no others: each of them
-    /// will move as it leaves the kernel.
+    /// Checks that between the core's operations exactly the tasks that have not moved are pending.
+    /// Each of them moves when it leaves the kernel.
     fn check_flags(&self, machine: &Machine, seen: &Seen) -> Result<(), String> {
         let threads = machine.threads.iter().enumerate();
         let threads = threads.filter(|(_, thread)| thread.present);
@@ -69,7 +69,7 @@ impl Model {
         for (who, part) in parts {
             let stray = (part.state == State::Idle) != (seen.target == State::Idle);
             let flag = part.pending == (part.state != seen.target);
-            // Who is in the middle of moving has one of the two already.
+            // A task in the middle of moving has already changed one of the two.
             let still = part.phase == Phase::Free || self.is_fork(part.phase);
             if still && !machine.is_looked_at(who) && (stray || !flag) {
                 return Err(format!(
@@ -84,7 +84,7 @@ impl Model {
         Ok(())
     }
 
-    /// A task is only in those versions that its state lets it call.
+    /// Checks that a task is only in versions that its state lets it call.
     fn check_universe(
         &self,
         seen: &Seen,
@@ -153,17 +153,17 @@ impl Model {
         }
     }
 
-    /// Whether there is a transition.
+    /// Whether an operation or a transition is going on.
     pub fn is_moving(&self, machine: &Machine) -> bool {
         self.core.op(machine.core).is_some() || self.core.books(machine.core).transition.is_some()
     }
 
-    /// The step among `choices` on the way home: where everyone leaves the functions and the kernel,
-    /// and nobody asks for anything more.
+    /// Returns the index in `choices` of the next step on the way home. On this way every task
+    /// leaves the functions and the kernel, and nothing new is asked for.
     pub fn home(&self, machine: &Machine, choices: &[Choice]) -> Option<usize> {
         let target = self.seen(machine).target;
         let behind = |index: u8| machine.threads[usize::from(index)].part.state != target;
-        // The core moves who is asleep outside of all functions.
+        // The core moves tasks that sleep outside of all functions.
         let needs_cpu = |index: u8| {
             let thread = &machine.threads[usize::from(index)];
             let preempted = thread.part.phase != Phase::Free;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reduction: what the core does without anybody noticing, it does at once.
+//! Reduction: a step of the core that nobody can notice is taken at once.
 
 use crate::machine::{who, Machine, Phase};
 use crate::model::Model;
@@ -10,16 +10,18 @@ use host_tests::script::Access;
 use livepatch_core::site::View;
 
 impl Model {
-    /// Whether the core's next access is independent of all that others do before the core's next but
-    /// one, and changes nothing that a property is about. Then whatever they do, they can as well do
-    /// after it: it is enough to look at the core.
+    /// Whether the core's next access can be taken at once.
     ///
-    /// So is access to the part of a task that only the core can change now, since the task is not
-    /// pending, nor in the middle of moving, and which does not matter to the task's calls, since
-    /// nothing it meets is in transition. The core does such things only finitely often in a row, so
-    /// that nobody is put off for ever.
+    /// It can if it is independent of all that others do before the core's access after it, and if
+    /// it changes nothing that a property is about. Whatever the others do can then as well happen
+    /// after it, so the search follows only the core.
     ///
-    /// Errors: what is wrong with where that access leads.
+    /// This includes an access to a task that only the core can change now: the task is not pending
+    /// and not in the middle of moving. The access must not matter to the task's calls either: no
+    /// function that the task meets is in transition. The core makes only finitely many such
+    /// accesses in a row, so nobody waits for ever.
+    ///
+    /// Returns an error if the access leads to a violation.
     pub fn is_alone(&mut self, machine: &Machine) -> Result<bool, String> {
         if self.exact {
             return Ok(false);
@@ -42,7 +44,7 @@ impl Model {
             Phase::Program(_) => false,
         };
         let seen = self.seen(machine);
-        // A fork would read it.
+        // Without the lock, a fork would read the task's part.
         let locked = seen.locked.0 || task >= THREADS;
         let unseen = reads
             || (locked
@@ -57,7 +59,7 @@ impl Model {
         self.core_step(&mut after)?;
         let next = self.seen(&after);
         let seen = self.seen(machine);
-        // The lock is of interest to forks and exits, which may be behind it.
+        // The lock matters to forks and exits, which may be waiting for it.
         let lock = seen.locked == next.locked || !self.may_come_or_go(machine);
         Ok(lock
             && Seen {

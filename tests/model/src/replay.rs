@@ -2,9 +2,10 @@
 
 //! Replay: runs the core's own code up to a point in the middle of an operation.
 //!
-//! The core can't be copied, but it is deterministic: what it does is a function of the operations it
-//! was asked for, and of what each of its accesses to shared things yielded. So a place in it is a
-//! list of answers, and to go on from there is to run all of it once more with one answer added.
+//! The core can't be copied, but it is deterministic. What it does is a function of the operations
+//! that it was asked for and of what each of its accesses to shared data yielded. So a place in the
+//! core is a list of answers. To go on from a place, the replay runs the whole operation again with
+//! one more answer.
 
 use crate::scenario::{Op, Scenario, CPUS, FUNCTIONS, MODULE, THREADS};
 use host_tests::code::SIZE;
@@ -23,18 +24,18 @@ use std::collections::{BTreeSet, VecDeque};
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 
-/// Deepest stack.
+/// The greatest depth of a stack.
 pub const DEPTH: usize = 3;
 
-/// Code, by number: first the functions, then the replacements, patch by patch.
+/// Code, by number. The functions come first, then the replacements, patch by patch.
 pub type Code = u8;
 
-/// The address of code: it is always loaded at the same place.
+/// Returns the address of code, which is always loaded at the same place.
 pub const fn address(code: Code) -> usize {
     0x1000 + code as usize * SIZE
 }
 
-/// The code at an address.
+/// Returns the code at an address.
 pub const fn code(address: usize) -> Code {
     ((address - 0x1000) / SIZE) as Code
 }
@@ -47,29 +48,29 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// The functions.
+    /// Returns the functions on the stack.
     pub fn codes(&self) -> &[Code] {
         &self.codes[..usize::from(self.depth)]
     }
 
-    /// Calls.
+    /// Calls a function.
     pub fn push(&mut self, code: Code) {
         self.codes[usize::from(self.depth)] = code;
         self.depth += 1;
     }
 
-    /// Returns.
+    /// Returns from the innermost function.
     pub fn pop(&mut self) {
         self.depth -= 1;
         self.codes[usize::from(self.depth)] = 0;
     }
 
-    /// What it is in a few bytes.
+    /// Returns the stack in a few bytes.
     pub fn bytes(&self) -> [u8; DEPTH + 1] {
         [self.depth, self.codes[0], self.codes[1], self.codes[2]]
     }
 
-    /// Return addresses, somewhere inside the functions.
+    /// Returns return addresses, each somewhere inside its function.
     fn addresses(&self) -> Vec<usize> {
         let codes = self.codes().iter();
         codes.map(|&code| address(code) + INSIDE).collect()
@@ -79,13 +80,13 @@ impl Stack {
 /// What an access yielded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reply {
-    /// Nothing, or what only the holder of the core's lock decides.
+    /// Nothing, or a value that only the holder of the core's lock changes.
     Own,
     /// A state.
     State(State),
-    /// Whether it is so.
+    /// A truth value.
     Flag(bool),
-    /// Which threads or CPUs there are, a bit for each.
+    /// The threads or CPUs that exist, a bit for each.
     Present(u32),
     /// Whether the task is running, and its stack.
     Pinned(bool, Stack),
@@ -93,7 +94,7 @@ pub enum Reply {
     Check(Option<u16>),
 }
 
-/// A stack check, with what it says of each function in either direction: that tells it from others.
+/// A stack check. What it says of each function in either direction tells it from others.
 pub struct KnownCheck {
     says: Vec<[bool; 2]>,
     check: Rc<Check<Simulation>>,
@@ -127,30 +128,30 @@ impl Checks {
     }
 }
 
-/// What others can see of the core, and what it allows them, at some place in it.
+/// What others can see of the core, and what it lets them do, at some place in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Seen {
-    /// For each function, what its site shows if calls go through the handler.
+    /// For each function, what its site shows. `None`: calls don't go through the handler.
     pub sites: [Option<Site>; FUNCTIONS.len()],
-    /// For each function, whether there is a hook, which handlers may still be using.
+    /// For each function, whether it has a hook, which handlers may still be using.
     pub hooks: [bool; FUNCTIONS.len()],
-    /// Where the tasks are to go.
+    /// The target of the transition.
     pub target: State,
     /// Whether the scheduler tries to move tasks.
     pub scheduler: bool,
     /// Whether a retry was asked for.
     pub retry: bool,
-    /// Whether threads are kept from coming and going, and CPUs.
+    /// Whether threads, and whether CPUs, are kept from coming and going.
     pub locked: (bool, bool),
-    /// The task that is kept as it is.
+    /// The task that is pinned.
     pub pinned: Option<TaskId>,
     /// The stack check.
     pub check: Option<u16>,
-    /// Whether those that were replaced in this operation are all still there.
+    /// Whether all stack checks that were replaced in this operation still exist.
     pub old_checks: bool,
-    /// Whether functions were given up in this operation.
+    /// Whether functions were released in this operation.
     pub released: bool,
-    /// Code that was given up, a bit for each.
+    /// Code that was released, a bit for each.
     pub gone: u64,
     /// Whether the module can be called.
     pub live: bool,
@@ -176,26 +177,26 @@ impl std::hash::Hash for Site {
 
 /// How far a replay got.
 pub struct Run {
-    /// The access that has no answer yet. `None`: the operation has ended.
+    /// The first access without an answer. `None`: the operation has ended.
     pub next: Option<Access>,
-    /// What others see there.
+    /// What others see at that point.
     pub seen: Seen,
     /// The world as the replay left it.
     pub world: World,
-    /// The patches' handles, by number.
+    /// The handle of each patch, by number.
     pub patches: Vec<Option<PatchId>>,
     /// All callbacks so far.
     pub callbacks: Vec<(&'static str, usize)>,
 }
 
-/// There was no answer.
+/// The payload of the unwinding from an access without an answer.
 struct Unanswered;
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Keeps panics quiet that are part of what is searched for: they become the report.
+/// Silences panics that are part of the search: they become the report.
 fn quiet_panics() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
@@ -208,7 +209,7 @@ fn quiet_panics() {
     });
 }
 
-/// Runs `job`; what it panics with is an error.
+/// Runs `job`. A panic becomes an error.
 fn caught(job: impl FnOnce()) -> Result<(), Box<dyn Any + Send>> {
     QUIET.set(true);
     let result = catch_unwind(AssertUnwindSafe(job));
@@ -216,7 +217,7 @@ fn caught(job: impl FnOnce()) -> Result<(), Box<dyn Any + Send>> {
     result
 }
 
-/// Answers from a list.
+/// A script that answers from a list.
 struct Tape {
     answers: RefCell<VecDeque<Answer>>,
     next: Cell<Option<Access>>,
@@ -233,12 +234,12 @@ impl Script for Tape {
                 Access::Target | Access::Check | Access::UseCheck | Access::Name
             )
         {
-            // Of these the holder of the lock is the only writer.
+            // Only the holder of the lock writes these.
             return Answer::Own;
         }
         let Some(answer) = self.answers.borrow_mut().pop_front() else {
             self.next.set(Some(access));
-            // To unwind frees what the core was about to.
+            // Unwinding frees what the core was about to free.
             self.contents.replace(kernel::alloc::contents());
             resume_unwind(Box::new(Unanswered));
         };
@@ -261,7 +262,7 @@ fn message(payload: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "it panicked".to_owned())
 }
 
-/// Runs `job` with `tape`; what it panics with is an error, unless it wanted an answer.
+/// Runs `job` with `tape`. A panic becomes an error, unless it only asks for an answer.
 fn scripted(tape: &Rc<Tape>, job: impl FnOnce()) -> Result<(), String> {
     script::install(Some(tape.clone()));
     let result = caught(job);
@@ -273,7 +274,7 @@ fn scripted(tape: &Rc<Tape>, job: impl FnOnce()) -> Result<(), String> {
     }
 }
 
-/// Runs a check of the simulator's, whose panic is an error.
+/// Runs a check of the simulation. A panic becomes an error.
 pub fn checked(job: impl FnOnce()) -> Result<(), String> {
     caught(job).map_err(|payload| message(&*payload))
 }
@@ -283,14 +284,14 @@ pub struct Replayer {
     scenario: Scenario,
     /// The stack checks.
     pub checks: Rc<Checks>,
-    /// All code: what it belongs to, and its function.
+    /// All code: the module it belongs to, and the function it is a version of.
     pub codes: Vec<(Option<String>, u8)>,
-    /// Replays so far.
+    /// The number of replays so far.
     pub replays: usize,
 }
 
 impl Replayer {
-    /// For a scenario.
+    /// Creates a replayer for a scenario.
     pub fn new(scenario: Scenario) -> Self {
         let mut codes: Vec<_> = (0..)
             .zip(FUNCTIONS)
@@ -313,7 +314,7 @@ impl Replayer {
         }
     }
 
-    /// The code of a patch's function, by number.
+    /// Returns the code of a patch's version of a function.
     pub fn replacement(&self, patch: &str, function: u8) -> Option<Code> {
         let wanted = |(owner, own): &(Option<String>, u8)| {
             owner.as_deref() == Some(patch) && *own == function
@@ -369,7 +370,7 @@ impl Replayer {
 
     /// Runs whole operations, and then one as far as there are answers.
     ///
-    /// Errors: what the core or the simulator had to say against it.
+    /// Returns an error if the core or the simulation objects.
     pub fn run(
         &mut self,
         history: &[(Op, Vec<Reply>)],
@@ -416,7 +417,7 @@ impl Replayer {
         match op {
             Op::Insmod(number) => {
                 let number = usize::from(number);
-                // The first thing that it does, also where it is then interrupted.
+                // The structure exists first, even if the operation is interrupted later.
                 let id = world
                     .kernel
                     .structures
@@ -448,8 +449,8 @@ impl Replayer {
         }
     }
 
-    /// What happens at once after an operation: the work that gives up patches runs, and their modules
-    /// are unloaded.
+    /// Does what follows an operation at once: runs the work that frees patches, and unloads their
+    /// modules.
     fn clean_up(&self, world: &mut World, patches: &[Option<PatchId>]) {
         world.run_deferred();
         for &patch in patches.iter().flatten() {
@@ -461,7 +462,7 @@ impl Replayer {
         world.kernel.machine.replaced.borrow_mut().clear();
         world.kernel.structures.released.set(0);
         if in_transition(world).is_none() {
-            // It would do nothing.
+            // A retry would do nothing.
             world.kernel.machine.retry.set(None);
         }
     }
@@ -517,9 +518,10 @@ impl Replayer {
         }
     }
 
-    /// Runs a part of a task's own, as far as there are answers. Says which access has none.
+    /// Runs a part of the core on a task's behalf, as far as there are answers. Returns the access
+    /// that has none.
     ///
-    /// Errors: what the core had to say against it.
+    /// Returns an error if the core or the simulation objects.
     pub fn run_task(
         &mut self,
         job: impl FnOnce(),
@@ -535,7 +537,7 @@ impl Replayer {
     }
 }
 
-/// The patch in transition.
+/// Returns the patch in transition.
 pub fn in_transition(world: &World) -> Option<PatchId> {
     let mut patches = world.core.patches().iter().map(|patch| patch.handle);
     patches.find(|&patch| world.core.is_in_transition(patch))

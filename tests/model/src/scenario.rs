@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Scenarios: bounded configurations, each of which is searched exhaustively.
+//! Scenarios: bounded configurations. Each is searched exhaustively.
 //!
-//! What each thread, the administrator and the module loader may do is a little program. They are
+//! Each thread, the administrator and the module loader have a small program. The programs are
 //! interleaved in every possible way, also in the middle of the core's operations.
 
 use host_tests::recipe::Recipe;
@@ -15,21 +15,21 @@ pub const FUNCTIONS: [(Option<&str>, &str); 4] = [
     (Some(MODULE), "store"),
 ];
 
-/// Calls [`COPY`].
+/// A function that calls [`COPY`].
 pub const READ: u8 = 0;
-/// Called by [`READ`] and by itself.
+/// A function that [`READ`] and itself call.
 pub const COPY: u8 = 1;
-/// In the module.
+/// A function in the module.
 pub const SHOW: u8 = 2;
 
-/// The module.
+/// The name of the module.
 pub const MODULE: &str = "target";
 
-/// Threads that there can be, and CPUs.
+/// The number of threads that can exist.
 pub const THREADS: usize = 4;
-/// CPUs.
+/// The number of CPUs.
 pub const CPUS: usize = 2;
-/// Administrators and module loaders.
+/// The number of administrators and module loaders.
 pub const ACTORS: usize = 3;
 
 /// What a thread does next.
@@ -37,44 +37,44 @@ pub const ACTORS: usize = 3;
 pub enum Do {
     /// Calls a function.
     Call(u8),
-    /// Returns from it.
+    /// Returns from the innermost function.
     Return,
     /// Gives up its CPU, and gets it back later.
     Sleep,
     /// Leaves for user mode, and comes back.
     Leave,
-    /// Forks; the child is the last of the threads.
+    /// Forks. The child is the last thread.
     Fork,
     /// Exits.
     Exit,
     /// Is preempted, where the scheduler does not try to move it, and gets its CPU back later.
     Preempted,
-    /// Begins again.
+    /// Starts the script again.
     Again,
-    /// Does the next or not; with a call, all up to its return.
+    /// Does the next item, or skips it. If that is a call, everything up to its return is skipped.
     Maybe,
 }
 
-/// What the administrator or the module loader does: each needs the core's lock.
+/// What an administrator or a module loader does. Each operation needs the core's lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// Loads a livepatch, while there is no transition.
     Insmod(u8),
     /// Disables a livepatch, while there is no transition.
     Disable(u8),
-    /// Turns the transition round.
+    /// Reverses the transition.
     Reverse,
     /// Forces the transition.
     Force,
     /// Loads the module.
     Load,
-    /// Unloads it, while nobody is in it.
+    /// Unloads the module, while no task is in it.
     Unload,
     /// The core's own retry.
     Tick,
 }
 
-/// A thread: what it does, and where.
+/// A thread: where it runs, and what it does.
 #[derive(Clone, Debug)]
 pub struct Thread {
     /// Whether it never leaves the kernel.
@@ -92,17 +92,17 @@ pub struct Scenario {
     pub name: &'static str,
     /// The livepatches.
     pub patches: Vec<Recipe>,
-    /// The threads. The last of four is only there once it was forked.
+    /// The threads. The last of four exists only once it was forked.
     pub threads: Vec<Thread>,
-    /// What each of the actors does, one after the other.
+    /// What each actor does, in order.
     pub actors: Vec<Vec<Op>>,
-    /// How often CPUs may go off.
+    /// How often a CPU may go offline.
     pub offline: u8,
     /// How often a CPU's stopper looks at a thread, at any time.
     pub looks: u8,
-    /// Whether to wait for all CPUs really waits, as it should: without, something must go wrong.
+    /// Whether waiting for all CPUs really waits. If it does not, the search must find a violation.
     pub waits: bool,
-    /// Whether preemption is off while a parent copies its part to its child, as it should be: without,
-    /// something must go wrong.
+    /// Whether preemption is off while a parent copies its part to its child. If it is not, the
+    /// search must find a violation.
     pub preemption_off: bool,
 }

@@ -22,7 +22,7 @@ fn kthread(cpu: u8, script: &[Do]) -> Thread {
     }
 }
 
-/// One patch, enabled, turned round and disabled at any time, with tasks that go on for ever.
+/// One patch is enabled, reversed and disabled at any time, while tasks run for ever.
 fn one_patch() -> Scenario {
     Scenario {
         name: "one patch",
@@ -39,7 +39,7 @@ fn one_patch() -> Scenario {
     }
 }
 
-/// Atomic replace, with a nop, on top of a patch, turned round and disabled.
+/// A patch with a nop atomically replaces another one, and is reversed and disabled.
 fn replace() -> Scenario {
     Scenario {
         name: "replace",
@@ -59,7 +59,7 @@ fn replace() -> Scenario {
     }
 }
 
-/// A module that comes and goes at any time.
+/// A module is loaded and unloaded at any time.
 fn module() -> Scenario {
     Scenario {
         name: "module",
@@ -89,7 +89,7 @@ fn module() -> Scenario {
     }
 }
 
-/// A thread that forks outside of all functions, where it may be moved.
+/// A thread forks outside of all functions, where it may be moved.
 fn fork() -> Scenario {
     Scenario {
         name: "fork",
@@ -108,7 +108,7 @@ fn fork() -> Scenario {
     }
 }
 
-/// Threads and CPUs that come and go.
+/// Threads and CPUs come and go.
 fn fork_exit_hotplug() -> Scenario {
     Scenario {
         name: "fork, exit, hotplug",
@@ -127,8 +127,8 @@ fn fork_exit_hotplug() -> Scenario {
     }
 }
 
-/// A thread that neither sleeps nor leaves the kernel, and a stopper that looks at it, early or late: after
-/// a reversal, after the end, in the next transition, after the thread's exit.
+/// A thread neither sleeps nor leaves the kernel. A stopper looks at it early or late: after a
+/// reversal, after the end, in the next transition, or after the thread's exit.
 fn late_looks() -> Scenario {
     Scenario {
         name: "late looks",
@@ -142,7 +142,7 @@ fn late_looks() -> Scenario {
     }
 }
 
-/// A transition that is forced: code stays, and the books are right.
+/// A transition is forced. The code stays in memory, and the books are right.
 fn force() -> Scenario {
     Scenario {
         name: "force",
@@ -162,7 +162,7 @@ fn force() -> Scenario {
     }
 }
 
-/// The same, and turned round.
+/// A transition is forced and reversed.
 fn force_and_reverse() -> Scenario {
     Scenario {
         name: "force and reverse",
@@ -175,8 +175,8 @@ fn force_and_reverse() -> Scenario {
     }
 }
 
-/// Three patches on top of one another and a fourth that replaces them, each of which may be turned
-/// round, twice.
+/// Three patches are stacked, and a fourth one replaces them. Each transition may be reversed,
+/// twice.
 fn stack() -> Scenario {
     Scenario {
         name: "stack",
@@ -202,7 +202,7 @@ fn stack() -> Scenario {
     }
 }
 
-/// Tasks that go on for ever, and share their CPUs.
+/// Tasks run for ever and share their CPUs.
 fn for_ever() -> Scenario {
     Scenario {
         name: "for ever",
@@ -229,7 +229,7 @@ fn for_ever() -> Scenario {
     }
 }
 
-/// Threads and CPUs that come and go while a patch is replaced.
+/// Threads and CPUs come and go while a patch is replaced.
 fn hotplug() -> Scenario {
     Scenario {
         name: "hotplug",
@@ -243,7 +243,7 @@ fn hotplug() -> Scenario {
 }
 
 /// Everything at once: three threads and a forked one, two CPUs, three functions of which one calls
-/// another, three patches of which the last replaces the others, a module, a reversal, an exit.
+/// another, three patches of which the last replaces the others, a module, a reversal and an exit.
 fn all_at_once() -> Scenario {
     Scenario {
         name: "all at once",
@@ -272,7 +272,7 @@ fn all_at_once() -> Scenario {
     }
 }
 
-/// All scenarios of the quick search, or of the full one.
+/// Returns all scenarios of the quick or of the full search.
 pub fn all(quick: bool) -> Vec<Scenario> {
     let mut scenarios = vec![
         one_patch(),

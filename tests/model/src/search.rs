@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Search: all states of a scenario, breadth first, so that what is wrong is found on a shortest way.
+//! Search: all states of a scenario, breadth first. So a violation is found on a shortest path.
 //!
-//! A library such as `stateright` wants states that it can clone and ask for their successors. Ours
-//! are places in running code, known by number to an [`Automaton`](crate::automaton::Automaton) that
-//! grows while it is asked; and progress needs the graph, not only its states. The search itself is
-//! the smaller part.
+//! A library such as `stateright` needs states that it can clone and ask for their successors.
+//! These states are places in running code. They are numbered by an
+//! [`Automaton`](crate::automaton::Automaton) that grows during the search. Progress needs the
+//! whole graph, not only its states. The search itself is the smaller part.
 //!
-//! States are remembered by a 128-bit hash: of n states two share one with a probability below
-//! n²/2¹²⁹, for a thousand million states less than 10⁻²⁰.
+//! A state is remembered by a 128-bit hash. Among n states, two share a hash with a probability
+//! below n²/2¹²⁹. That is less than 10⁻²⁰ for a thousand million states.
 
 use crate::choices::Choice;
 use crate::machine::Machine;
@@ -20,35 +20,35 @@ use std::io::Write;
 use std::time::Instant;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// What was found.
+/// The result of a search.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// Distinct states.
+    /// The number of distinct states.
     pub states: usize,
-    /// Steps between them.
+    /// The number of steps between them.
     pub transitions: usize,
-    /// Longest of the shortest ways to a state.
+    /// The length of the longest of the shortest paths to a state.
     pub depth: usize,
-    /// Places in the core, and those of them where it is at rest.
+    /// The number of places in the core, and of those where it is at rest.
     pub places: (usize, usize),
-    /// Runs of the core.
+    /// The number of runs of the core.
     pub replays: usize,
-    /// Longest way home: to the end of a transition with everyone leaving.
+    /// The length of the longest way home, to the end of a transition while every task leaves.
     pub home: usize,
-    /// Seconds.
+    /// The duration in seconds.
     pub seconds: f64,
-    /// Bytes for the states.
+    /// The memory for the states in bytes.
     pub bytes: usize,
 }
 
-/// Something is wrong.
+/// A violation of a property.
 #[derive(Debug)]
 pub struct Violation {
-    /// What.
+    /// What is wrong.
     pub what: String,
-    /// Number of steps to it from the first state.
+    /// The number of steps from the first state.
     pub steps: usize,
-    /// How to get there, in words.
+    /// The path, in words.
     pub trace: Vec<String>,
 }
 
@@ -62,9 +62,9 @@ impl Violation {
     }
 }
 
-/// Where the way home has no next step.
+/// Marks a state where the way home ends.
 const HOME: u32 = u32::MAX;
-/// Not known yet.
+/// Marks a state whose next step home is not known yet.
 const UNKNOWN: u32 = u32::MAX - 1;
 
 /// The states that are known.
@@ -72,14 +72,14 @@ const UNKNOWN: u32 = u32::MAX - 1;
 struct Known {
     keys: Vec<u128>,
     table: HashTable<u32>,
-    /// From which state each was first reached, and by which of its choices.
+    /// The state from which each state was first reached, and the index of the choice.
     parents: Vec<(u32, u8)>,
-    /// The next on the way home.
+    /// The next state on the way home.
     home: Vec<u32>,
 }
 
 impl Known {
-    /// The number of a state, and whether it is new.
+    /// Adds a state. Returns its number, and whether it is new.
     fn add(&mut self, machine: &Machine, parent: (u32, u8)) -> (u32, bool) {
         let key = xxh3_128(&machine.bytes());
         let keys = &self.keys;
@@ -116,9 +116,9 @@ impl Known {
     }
 }
 
-/// Searches a scenario. `progress`: says how far it is now and then.
+/// Searches a scenario, and prints progress now and then if `progress` is set.
 ///
-/// Errors: the first violation.
+/// Returns the first violation as an error.
 pub fn search(scenario: &Scenario, exact: bool, progress: bool) -> Result<Summary, Violation> {
     let started = Instant::now();
     let mut model = Model::new(scenario, exact).map_err(|what| Violation {
@@ -202,7 +202,7 @@ pub fn search(scenario: &Scenario, exact: bool, progress: bool) -> Result<Summar
     Ok(summary)
 }
 
-/// What was chosen on a path.
+/// Returns the choices on a path.
 fn choices_of(model: &mut Model, path: &[(u32, u8)]) -> Vec<Choice> {
     let mut machine = model.first();
     let mut choices = Vec::new();
@@ -218,7 +218,8 @@ fn choices_of(model: &mut Model, path: &[(u32, u8)]) -> Vec<Choice> {
         .collect()
 }
 
-/// Follows all ways home. Returns the longest; errors: the first state whose way does not end.
+/// Follows all ways home. Returns the length of the longest, or as an error the first state whose
+/// way does not end.
 fn way_home(known: &Known) -> Result<usize, u32> {
     const OPEN: u32 = u32::MAX;
     let mut lengths = vec![OPEN; known.home.len()];
@@ -226,7 +227,7 @@ fn way_home(known: &Known) -> Result<usize, u32> {
     let mut way = Vec::new();
     for number in 0..known.home.len() as u32 {
         let mut at = number;
-        // Each of a way is marked, so that a circle ends.
+        // Every state on the way is marked, so a cycle ends the loop.
         while lengths[at as usize] == OPEN {
             lengths[at as usize] = OPEN - 1;
             way.push(at);

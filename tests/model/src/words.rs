@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Words: the way to a violation, for somebody who knows livepatch and not the model.
+//! Words: the path to a violation, for readers who know livepatch but not the model.
 
 use crate::choices::Choice;
 use crate::machine::{Machine, Phase};
@@ -12,7 +12,7 @@ use host_tests::script::Access;
 use host_tests::tasks::TaskId;
 use livepatch_core::transition::State;
 
-/// A task's name.
+/// Returns a task's name.
 pub fn task(who: usize) -> String {
     match who.checked_sub(THREADS) {
         None => format!("task{}", who + 1),
@@ -154,7 +154,7 @@ fn choice(model: &Model, machine: &Machine, choice: Choice) -> String {
     }
 }
 
-/// Says what the tasks are like.
+/// Describes the state of the tasks.
 fn tasks(model: &Model, machine: &Machine) -> String {
     let mut parts = Vec::new();
     for (index, thread) in machine.threads.iter().enumerate() {
@@ -194,7 +194,7 @@ fn tasks(model: &Model, machine: &Machine) -> String {
     parts.join("; ")
 }
 
-/// The way to a violation, a line for each step.
+/// Describes the path to a violation, with a line for each step.
 pub fn trace(model: &mut Model, what: &str, path: &[Choice]) -> Vec<String> {
     let mut lines = vec![format!("violation: {what}")];
     lines.push("the shortest way there:".to_owned());

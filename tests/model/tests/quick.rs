@@ -12,7 +12,7 @@ fn scenario(name: &str) -> Scenario {
         .expect("a scenario")
 }
 
-/// Searches: nothing is wrong, or how it goes wrong.
+/// Searches a scenario. Returns the trace of a violation as an error.
 fn search(scenario: &Scenario, exact: bool) -> Result<Summary, String> {
     let result = search::search(scenario, exact, false);
     result.map_err(|violation| violation.trace.join("\n"))
@@ -60,7 +60,7 @@ fn force() {
     holds("force");
 }
 
-/// The reductions leave out states, but nothing that matters.
+/// Reductions leave out states, but no violation.
 #[test]
 fn without_reductions() {
     let scenario = scenario("one patch");
@@ -69,8 +69,7 @@ fn without_reductions() {
     assert!(reduced < exact, "{reduced} of {exact} states");
 }
 
-/// If to wait for all CPUs did not wait, a task would be left in the middle of moving, and the trace
-/// says how.
+/// Without the wait for all CPUs, a task stays in the middle of moving. The trace says how.
 #[test]
 fn without_waiting() {
     for exact in [false, true] {
@@ -89,8 +88,8 @@ fn without_waiting() {
     }
 }
 
-/// If a parent could be preempted between its flag and its state, the core would move it there, and its
-/// child would wait for a move that it has made.
+/// If a parent can be preempted between the copies of its flag and of its state, the core moves it
+/// there. The child then waits for a move that it has already made.
 #[test]
 fn without_preemption_off() {
     for exact in [false, true] {
@@ -110,7 +109,7 @@ fn without_preemption_off() {
     }
 }
 
-/// Somebody who never gives up its CPU inside a function holds up the transition for ever.
+/// A task that never gives up its CPU inside a function holds up the transition for ever.
 #[test]
 fn without_progress() {
     let mut scenario = scenario("one patch");

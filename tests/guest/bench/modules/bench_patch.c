@@ -55,7 +55,7 @@ static int __init patch_init(void)
 	if (hold) {
 		funcs[count].old_name = "bench_hold";
 		funcs[count].new_func = new_hold;
-		/* What follows would be taken for more functions. */
+		/* This ends the list; a leftover entry would be taken for another function. */
 		funcs[count + 1] = (struct klp_func){ };
 	}
 	return klp_enable_patch(&patch);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the benchmark's patch patches. /proc/bench_calls times calls of the first function. Whoever
- * reads /proc/bench_hold stays inside bench_hold() until "release" is set, and so keeps a transition
- * that changes bench_hold() from ending.
+ * The functions that the benchmark's patch changes. /proc/bench_calls times calls of the first one. A
+ * reader of /proc/bench_hold stays inside bench_hold() until "release" is set, and keeps a transition that
+ * changes bench_hold() from ending.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -14,10 +14,13 @@
 
 #include "functions.h"
 
-/* Enough to drown what it costs to read the clock, few enough to keep interrupts off meanwhile. */
+/* Enough calls to hide the cost of reading the clock, and few enough to keep interrupts off meanwhile. */
 #define CALLS 10000
 
-/* Each differs, lest the compiler makes one of them. Global, so that it leaves them as they are. */
+/*
+ * Each function differs, so that the compiler does not merge them. Each is global, so that it is kept as
+ * written.
+ */
 #define DEFINE(n)                                                                                \
 	int bench_##n(int x);                                                                    \
 	noinline int bench_##n(int x)                                                            \
@@ -26,7 +29,7 @@
 	}
 EACH_2000(DEFINE)
 
-/* One jump on the way to bench_0001(): the least that a redirection can cost. */
+/* One jump on the way to bench_0001(): the lowest possible cost of a redirection. */
 int bench_jump(int x);
 noinline int bench_jump(int x)
 {
@@ -55,7 +58,7 @@ static int held;
 module_param(held, int, 0444);
 MODULE_PARM_DESC(held, "how many tasks are inside bench_hold()");
 
-/* Both versions of bench_hold() hold their callers here. */
+/* Holds the callers of both versions of bench_hold(). */
 void bench_wait(void)
 {
 	held++;
@@ -71,10 +74,10 @@ noinline int bench_hold(void)
 	return 0;
 }
 
-/* Calls whose results nobody wants need not be made. */
+/* Takes the results, so that the compiler does not drop the calls. */
 static int sink;
 
-/* Nanoseconds that CALLS turns of a loop around "body" take. */
+/* Returns the nanoseconds that a loop of CALLS rounds around "body" takes. */
 #define TIME(body)                                                                               \
 	({                                                                                       \
 		unsigned long flags;                                                             \
@@ -97,7 +100,7 @@ static int calls_show(struct seq_file *m, void *v)
 {
 	u64 loop, direct, jump, first;
 
-	/* Once for the caches, which an emulator has too: of translated code. */
+	/* A first round fills the caches. An emulator has a cache too, of translated code. */
 	(void)TIME((void)0);
 	(void)TIME(x = bench_0001(x));
 	(void)TIME(x = bench_jump(x));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The checks that are nothing but calls. */
+/* The checks that only make calls. */
 #include <linux/module.h>
 
 #include "driver.h"
@@ -10,7 +10,7 @@ static const u64 values[8] = {
 	0x7fffffffffffffff, 0xa5a5a5a55a5a5a5a, 0x0000000100000000, 0xffffffff00000001,
 };
 
-/* By name, and by a pointer that the compiler cannot see through. */
+/* Calls by name, and by a pointer that the compiler cannot see through. */
 #define SEE_SUM(told, count, ...)							\
 do {											\
 	typeof(&conformance_sum##count) volatile pointer = conformance_sum##count;	\
@@ -70,7 +70,7 @@ static void struct_by_pointer(struct told *told, char __user *buffer)
 static void variadic(struct told *told, char __user *buffer)
 {
 	const u64 *v = values;
-	/* As the function takes them: every other one is an int, negative among them. */
+	/* The arguments as the function reads them. Every other one is an int, and some are negative. */
 	const u64 taken[12] = { v[0], -1, v[1], 2, v[2], -3, v[3], 4, v[4], (u64)(long)INT_MIN, v[5], 6 };
 
 	see(told, "no arguments", conformance_variadic(0),
@@ -148,7 +148,7 @@ static void nothing(void *data)
 {
 }
 
-/* A call of the function that others sleep in. */
+/* Calls the function that others sleep in. */
 static void sleeping_function(struct told *told, char __user *buffer)
 {
 	see_version(told, "a function that calls back", conformance_hold(nothing, NULL));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the conformance modules share. A function that is patched exists in two versions, which give
- * different results for the same arguments; the caller knows both results, and so tells which version
- * ran and whether it got its arguments whole.
+ * Shared by the conformance modules. A patched function has two versions, which return different results
+ * for the same arguments. The caller knows both results. So it can tell which version ran and whether the
+ * arguments arrived intact.
  */
 #ifndef CONFORMANCE_H
 #define CONFORMANCE_H
@@ -17,7 +17,7 @@
 #define ORIGINAL	0
 #define PATCHED		1
 
-/* Two registers at most, and not in all of them whole. */
+/* Takes at most two registers, and does not fill all of them. */
 struct pair {
 	u64 first;
 	u32 second;
@@ -25,12 +25,12 @@ struct pair {
 	u8 fourth;
 };
 
-/* Too large for registers: where it is returned, the caller passes a hidden pointer. */
+/* Too large for registers. To return it, the caller passes a hidden pointer. */
 struct large {
 	u64 part[8];
 };
 
-/* What a sum of these values is in a version. No two versions, values or places give the same. */
+/* Returns the sum of the values in a version. It differs for each version, value and position. */
 static __always_inline u64 weigh(int version, const u64 *values, int count)
 {
 	u64 sum = version ? 0xc0ffee : 0x7ea;
@@ -57,16 +57,16 @@ static __always_inline void fill_large(struct large *to, int version, u64 a, u64
 		to->part[i] = weigh(version, values, 2) + i;
 }
 
-/* How a number is followed down a recursion, whichever version each level is of. */
+/* Continues a number through a recursion. Each level may be of either version. */
 static __always_inline u64 step_of(int version, u64 inner, unsigned int depth)
 {
 	return rol64(inner ^ depth, version ? 11 : 3);
 }
 
-/* Calls itself by the pointer, which the compiler cannot make a loop of. */
+/* Calls itself by the pointer, so that the compiler cannot turn it into a loop. */
 typedef u64 (*recurse_t)(unsigned int depth, void *self);
 
-/* The functions of conformance_target. Each is patched. */
+/* The functions of conformance_target. Each of them is patched. */
 u64 conformance_sum0(void);
 u64 conformance_sum1(u64 a);
 u64 conformance_sum2(u64 a, u64 b);
@@ -84,24 +84,24 @@ u64 conformance_variadic(int count, ...);
 u64 conformance_sibling(u64 a, u64 b);
 u64 conformance_recurse(unsigned int depth, void *self);
 
-/* Errors are negative, else the version. The user's buffer is NULL in a kthread. */
+/* These return a negative error, or else the version. The user's buffer is NULL in a kthread. */
 int conformance_local(void);
 int conformance_exported(void);
 int conformance_static_call(void);
 int conformance_jump_label(void);
 int conformance_alternatives(char __user *buffer);
 
-/* Calls back while it is on the stack. */
+/* Calls "body" while the function is on the stack. */
 int conformance_hold(void (*body)(void *), void *data);
 
-/* Runs for as long as it is on, without ever sleeping. The new version does not. */
+/* Runs while *on is true and never sleeps. The new version does not run that long. */
 int conformance_spin(const bool *on);
 
-/* Not patched: they call from within the module, the second as the last thing it does. */
+/* Not patched. They call from within the module; the second one does so as its last action. */
 u64 conformance_inner_sum8(const u64 *values);
 u64 conformance_inner_sum2(u64 a, u64 b);
 
-/* Not patched, exported: what relocations of the live patch go to. */
+/* Not patched, but exported: the target of the live patch's relocations. */
 extern int conformance_shared;
 int conformance_shared_add(int a);
 

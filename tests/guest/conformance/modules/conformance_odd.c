@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A live patch whose replacement is at an odd address, where instructions can be there at all. Compilers put
- * functions that they take for cold right behind one another, and so at any address; here it is always odd.
+ * A live patch whose replacement lies at an odd address, if the architecture can have instructions there.
+ * Compilers place functions that they take for cold directly behind one another, so at any address. Here
+ * the address is always odd.
  */
 #include <linux/livepatch.h>
 #include <linux/module.h>
@@ -30,7 +31,7 @@ asm("	.pushsection .text.conformance_odd, \"ax\"\n"
     "	.size conformance_odd, . - conformance_odd\n"
     "	.popsection\n");
 #else
-/* Here no instruction is. */
+/* Instructions cannot lie at an odd address here. */
 int conformance_odd(struct seq_file *m, void *v)
 {
 	return conformance_odd_body(m, v);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The live patch: the new version of each function of conformance_target but those that take
- * relocations, and of one of the kernel.
+ * The live patch. It has the new version of each function of conformance_target except those that need
+ * relocations, and of one function of the kernel.
  */
 #include <linux/atomic.h>
 #include <linux/bitops.h>
@@ -30,7 +30,7 @@ static u64 new_recurse(unsigned int depth, void *self)
 	return depth ? step_of(PATCHED, inner(depth - 1, self), depth) : PATCHED;
 }
 
-/* What the kernel exports takes no livepatch relocation. */
+/* Symbols that the kernel exports need no livepatch relocation. */
 static int new_exported(void)
 {
 	int number;
@@ -61,7 +61,7 @@ static noinline int thrice(int a)
 }
 
 DEFINE_STATIC_CALL(conformance_times, twice);
-/* The key and the call are one for all tasks. */
+/* All tasks share the key and the call. */
 static DEFINE_MUTEX(lock);
 
 static int new_static_call(void)
@@ -131,12 +131,12 @@ fault:
 }
 
 /*
- * Ordinary code that architectures write as alternatives, which are chosen when a module loads:
+ * Ordinary code that architectures implement with alternatives, which are chosen when a module loads:
  *
- *   access to the user's memory   x86_64 (SMAP, the way to copy), arm64 (PAN), powerpc (KUAP, the barrier)
- *   atomics                       arm64 (LSE)
- *   the weight of a word          x86_64 (POPCNT)
- *   current, locks                s390 (where lowcore is, the hint for a spinlock)
+ *	access to the user's memory   x86_64 (SMAP, the way to copy), arm64 (PAN), powerpc (KUAP, the barrier)
+ *	atomics                       arm64 (LSE)
+ *	the weight of a word          x86_64 (POPCNT)
+ *	current, locks                s390 (where lowcore is, the hint for a spinlock)
  */
 static int new_alternatives(char __user *buffer)
 {
@@ -161,7 +161,7 @@ static int new_alternatives(char __user *buffer)
 
 static int new_spin(const bool *on)
 {
-	/* None of those that spin in the original comes here before it has ended there. */
+	/* Tasks that spin in the original reach this version only after their spin has ended. */
 	return READ_ONCE(*on) ? -EBUSY : PATCHED;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A live patch whose functions reach what no module can import. A symbol that is named
- * klp_symbol__<object>__<symbol> here is that symbol of that object, which the core finds when it
- * applies the patch: xtask makes livepatch relocations of what refers to it.
+ * A live patch whose functions use symbols that no module can import. A symbol named
+ * klp_symbol__<object>__<symbol> in this file stands for that symbol of that object. xtask turns
+ * references to it into livepatch relocations. The core resolves the symbol when it applies the patch.
  */
 #include <linux/kernel.h>
 #include <linux/livepatch.h>
@@ -20,7 +20,7 @@ extern int TARGET_SYMBOL(conformance_shared);
 int TARGET_SYMBOL(conformance_shared_add)(int a);
 int KLP_SYMBOL(vmlinux, cmdline_proc_show)(struct seq_file *m, void *v);
 
-/* In data, the address itself is relocated. */
+/* In data, the relocation writes the address itself. */
 static int *volatile secret = &TARGET_SYMBOL(conformance_secret);
 
 static int new_local(void)
@@ -31,7 +31,9 @@ static int new_local(void)
 		return -ENOEXEC;
 	if (secret != &TARGET_SYMBOL(conformance_secret) || *secret != 42)
 		return -EXDEV;
-	/* The module exports these; but to import them, this one would have to be loaded after it. */
+	/*
+	 * The module exports these symbols. But to import them, this module would have to be loaded after it.
+	 */
 	if (READ_ONCE(TARGET_SYMBOL(conformance_shared)) != 4711)
 		return -EFAULT;
 	if (TARGET_SYMBOL(conformance_shared_add)(1) != 4712)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The module that is patched: the original version of each function, and what the new ones reach
- * into by relocations.
+ * The module that is patched: the original version of each function, and the symbols that new versions
+ * reach by relocations.
  */
 #include <linux/module.h>
 #include <linux/sched.h>
@@ -37,7 +37,7 @@ noinline u64 conformance_recurse(unsigned int depth, void *self)
 }
 EXPORT_SYMBOL_GPL(conformance_recurse);
 
-/* The new versions of these show that they are whole; the old ones are only there. */
+/* Only the new versions of these functions check anything. The old ones just exist. */
 #define PLACEHOLDER(name, ...)				\
 noinline int conformance_##name(__VA_ARGS__)		\
 {							\
@@ -55,7 +55,7 @@ PLACEHOLDER(alternatives, char __user *buffer);
 noinline int conformance_hold(void (*body)(void *), void *data)
 {
 	body(data);
-	/* So that the call above is none that the function ends in. */
+	/* Keeps the call above from becoming a tail call. */
 	barrier();
 	return ORIGINAL;
 }
@@ -65,7 +65,7 @@ noinline int conformance_spin(const bool *on)
 {
 	while (READ_ONCE(*on)) {
 		cpu_relax();
-		/* A kernel that preempts nobody would never get this CPU back. */
+		/* Without this, a kernel without preemption would never get the CPU back. */
 		cond_resched();
 	}
 	return ORIGINAL;
@@ -84,7 +84,7 @@ noinline u64 conformance_inner_sum2(u64 a, u64 b)
 }
 EXPORT_SYMBOL_GPL(conformance_inner_sum2);
 
-/* Only a live patch's relocations find these two. */
+/* Only a live patch's relocations reach these two. */
 static int conformance_secret __used = 42;
 module_param_named(secret, conformance_secret, int, 0444);
 

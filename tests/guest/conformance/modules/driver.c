@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Calls what is patched. A file in /proc/conformance runs one check in the task that reads it, and tells
- * which version of the functions ran: "original", "patched", or what is wrong. The same file in
- * /proc/conformance/held has the check run by a kthread that is inside a changing function, so that no
- * transition has moved it.
+ * Calls the patched functions. A file in /proc/conformance runs one check in the task that reads it. It
+ * reports the version of the functions that ran, "original" or "patched", or what is wrong. The file of
+ * the same name in /proc/conformance/held makes a kthread run the check. That kthread is inside a changing
+ * function, so no transition has moved it.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -82,7 +82,7 @@ static void check_sleep(struct told *told, char __user *buffer)
 
 static const struct check sleep_check = { "sleep", check_sleep };
 
-/* --- a kthread that does, and runs checks meanwhile ------------------------------------------------ */
+/* --- a kthread that sleeps in a function, and runs checks meanwhile -------------------------------- */
 
 static bool hold;
 module_param_cb(hold, &waking_ops, &hold, 0644);
@@ -191,8 +191,8 @@ static const struct proc_ops held_ops = {
 };
 
 /*
- * Memory whose pages come from a fault handler that calls what is patched: an interruption that the
- * program which touches it cannot see. A page begins with the version that ran.
+ * Memory whose pages come from a fault handler that calls the patched functions. A program that touches
+ * the memory cannot see this interruption. Each page starts with the version that ran.
  */
 static vm_fault_t page_fault(struct vm_fault *vmf)
 {

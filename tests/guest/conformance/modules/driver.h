@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the parts of conformance_driver share. */
+/* Shared by the parts of conformance_driver. */
 #ifndef CONFORMANCE_DRIVER_H
 #define CONFORMANCE_DRIVER_H
 
@@ -9,7 +9,7 @@
 #define UNSEEN	-1
 #define WRONG	-2
 
-/* What a check has seen: one version throughout, or why not. */
+/* The result of a check: the one version that it saw, or what is wrong. */
 struct told {
 	int version;
 	char why[160];
@@ -21,17 +21,17 @@ struct check {
 	void (*run)(struct told *told, char __user *buffer);
 };
 
-/* By what a call gave, given what each version gives. */
+/* Records the version of a call by its result. The caller gives the result of each version. */
 void see(struct told *told, const char *what, u64 got, u64 original, u64 patched);
-/* Likewise, where a call gives the version itself. */
+/* Records the version of a call that returns the version itself. */
 void see_version(struct told *told, const char *what, int version);
 
-/* calls.c: the checks that are nothing but calls, the last one without a name. */
+/* calls.c: the checks that only make calls. The last entry has no name. */
 extern const struct check checks[];
-/* Several at once, from any context. */
+/* Runs several checks at once, from any context. */
 void check_calls(struct told *told, char __user *buffer);
 
-/* spin.c: tasks that are preempted and interrupted, and what calls from interrupts see. */
+/* spin.c: tasks that are preempted and interrupted, and the versions that calls from interrupts get. */
 extern const struct check spin_check;
 int spin_start(void);
 void spin_stop(void);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Two kthreads that share a CPU and never sleep, so that each is preempted by interrupts only; and two
- * timers on that CPU, of which one calls what is patched from a softirq and the other from an interrupt.
+ * Two kthreads share a CPU and never sleep, so each is preempted by interrupts only. Two timers on that
+ * CPU call the patched functions, one from a softirq and the other from an interrupt.
  */
 #include <linux/atomic.h>
 #include <linux/cpumask.h>
@@ -17,13 +17,13 @@
 
 #define SPINNERS 2
 
-/* Where they spin. */
+/* The place where the kthreads spin. */
 enum place { NOWHERE, INSIDE, ELSEWHERE };
 
 static DECLARE_WAIT_QUEUE_HEAD(queue);
 static struct task_struct *spinners[SPINNERS];
 static int place;
-/* Of the spin that has begun; false ends it. */
+/* True while the current spin goes on. False ends it. */
 static bool spin;
 
 static int set_place(const char *val, const struct kernel_param *kp)
@@ -54,7 +54,10 @@ static void spin_body(void *data)
 	}
 }
 
-/* One is interrupted in a changing function itself, the other in what such a function has called. */
+/*
+ * The first kthread is interrupted in a changing function itself, the second one in a callee of such a
+ * function.
+ */
 static void spin_in(int where, long number)
 {
 	if (where == ELSEWHERE)
@@ -67,7 +70,7 @@ static void spin_in(int where, long number)
 
 /* --- calls from interrupts ------------------------------------------------------------------------- */
 
-/* What the calls from one kind of context saw: how often each version, and how often anything else. */
+/* The results of calls from one context: a count for each version, and one for anything else. */
 struct seen {
 	const char *context;
 	atomic_t count[3];
@@ -75,7 +78,7 @@ struct seen {
 
 static struct seen softirq = { "softirq" };
 static struct seen interrupt = { "interrupt" };
-/* Whether only those count that interrupt a spinning kthread: that one is known not to have moved. */
+/* Whether only calls that interrupt a spinning kthread count. Such a kthread is known not to have moved. */
 static bool only_spinners;
 
 static void call(struct seen *seen)
@@ -136,13 +139,13 @@ static void tell(struct told *told, const struct seen *seen)
 	}
 }
 
-/* What calls from interrupts see from now on, for long enough that there are some. */
+/* Checks the versions that calls from interrupts get from now on, and waits until there are enough calls. */
 static void check_spin(struct told *told, char __user *buffer)
 {
 	int tries;
 
 	WRITE_ONCE(only_spinners, place == INSIDE);
-	/* A call that has begun counts as before. */
+	/* A call that has already begun still counts as before. */
 	msleep(50);
 	forget(&softirq);
 	forget(&interrupt);
@@ -161,7 +164,7 @@ static int spin_thread(void *data)
 	long number = (long)data;
 
 	if (number == 0) {
-		/* Here, for they stay on the CPU that they are started on. */
+		/* The timers stay on the CPU that starts them, so they are started here. */
 		hrtimer_start(&hrtimer, ms_to_ktime(3), HRTIMER_MODE_REL_PINNED_HARD);
 		add_timer_on(&timer, smp_processor_id());
 	}

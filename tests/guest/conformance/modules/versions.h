@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The functions that differ in nothing but the version they are: VERSION says which, FUNCTION()
- * what a function is called there, and LINKAGE whether others can call it by that name.
+ * The functions whose versions differ in nothing but the version. VERSION is that version, FUNCTION()
+ * forms the name of a function there, and LINKAGE decides whether other files can call it by that name.
  */
 LINKAGE noinline u64 FUNCTION(sum0)(void)
 {
@@ -59,7 +59,7 @@ LINKAGE noinline u64 FUNCTION(variadic)(int count, ...)
 
 	va_start(list, count);
 	for (i = 0; i < min(count, 12); i++)
-		/* Every other one is an int. */
+		/* Every other argument is an int. */
 		values[i] = i % 2 ? (u64)va_arg(list, int) : va_arg(list, u64);
 	va_end(list);
 	return weigh(VERSION, values, count);

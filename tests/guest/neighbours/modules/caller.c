@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Calls of what is patched. Each read of the parameter "call" is one by the task that reads. Each read of
- * "held_call" is one by a kthread that is inside neighbours_hold(): in a transition it has not moved.
- * While "storm" is set to a version, a timer of each CPU calls too, and counts the calls that got another.
+ * Calls the patched functions. A read of the parameter "call" makes a call in the reading task. A read of
+ * "held_call" makes a call in a kthread inside neighbours_hold(), which a transition has not moved. While
+ * "storm" is set to a version, a timer on each CPU calls too, and counts the calls that got another
+ * version.
  */
 #include <linux/completion.h>
 #include <linux/err.h>

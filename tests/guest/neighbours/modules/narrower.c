@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A live patch that replaces the other one, and changes fewer functions. */
+/* A live patch that replaces the other one and changes fewer functions. */
 #include <linux/livepatch.h>
 #include <linux/module.h>
 

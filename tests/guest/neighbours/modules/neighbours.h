@@ -2,10 +2,10 @@
 #ifndef NEIGHBOURS_H
 #define NEIGHBOURS_H
 
-/* What a function that is patched returns: the version that ran. */
+/* A patched function returns the version that ran. */
 enum version { ORIGINAL, NEW };
 
-/* In a file without callers, so that no compiler knows what these return. */
+/* Defined in a file without callers, so that the compiler cannot know their results. */
 int neighbours_function(void);
 int neighbours_hold(void (*body)(void));
 int neighbours_replacement(void);

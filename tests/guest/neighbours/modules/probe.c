@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Two kprobes, one without and one with a post handler. Writing a function's name to the parameter of that
- * name registers it there, and the write's error is that of register_kprobe(); writing nothing unregisters.
- * A third one makes the function that it is on take its time, so that others meet the kernel there.
+ * Two kprobes, one without and one with a post handler. Writing a function's name to the parameter of a
+ * kprobe registers the kprobe on that function. The write returns the error of register_kprobe(). Writing
+ * an empty line unregisters the kprobe. A third kprobe delays its function, so that others meet the kernel
+ * there.
  */
 #include <linux/atomic.h>
 #include <linux/delay.h>
@@ -37,7 +38,7 @@ static void post_handler(struct kprobe *kprobe, struct pt_regs *regs, unsigned l
 	atomic_inc(&container_of(kprobe, struct probe, kprobe)->post_hits);
 }
 
-/* Parameters are written one at a time. */
+/* Parameters are written one at a time, so no lock is needed. */
 static int set_symbol(const char *val, const struct kernel_param *kp)
 {
 	struct probe *probe = kp->arg;
@@ -52,7 +53,7 @@ static int set_symbol(const char *val, const struct kernel_param *kp)
 	if (strscpy(probe->symbol, val) < 0)
 		return -E2BIG;
 	strim(probe->symbol);
-	/* Some of it is the kernel's own, and left over. */
+	/* Some fields belong to the kernel and are left over from the last registration. */
 	memset(&probe->kprobe, 0, sizeof(probe->kprobe));
 	probe->kprobe.symbol_name = probe->symbol;
 	probe->kprobe.pre_handler = pre_handler;

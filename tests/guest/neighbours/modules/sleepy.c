@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory that takes its time, as that of a file on a slow disk does: who first touches what it has mapped
- * of /proc/neighbours sleeps until the parameter "wake" is set. The file's ioctl() of the type 'n' with
- * the number
+ * Slow memory, like that of a file on a slow disk. The first task to touch its mapping of /proc/neighbours
+ * sleeps until the parameter "wake" is set. The file's ioctl() of the type 'n' does the following, by
+ * number:
  *
  *	0 calls neighbours_place(),
  *	1 calls neighbours_bystander(), which returns at once,
  *	2 calls neighbours_bystander(), which sleeps until "wake" is set,
  *
- * each with the argument as the place, and returns what that returned. A BPF program may be put in the way
- * of both functions, and sleep there.
+ * Each passes the ioctl() argument as the place, and returns the result. A BPF program may be attached in
+ * front of both functions and sleep there.
  */
 #include <linux/btf.h>
 #include <linux/btf_ids.h>
@@ -90,7 +90,7 @@ static const struct proc_ops proc_ops = {
 };
 
 #ifdef CONFIG_BPF_SYSCALL
-/* What a program that may sleep can be put in the way of. */
+/* The functions to which a program that may sleep can be attached. */
 BTF_SET8_START(sleepable)
 BTF_ID_FLAGS(func, neighbours_place, KF_SLEEPABLE)
 BTF_ID_FLAGS(func, neighbours_bystander, KF_SLEEPABLE)

@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The functions that are patched, in their original versions. */
+/* The original versions of the functions that are patched. */
 #include <linux/compiler.h>
 
 #include "neighbours.h"
 
-/* The one that neighbours share with the patch. */
+/* The function that neighbours and the patch share. */
 noinline int neighbours_function(void)
 {
 	barrier();
 	return ORIGINAL;
 }
 
-/* Its only use is that transitions stall while somebody is inside. */
+/* Stalls transitions while a task is inside. It has no other use. */
 noinline int neighbours_hold(void (*body)(void))
 {
 	body();
-	/* So that the call above is none that the function ends in. */
+	/* Keeps the call above from becoming a tail call. */
 	barrier();
 	return ORIGINAL;
 }
 
-/* A BPF program may look at the place first, and so sleep before this runs. */
+/* A BPF program may look at the place first, and may sleep before this runs. */
 noinline int neighbours_place(unsigned long place)
 {
 	barrier();
 	return ORIGINAL;
 }
 
-/* The same, of one that no patch changes. */
+/* A BPF program may look at the place first here too. No patch changes this function. */
 noinline int neighbours_bystander(unsigned long place, void (*body)(void))
 {
 	body();

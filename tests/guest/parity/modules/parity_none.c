@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A module that does nothing. Kbuild makes no module called vmlinux, the name that stands for the
- * kernel itself and that the core must refuse: xtask renames this one.
+ * A module that does nothing. The name vmlinux stands for the kernel itself, and the core must refuse a
+ * module of that name. Kbuild builds no such module, so xtask renames this one.
  */
 #include <linux/module.h>
 

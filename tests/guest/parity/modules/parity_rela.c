@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A live patch with relocations that the core applies. The compiler leaves an ordinary relocation in
- * the section ".parity", against a symbol that nothing defines; xtask turns a copy of the built module
- * into each of the variants that a scenario loads, good and bad, by rewriting the name and the flags
- * of the relocation section and the name and the mark of the symbol.
+ * A live patch with relocations that the core applies. The compiler leaves an ordinary relocation in the
+ * section ".parity", against a symbol that nothing defines. xtask turns copies of the built module into
+ * the variants that a scenario loads, good and bad. For that it rewrites the name and the flags of the
+ * relocation section, and the name and the mark of the symbol.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -11,7 +11,7 @@
 #include <linux/module.h>
 #include <linux/seq_file.h>
 
-/* Weak, so that modpost does not miss it. */
+/* Weak, so that modpost does not report it as missing. */
 extern char parity_elsewhere[] __attribute__((weak));
 static char *volatile elsewhere __used __section(".parity") = parity_elsewhere;
 

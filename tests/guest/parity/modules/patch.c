@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A live patch put together from its parameters: which functions of which objects, whether it
- * replaces what was there, whether it has callbacks and which of them fails.
+ * A live patch that is built from its parameters: the functions of each object, whether it replaces other
+ * patches, whether it has callbacks, and which callback fails.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -103,7 +103,7 @@ static const struct {
 	{ "beta", "parity_beta", new_beta },
 	{ "gamma", "parity_gamma", new_gamma },
 	{ "hold", "parity_hold", new_hold },
-	/* One that no object has. */
+	/* A function that no object has. */
 	{ "missing", "parity_missing", new_gamma },
 };
 
@@ -112,7 +112,7 @@ static const char *object_name(struct klp_object *obj)
 	return obj->name ?: "vmlinux";
 }
 
-/* As the core mirrors it: an object has a module exactly while that is loaded. */
+/* Returns an object's state as the core mirrors it: the object has a module exactly while that is loaded. */
 static const char *object_state(struct klp_object *obj)
 {
 	if (!obj->name)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A module to be patched. /proc/<module> tells which version of each of its functions runs, and a
- * reader of /proc/<module>_hold stays inside parity_hold() until "release" is set: a transition that
- * changes parity_hold() stalls for exactly as long as a scenario wants.
+ * A module to be patched. /proc/<module> shows the version of each of its functions that runs. A reader of
+ * /proc/<module>_hold stays inside parity_hold() until "release" is set. So a transition that changes
+ * parity_hold() stalls for exactly as long as a scenario wants.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -42,10 +42,10 @@ static bool fail_init;
 module_param(fail_init, bool, 0444);
 MODULE_PARM_DESC(fail_init, "whether loading fails after the patches were applied");
 
-/* For relocations of live patches that reach into this module. */
+/* For relocations of live patches that refer to this module. */
 int parity_secret = 42;
 
-/* Global, so that the compiler keeps each as it is: a function to be patched must exist as written. */
+/* Global, so that the compiler keeps each function as written: a patch needs exactly these. */
 int parity_alpha(struct seq_file *m);
 int parity_beta(struct seq_file *m);
 int parity_gamma(struct seq_file *m);
@@ -93,7 +93,7 @@ static int hold_show(struct seq_file *m, void *v)
 {
 	int ret;
 
-	/* Unloading would wait for this reader, and nothing would let that go. */
+	/* Unloading would wait for this reader, and nothing would release it. */
 	if (!try_module_get(THIS_MODULE))
 		return -ENODEV;
 	ret = parity_hold(m);

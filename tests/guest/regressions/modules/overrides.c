@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What takes the place of the defaults. */
+/* The definitions that override the defaults. */
 #define WEAK
 #include "weak.h"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A live patch of functions that take nothing and return an int: they return `version` then. With `retry` its
- * init function tries again for as long as another patch is in transition. With `again` it waits until the patch
- * has been taken back, and then enables it once more.
+ * A live patch of functions that take no arguments and return an int: the new ones return `version`. With
+ * `retry` its init function retries while another patch is in transition. With `again` it waits until the
+ * patch is disabled, and then enables the patch once more.
  */
 #include <linux/delay.h>
 #include <linux/livepatch.h>
@@ -55,7 +55,7 @@ static struct klp_patch patch = {
 	.objs = objs,
 };
 
-/* Tries until klp_enable_patch() returns something else than one of these two errors. */
+/* Retries until klp_enable_patch() returns neither of these two errors. */
 static int __init enable(int error, int other)
 {
 	int ret = klp_enable_patch(&patch);
@@ -82,7 +82,7 @@ static int __init patch_init(void)
 		return ret;
 	while (READ_ONCE(patch.enabled))
 		msleep(20);
-	/* It is there, and then on its way out. */
+	/* The patch still exists at first, and is then being removed. */
 	return enable(-EEXIST, -EBUSY);
 }
 module_init(patch_init);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the modules of this suite share. */
+/* Shared by the modules of this suite. */
 #ifndef REGRESSIONS_H
 #define REGRESSIONS_H
 
@@ -7,21 +7,21 @@
 #include <linux/module.h>
 #include <linux/sysfs.h>
 
-/* Such a function stands where it is written, as clang has all functions. */
+/* Keeps a function where it is written. clang does so for all functions. */
 #ifdef __clang__
 #define OPAQUE noinline
 #else
 #define OPAQUE __attribute__((__noipa__, __no_reorder__))
 #endif
 
-/* A number that no compiler knows: else it would not ask the function that returns it. */
+/* Hides a number from the compiler, which would otherwise drop the call of the function that returns it. */
 static __always_inline int hidden(int number)
 {
 	OPTIMIZER_HIDE_VAR(number);
 	return number;
 }
 
-/* Each read of the parameter calls, and prints the result. */
+/* Each read of the parameter makes the call and prints the result. */
 #define SHOW_RESULT(parameter, call)							\
 	static int parameter##_get(char *buffer, const struct kernel_param *kp)		\
 	{										\

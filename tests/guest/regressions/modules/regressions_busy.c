@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A kthread on each of the first two CPUs that neither sleeps nor leaves the kernel, unless it is told to. */
+/* A kthread on each of the first two CPUs. It neither sleeps nor leaves the kernel, unless told to. */
 #include <linux/cpumask.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
@@ -20,7 +20,7 @@ static unsigned int outside = 400;
 module_param(outside, uint, 0644);
 MODULE_PARM_DESC(outside, "How long they are outside of the function, which takes about 20");
 
-/* 1, and with the patch 2. */
+/* Returns 1, and with the patch 2. */
 noinline int regressions_busy_function(unsigned int rounds);
 noinline int regressions_busy_function(unsigned int rounds)
 {

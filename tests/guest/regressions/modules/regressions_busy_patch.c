@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The live patch for the function that the busy kthreads call. */
+/* The live patch of the function that the busy kthreads call. */
 #include <linux/livepatch.h>
 #include <linux/module.h>
 

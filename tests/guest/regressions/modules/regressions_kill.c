@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Has ftrace shut itself down, as it does where it finds code that it did not expect. */
+/* Makes ftrace shut itself down, as it does when it finds code that it does not expect. */
 #include <linux/ftrace.h>
 #include <linux/kallsyms.h>
 #include <linux/kernel.h>
@@ -18,7 +18,7 @@ static int __init kill_init(void)
 
 	if (ret)
 		return ret;
-	/* The kprobe may be behind the entry for those who call from elsewhere. */
+	/* The kprobe may lie behind the entry that callers from elsewhere use. */
 	sprint_symbol(symbol, (unsigned long)probe.addr);
 	if (sscanf(symbol, "ftrace_kill+0x%lx", &offset) != 1)
 		ret = -ENOENT;

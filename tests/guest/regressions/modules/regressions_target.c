@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Functions to be patched, and a kthread that can be held inside one. */
+/* Functions to be patched, and a kthread that can be held inside one of them. */
 #include <linux/err.h>
 #include <linux/kthread.h>
 #include <linux/wait.h>

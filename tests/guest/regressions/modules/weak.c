@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Functions that are followed by overridden defaults. Those have no symbol any more, but are traced all the
- * same: by the symbol table, the function before seems to go on and to have more than one patch site.
+ * Functions that are followed by overridden defaults. A default has lost its symbol but is still traced.
+ * By the symbol table, the function before it seems to continue and to have more than one patch site.
  */
 #include <linux/compiler.h>
 
@@ -18,7 +18,7 @@ OPAQUE int regressions_weak_##name(void)		\
 	return hidden(-1);				\
 }
 
-/* Called directly only, a function may lack the mark of an entry for indirect calls. */
+/* Called only directly, so the function may lack the mark of an entry for indirect calls. */
 static OPAQUE __noendbr int regressions_plain(void)
 {
 	return hidden(1);

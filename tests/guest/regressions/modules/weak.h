@@ -4,7 +4,7 @@
 #define WEAK __weak
 #endif
 
-/* So many behind each function that a search for any patch site there hardly ever meets the function's own. */
+/* Enough functions behind each one that a search for any patch site there rarely meets the function's own. */
 #define SIXTEEN(do, x) \
 	do(x##0) do(x##1) do(x##2) do(x##3) do(x##4) do(x##5) do(x##6) do(x##7) \
 	do(x##8) do(x##9) do(x##a) do(x##b) do(x##c) do(x##d) do(x##e) do(x##f)

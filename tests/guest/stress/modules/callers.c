@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The callers: on each CPU a kthread, a timer that interrupts and one in a softirq, for as long as that
- * is online; and whoever reads /proc/stress/calls or sleeps in /proc/stress/hold. None of their own
- * functions is ever patched.
+ * The callers. While a CPU is online, it has a kthread, a timer in interrupts and a timer in softirqs that
+ * call. Tasks that read /proc/stress/calls, or sleep in /proc/stress/hold, call too. No function of the
+ * callers themselves is ever patched.
  */
 #include <linux/delay.h>
 #include <linux/module.h>
@@ -16,10 +16,10 @@
 #include "judge.h"
 #include "timer.h"
 
-/* So many that a move among them would show, few enough that preemption is not off for long. */
+/* Enough calls that a move among them would show, and few enough that preemption is not off for long. */
 #define PAIRS		64
 #define PAIRS_INTERRUPT	8
-/* Batches while a task is in the kernel once. */
+/* The number of batches in one stay of a task in the kernel. */
 #define BATCHES		16
 
 #define PERIOD		ms_to_ktime(1)
@@ -37,7 +37,7 @@ static atomic_t held;
 module_param_named(held, held.counter, int, 0444);
 MODULE_PARM_DESC(held, "how many tasks are on their way through it");
 
-/* Calls in turn, with preemption off: their task can't be moved meanwhile. */
+/* Makes calls in a row with preemption off, so that the task cannot be moved meanwhile. */
 static void call(enum context context, struct view *view, int pairs)
 {
 	struct calls calls;
@@ -65,7 +65,7 @@ static void call_often(enum context context, struct view *view)
 
 	for (i = 0; i < BATCHES; i++) {
 		call(context, view, PAIRS);
-		/* Who unhooks a function waits for every task to pass here, or to leave the kernel. */
+		/* To remove a hook, the kernel waits until every task passes here or leaves the kernel. */
 		cond_resched_tasks_rcu_qs();
 	}
 	if (READ_ONCE(rest))
@@ -74,7 +74,7 @@ static void call_often(enum context context, struct view *view)
 
 /* --- kthreads and timers ---------------------------------------------------------------------------- */
 
-/* While its CPU is off, a kthread is parked, and its timers are off too. */
+/* While its CPU is offline, a kthread is parked and its timers are off. */
 struct caller {
 	struct view view;
 	struct hrtimer interrupt, softirq;
@@ -83,7 +83,7 @@ struct caller {
 static DEFINE_PER_CPU(struct caller, callers);
 static DEFINE_PER_CPU(struct task_struct *, threads);
 
-/* What is interrupted is known to have seen something if it is a kthread of ours. */
+/* What the interrupted task has seen is known only if it is one of these kthreads. */
 static void call_from_timer(enum context context)
 {
 	struct caller *caller = this_cpu_ptr(&callers);
@@ -184,7 +184,7 @@ static const struct proc_ops calls_ops = {
 	.proc_release = view_release,
 };
 
-/* One call that takes long. What it runs is settled as it begins. */
+/* Makes one long call. Its version is decided when the call begins. */
 static ssize_t hold_read(struct file *file, char __user *buffer, size_t size, loff_t *pos)
 {
 	unsigned int ms = READ_ONCE(hold);

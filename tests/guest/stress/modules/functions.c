@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The original version of what is patched. Apart from its callers, whose compiler is not to know it. */
+/*
+ * The original version of the patched functions. Their callers are in other files, so that the compiler
+ * does not know them.
+ */
 #include <linux/btf.h>
 #include <linux/btf_ids.h>
 #include <linux/delay.h>
@@ -32,7 +35,7 @@ noinline u64 stress_hold(unsigned int ms)
 }
 
 #ifdef CONFIG_DEBUG_INFO_BTF_MODULES
-/* Those whose results BPF programs may modify. Ours don't, but come in between. */
+/* The functions whose results BPF programs may modify. Ours do not, but they run in between. */
 BTF_KFUNCS_START(modifiable)
 BTF_ID_FLAGS(func, stress_f)
 BTF_ID_FLAGS(func, stress_g)

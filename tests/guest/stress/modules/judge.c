@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Whoever loads and disables patches says beforehand which versions may run from now on, and whether
- * tasks move towards one of them: a phase. It says so before it does anything that allows more, and
- * after it has seen the end of what allowed more. So calls between two looks at the same phase have to
- * keep to it:
+ * A program loads and disables patches. It announces which versions may run from now on, and whether tasks
+ * move towards one of them: a phase. It announces a phase before any action that allows more, and narrows
+ * the phase only after it has seen that action end. So calls between two looks at the same phase must obey
+ * the phase. These results are wrong:
  *
- *   garbled     the result does not come from these arguments, whatever the version
- *   mixed       not all of them ran the same version, though nothing could move the task meanwhile
- *   forbidden   a version that nobody may see in this phase
- *   backwards   another version than the one that tasks move to, in a task that was there already
+ *	garbled     the result does not come from these arguments, in any version
+ *	mixed       not all calls ran the same version, though nothing could move the task meanwhile
+ *	forbidden   a version that no task may see in this phase
+ *	backwards   another version than the one that tasks move to, in a task that had already moved
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -31,15 +31,15 @@ static const char *const context_names[] = { "user", "thread", "softirq", "inter
 
 /* --- the phase -------------------------------------------------------------------------------------- */
 
-/* One word, so that one look at it tells everything, and tells it from all before. */
+/* A single word, so that one read tells everything and no two phases look alike. */
 #define ALLOWED(phase)	((unsigned int)(phase) & 0xff)
-/* VERSIONS: towards none. */
+/* VERSIONS: tasks move towards no version. */
 #define TOWARDS(phase)	((unsigned int)((phase) >> 8) & 0xff)
 #define NEXT_PHASE	BIT_ULL(32)
 
 static u64 phase = NEXT_PHASE | 1 | VERSIONS << 8;
 
-/* The last one in which tasks were forced: calls may begin before it and end behind it. */
+/* The last phase in which tasks were forced. Calls may begin before it and end after it. */
 static u64 forced_phase;
 
 static int set_phase(const char *val, const struct kernel_param *kp)
@@ -53,7 +53,7 @@ static int set_phase(const char *val, const struct kernel_param *kp)
 	new = (phase & ~(NEXT_PHASE - 1)) + NEXT_PHASE + (allowed | towards << 8 | forced << 16);
 	if (forced)
 		WRITE_ONCE(forced_phase, new);
-	/* After all that its writer has seen and done, and before all that it will do. */
+	/* Orders the phase after all that its writer has seen and done, and before all that it will do. */
 	smp_mb();
 	WRITE_ONCE(phase, new);
 	smp_mb();
@@ -101,7 +101,7 @@ static void wrong(const struct calls *calls, enum context context, enum wrong wh
 void calls_begin(struct calls *calls)
 {
 	*calls = (struct calls){ .phase = READ_ONCE(phase) };
-	/* Against set_phase(): calls come after what was done before this phase. */
+	/* Pairs with set_phase(): calls come after everything that was done before this phase. */
 	smp_mb();
 }
 EXPORT_SYMBOL_GPL(calls_begin);
@@ -122,14 +122,14 @@ void calls_end(struct calls *calls, enum context context, struct view *view)
 	bool same, moved, forced;
 	u64 now;
 
-	/* Against set_phase(): calls come before what is done after this phase. */
+	/* Pairs with set_phase(): calls come before everything that is done after this phase. */
 	smp_mb();
 	now = READ_ONCE(phase);
 	same = calls->phase == now;
-	/* Against set_phase(): forced up to now, and since these calls began. */
+	/* Pairs with set_phase(): sees every force up to now, including those since these calls began. */
 	smp_rmb();
 	forced = READ_ONCE(forced_phase) >= (calls->phase & ~(NEXT_PHASE - 1));
-	/* This task may not be where it was, nor on the CPU, when it comes from a sleep. */
+	/* After a sleep, the task may be on another CPU, and it may be preempted. */
 	preempt_disable();
 	this_cpu_add(counts.calls[context], calls->count);
 	this_cpu_inc(counts.versions[__ffs(calls->versions)]);
@@ -156,7 +156,7 @@ static int report_show(struct seq_file *m, void *v)
 {
 	unsigned int cpu, i, kind;
 
-	/* Those that are off just now, too. */
+	/* Includes CPUs that are offline now. */
 	for_each_present_cpu(cpu) {
 		const struct count *count = per_cpu_ptr(&counts, cpu);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A live patch of all that can be patched, with a version of its own. */
+/* A live patch of all functions that can be patched, with a version of its own. */
 #include <linux/livepatch.h>
 #include <linux/module.h>
 
@@ -11,7 +11,7 @@ static bool replace;
 module_param(replace, bool, 0444);
 MODULE_PARM_DESC(replace, "whether the patch replaces all others");
 
-/* Faults, by which the test shows that it would notice one. */
+/* Faults with which the test shows that it would notice one. */
 static bool half;
 module_param(half, bool, 0444);
 MODULE_PARM_DESC(half, "whether stress_g() is left as it is");

@@ -1,30 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What is patched. A result tells the version that ran in its last bits; all others depend on every
- * argument, so that one which is lost on the way to a version shows too.
+ * The patched functions. The last bits of a result tell the version that ran. All other bits depend on
+ * every argument, so an argument that is lost on the way to a version shows too.
  */
 #ifndef STRESS_H
 #define STRESS_H
 
 #include <linux/types.h>
 
-/* Versions: 0 is the original, and nothing ever is the last. */
+/* Versions. 0 is the original, and the last one never runs. */
 #define VERSIONS	8
 #define VERSION_BITS	((u64)VERSIONS - 1)
 
-/* More arguments than any architecture has registers for them. */
+/* Has more arguments than any architecture has registers for them. */
 u64 stress_f(u64 a, u64 b, u64 c, u64 d, u64 e, u64 f, u64 g, u64 h, u64 i, u64 j);
 u64 stress_g(u64 a, u32 b, u64 c);
-/* Sleeps for so long. */
+/* Sleeps for "ms" milliseconds. */
 u64 stress_hold(unsigned int ms);
-/* How both versions of it do. */
+/* The sleep of both versions of stress_hold(). */
 void stress_sleep(unsigned int ms);
 
-/* Of a module that comes and goes. */
+/* A function of the module that comes and goes. */
 u64 visitor_f(u64 a, u64 b);
 u64 visitor_g(u32 a, u64 b, u64 c);
 
-/* What the kernel has to know of them. */
+/* Registers what the kernel has to know about the functions. */
 int functions_init(void);
 
 static __always_inline u64 mix(u64 sum, u64 a)

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Timers that call what is patched, and leave their CPU time for the rest. */
+/* Timers that call the patched functions and leave CPU time for everything else. */
 #ifndef STRESS_TIMER_H
 #define STRESS_TIMER_H
 
 #include <linux/hrtimer.h>
 
-/* What a CPU has for others, in terms of what a timer's calls took. */
+/* The pause after a timer's calls, as a multiple of the time that they took. */
 #define PAUSE 8
 
 /*
- * Calls beside a tracer, in an emulator on a busy host, can take longer than the period. A timer that fired
- * again at once would then be all that its CPU does. CPU 1 may be off just then, and whoever would bring
- * it back never runs.
+ * With a tracer, in an emulator on a busy host, the calls can take longer than the period. A timer that
+ * fired again at once would then use up its whole CPU. CPU 1 may be offline at that moment, and the task
+ * that would bring it back would never run.
  */
 static inline enum hrtimer_restart fires_again(struct hrtimer *timer, ktime_t began, ktime_t period)
 {

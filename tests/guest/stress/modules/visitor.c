@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A module that comes and goes while patches do. It calls what is patched in it together with what is
- * patched in stress_target, so that all have to be of one version: from its first moment to its last,
- * and from a kthread and a timer meanwhile.
+ * A module that comes and goes while patches do. It calls its own patched functions together with those of
+ * stress_target, so that all must be of one version. It does so in its first and its last moment, and from
+ * a kthread and a timer in between.
  */
 #include <linux/delay.h>
 #include <linux/kthread.h>

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The original version of what is patched in the module that comes and goes. Apart, as in functions.c. */
+/*
+ * The original version of the patched function in the module that comes and goes. Its callers are in
+ * another file, as in functions.c.
+ */
 #include "stress.h"
 
 noinline u64 visitor_f(u64 a, u64 b)

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A kernel over loom, just large enough for the core: one function that patches replace, one module
-//! that is not loaded, tasks that run on CPUs of their own.
+//! A kernel over loom, just large enough for the core. It has one function that patches replace,
+//! one module that is not loaded, and tasks that each run on a CPU of their own.
 //!
-//! What the core takes from the kernel is modelled as weakly as the bridge (`core/linux`) gets it:
+//! Everything that the core takes from the kernel is modelled as weakly as the bridge
+//! (`core/linux`) provides it:
 //!
-//! | of the kernel | here |
+//! | in the kernel | in this model |
 //! |---|---|
 //! | a task's state | relaxed loads and stores |
 //! | the pending flag: test, set, clear | relaxed; set and clear are read-modify-write |
-//! | test-and-clear of the flag, exchange of the stack check | full barriers around them |
-//! | preemption off | a mutex of the CPU, that only [`Tasks::synchronize`] takes too |
-//! | `tasklist_lock`, what `task_call_func()` takes | mutexes |
-//! | the list of tasks, without the lock | its length: release, acquire |
-//! | preemption in a fork, where it is on | the task does not run until nobody holds its pin |
-//! | ftrace calls the handler, which finds the hook, or does not | a flag: release, acquire |
+//! | test-and-clear of the flag, exchange of the stack check | a full barrier before and after |
+//! | preemption off | a mutex per CPU; [`Tasks::synchronize`] takes that of each other CPU |
+//! | `tasklist_lock`, the locks that `task_call_func()` takes | mutexes |
+//! | the task list, read without the lock | its length: release, acquire |
+//! | preemption during a fork, where it is on | the task does not run again while its pin is held |
+//! | ftrace calls the handler, which finds the hook or does not | a flag: release, acquire |
 //! | the scheduler's static key | always on |
-//! | the branch of the settled gear | each CPU notices on its own; `unsettle` waits until it has |
+//! | the branch of the settled gear | CPUs see a change one by one; `unsettle` waits for all |
 
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
@@ -37,18 +38,18 @@ use std::ops::ControlFlow;
 use std::panic::Location;
 use std::rc::Rc;
 
-/// Where the function is.
+/// The address of the function.
 pub const FUNCTION: usize = 0x1000;
 
-/// Number of bytes of each function.
+/// The size of each function in bytes.
 const SIZE: usize = 0x100;
 
-/// Where the replacement of the `patch`-th patch is.
+/// Returns the address of the replacement in the `patch`-th patch.
 pub const fn replacement(patch: usize) -> usize {
     FUNCTION * (patch + 2)
 }
 
-/// A full barrier on either side of `operation`, unless it is being weakened.
+/// Runs `operation` with a full barrier on either side, unless this run weakens it.
 fn fully_ordered<T>(place: &Location<'_>, operation: impl FnOnce(Ordering) -> T) -> T {
     if is_weakened(place, "full barrier") {
         return operation(Ordering::Relaxed);
@@ -59,7 +60,8 @@ fn fully_ordered<T>(place: &Location<'_>, operation: impl FnOnce(Ordering) -> T)
     result
 }
 
-/// The place that calls this, for what is in one place of the bridge wherever the core calls it.
+/// Returns the caller's location. It names a barrier that has one place in the bridge, whichever
+/// part of the core calls it.
 #[track_caller]
 fn here() -> &'static Location<'static> {
     Location::caller()
@@ -69,11 +71,11 @@ fn here() -> &'static Location<'static> {
 pub struct LoomTask {
     state: Atomic<i32>,
     pending: AtomicBool,
-    /// Taken to change whether it runs, and by who looks at it while it does not.
+    /// Taken to change `running`, and to look at the task from another CPU.
     pin: Mutex<()>,
-    /// Under `pin`.
+    /// Protected by `pin`.
     running: Cell<bool>,
-    /// The functions that it is in; its own, or under `pin`.
+    /// Addresses in the functions that the task is in. Accessed by the task itself, or under `pin`.
     stack: RefCell<Vec<usize>>,
 }
 
@@ -86,13 +88,13 @@ impl LoomTask {
             running: Cell::new(false),
             stack: RefCell::default(),
         };
-        // Makes loom's atomic.
+        // The first access creates loom's atomic.
         task.set_state(State::Idle);
         task
     }
 }
 
-/// Evidence that preemption is off. What turns it off is the section of the CPU.
+/// Evidence that preemption is off. The section of the CPU turns it off.
 pub struct PreemptionOff(());
 
 impl Task for LoomTask {
@@ -127,15 +129,15 @@ impl Task for LoomTask {
     }
 }
 
-/// A task in a fork, which holds `tasklist_lock`: that keeps nobody from preempting it.
+/// A task in a fork. It holds `tasklist_lock`, which does not keep it from being preempted.
 struct Forking<'a> {
     task: &'a LoomTask,
-    /// Where it runs: the parent does, and the child does not yet.
+    /// The CPU of the parent, which runs. `None` for the child, which does not run yet.
     cpu: Option<&'a Cpu>,
 }
 
 impl Forking<'_> {
-    /// The task, which may have been preempted just before.
+    /// Returns the task, which may be preempted just before.
     fn task(&self) -> &LoomTask {
         if let Some(cpu) = self.cpu {
             cpu.preempt();
@@ -181,28 +183,29 @@ struct Machine {
     shared: Shared,
     /// `tasklist_lock`.
     lock: Mutex<()>,
-    /// Changed under the lock.
+    /// Changed under `lock`.
     tasks: RefCell<Vec<Rc<LoomTask>>>,
-    /// How many of them there are for those who come without the lock.
+    /// The number of tasks, for readers that do not hold `lock`.
     listed: AtomicUsize,
-    /// One for each CPU, taken while preemption is off there.
+    /// One per CPU, held while preemption is off there.
     sections: Vec<Mutex<()>>,
     site: RefCell<Option<Rc<Site>>>,
-    /// Whether calls go through the handler of that site.
+    /// Whether calls go through the handler of `site`.
     hooked: AtomicBool,
-    /// Whether they may go without it.
+    /// Whether calls may bypass the handler.
     settles: Cell<bool>,
-    /// Where calls on each CPU branch to without the handler; 0: nowhere. Under its section.
+    /// The address that calls on each CPU branch to without the handler, or 0. Protected by the
+    /// CPU's section.
     branches: Vec<Cell<usize>>,
-    /// Whether there is a stack check to be seen.
+    /// Whether a stack check is published.
     visible: AtomicBool,
-    /// Whether it may be read, or changed.
+    /// Stands for the contents of the stack check. loom reports a read that races with a change.
     contents: UnsafeCell<()>,
     check: RefCell<Option<Check<Cpu>>>,
     retry: Cell<bool>,
 }
 
-/// The machine as seen from one CPU, and who runs there.
+/// The machine as seen from one CPU, and the task that runs there.
 #[derive(Clone)]
 pub struct Cpu {
     machine: Rc<Machine>,
@@ -211,11 +214,11 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// A machine with so many CPUs, on each of which a task is running. The first is the one of the
-    /// administrator, whose own task is not among those that move.
+    /// Creates a machine with `cpus` CPUs, each of which runs a task. The first CPU is the
+    /// administrator's; its task takes no part in transitions.
     pub fn machine(cpus: usize) -> Vec<Self> {
         let shared = Shared::new();
-        // Makes loom's atomic.
+        // The first access creates loom's atomic.
         assert_eq!(shared.target(), State::Idle);
         let tasks: Vec<_> = (0..cpus).map(|_| Rc::new(LoomTask::new())).collect();
         let machine = Rc::new(Machine {
@@ -244,7 +247,8 @@ impl Cpu {
         tasks.into_iter().enumerate().map(cpu).collect()
     }
 
-    /// Turns preemption off, until the first of both is dropped; or does not, and says that it has.
+    /// Turns preemption off until the guard is dropped. Where this run weakens the place, there is
+    /// no guard and the evidence is false.
     #[track_caller]
     fn preemption_off(&self) -> (Option<MutexGuard<'_, ()>>, PreemptionOff) {
         let weakened = is_weakened(Location::caller(), "preemption off");
@@ -252,12 +256,12 @@ impl Cpu {
         ((!weakened).then(section), PreemptionOff(()))
     }
 
-    /// The state of the current task, as it sees it itself.
+    /// Returns the state of the current task, as the task itself reads it.
     pub fn state(&self) -> State {
         self.current.state()
     }
 
-    /// The current task calls the function. Says where that goes.
+    /// Calls the function in the current task. Returns the address that the call reaches.
     pub fn call(&self) -> usize {
         let _section = self.preemption_off();
         let branch = self.machine.branches[self.number].get();
@@ -280,7 +284,7 @@ impl Cpu {
         }
     }
 
-    /// The current task calls the function, and is in it while it does what `inside` does.
+    /// Calls the function in the current task, and runs `inside` while the task is in it.
     pub fn call_and(&self, inside: impl FnOnce()) -> usize {
         let address = self.call();
         self.current.stack.borrow_mut().push(address + 0x20);
@@ -289,33 +293,33 @@ impl Cpu {
         address
     }
 
-    /// The current task passes the place between the kernel and user mode.
+    /// Takes the current task through the way out to user mode.
     pub fn leave_kernel(&self) {
         let (_section, off) = self.preemption_off();
         self.shared().update(&*self.current, &off);
     }
 
-    /// The current task is about to be scheduled away.
+    /// Runs the scheduler's part for the current task, which is about to be switched away from.
     pub fn schedule(&self) {
         let (_section, off) = self.preemption_off();
         switch_if_pending(self, &*self.current, &off);
     }
 
-    /// The current task goes to sleep, and is woken up.
+    /// Puts the current task to sleep, and wakes it up.
     pub fn sleep(&self) {
         self.schedule();
         self.leave_cpu();
     }
 
-    /// Somebody else runs on another CPU than this one, and looks at the current task, whether it was
-    /// asked to just now, long ago, or never.
+    /// Looks at the current task of `at` from this CPU. The core may have asked for it just now,
+    /// long ago, or never.
     pub fn look(&self, at: &Self) {
         let (_section, off) = self.preemption_off();
         switch_if_pending(self, &*at.current, &off);
     }
 
-    /// Another task takes the current one's CPU where preemption is on, and gives it back. The scheduler
-    /// does not try to move a task that would go on running.
+    /// Preempts the current task where preemption is on, and gives it the CPU back. The scheduler
+    /// does not try to move a task that stays runnable.
     pub fn preempt(&self) {
         let section = self.machine.sections[self.number].try_lock();
         if section.is_ok() {
@@ -324,7 +328,7 @@ impl Cpu {
         }
     }
 
-    /// The current task is off its CPU for a while.
+    /// Takes the current task off its CPU for a while.
     fn leave_cpu(&self) {
         for running in [false, true] {
             let _pin = self.current.pin.lock().unwrap();
@@ -332,11 +336,11 @@ impl Cpu {
         }
     }
 
-    /// The current task forks a child, which does not run.
+    /// Forks a child of the current task. The child does not run.
     pub fn fork(&self) {
         let _lock = self.machine.lock.lock().unwrap();
         let child = LoomTask::new();
-        // What the copy of the parent's structure left behind.
+        // The copy of the parent's structure leaves this flag behind.
         child.set_pending();
         let [parent, copy] =
             [(&*self.current, Some(self)), (&child, None)].map(|(task, cpu)| Forking { task, cpu });
@@ -348,18 +352,18 @@ impl Cpu {
         self.machine.listed.store(listed, Ordering::Release);
     }
 
-    /// All tasks.
+    /// Returns all tasks.
     pub fn tasks(&self) -> Vec<Rc<LoomTask>> {
         let _lock = self.machine.lock.lock().unwrap();
         self.machine.tasks.borrow().clone()
     }
 
-    /// Whether the core asked for a retry since the last call.
+    /// Whether the core has asked for a retry since the last call.
     pub fn take_retry(&self) -> bool {
         self.machine.retry.take()
     }
 
-    /// One CPU after the other notices that the instruction has changed.
+    /// Lets one CPU after the other see the changed instruction.
     fn branch_to(&self, address: usize) {
         for (branch, section) in self.machine.branches.iter().zip(&self.machine.sections) {
             let _interrupted = section.lock().unwrap();
@@ -367,7 +371,7 @@ impl Cpu {
         }
     }
 
-    /// Waits until preemption has been on, once, on all other CPUs.
+    /// Waits until preemption has been on at least once on every other CPU.
     fn wait_for_all(&self) {
         for (number, section) in self.machine.sections.iter().enumerate() {
             if number != self.number {
@@ -418,7 +422,7 @@ impl Tasks for Cpu {
         !std::ptr::eq(task, &*self.current) && task.running.get()
     }
 
-    /// [`Cpu::look`] comes at any time.
+    /// Does nothing: [`Cpu::look`] comes at any time.
     fn take_off_cpu(&self, _task: &LoomTask) {}
 
     fn words(&self, _task: &LoomTask, _job: &mut dyn FnMut(&[usize])) {}
@@ -448,11 +452,11 @@ impl Tasks for Cpu {
         self.machine.retry.set(true);
     }
 
-    /// The bridge's exchange is a full barrier; the core needs the release in it.
+    /// The bridge's exchange is a full barrier. The core needs the release in it.
     fn replace_stack_check(&self, check: Option<Check<Self>>) -> Option<Check<Self>> {
         let visible = check.is_some();
         if visible {
-            // It was filled by now. loom tells if someone may be reading it.
+            // The new check is filled by now. loom reports a read that may still be going on.
             self.machine.contents.with_mut(|_| ());
         }
         let old = self.machine.check.replace(check);
@@ -471,8 +475,8 @@ impl Tasks for Cpu {
             return;
         }
         self.machine.contents.with(|_| ());
-        // Where it was taken away a moment ago it is as it was until all CPUs have been waited for;
-        // that the task is not moved then is the less of what can happen.
+        // The check may have been taken away a moment ago. A real one stays intact until all CPUs
+        // have been waited for. Here it is gone, and the task is not moved: the weaker outcome.
         if let Some(check) = &*self.machine.check.borrow() {
             job(check);
         }
@@ -511,7 +515,7 @@ impl Tracer for Cpu {
     }
 
     fn new_hook(&self, _location: usize, site: Site) -> Result<Hook> {
-        // Makes loom's atomics, those of both slots.
+        // These accesses create loom's atomics, in both slots.
         let view = site.view();
         for below in [Target::Original, Target::Original] {
             let newest = Target::Original;
@@ -578,7 +582,8 @@ impl Symbols for Cpu {
     }
 }
 
-/// Structures, sysfs, modules and callbacks: all of it under the core's lock, and nothing here.
+/// Structures, sysfs, modules and callbacks. The core's lock protects all of them, so this model
+/// leaves them out.
 impl Descriptors for Cpu {
     type Patch = usize;
     type Object = usize;
@@ -627,18 +632,18 @@ impl Descriptors for Cpu {
     }
 }
 
-/// What a patch is about.
+/// What a patch changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
     /// The function.
     Function,
-    /// Nothing, but all patches before it go.
+    /// Nothing; it replaces all patches before it.
     Nothing,
-    /// A module that is not there.
+    /// A module that is not loaded.
     Module,
 }
 
-/// The patch with this number.
+/// Creates the patch with this number.
 pub fn patch(number: usize, about: About) -> Result<Patch<Cpu>> {
     let replace = about == About::Nothing;
     let mut patch = Patch::new(number, Name::new(b"patch")?, replace, KVec::new());

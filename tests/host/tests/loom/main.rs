@@ -6,15 +6,15 @@
 //! |---|---|
 //! | [`site`] | a [`Site`](livepatch_core::site::Site) alone: readers against a publisher |
 //! | [`machine`] | a kernel over loom, just large enough for the core |
-//! | [`transition`] | the core, which enables, disables and reverses, against a task on another CPU |
+//! | [`transition`] | the core enables, disables and reverses, against a task on another CPU |
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
 //!     cargo test --release -p host-tests --test loom -- --nocapture
 //! ```
 //!
-//! `cargo xtask verify weaken` runs them once for each ordering in the core, with that one left out
-//! (see `kernel::sync::weaken`), and expects some test to fail.
+//! `cargo xtask verify weaken` runs these tests once for each ordering in the core, with that one
+//! left out (see `kernel::sync::weaken`), and expects a test to fail each time.
 #![cfg(loom)]
 
 mod machine;
@@ -24,9 +24,10 @@ mod transition;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-/// Explores all executions of `run` with so many preemptions, and says how many there were.
+/// Explores all executions of `run` with at most `preemptions` preemptions, and prints their
+/// number.
 ///
-/// `LIVEPATCH_PREEMPTIONS` asks for so many more.
+/// `LIVEPATCH_PREEMPTIONS` adds to that limit.
 fn explore(name: &str, preemptions: usize, run: impl Fn() + Sync + Send + 'static) {
     let more = std::env::var("LIVEPATCH_PREEMPTIONS").ok();
     let preemptions = preemptions + more.map_or(0, |more| more.parse().expect("a number"));

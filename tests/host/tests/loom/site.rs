@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A site alone: readers against the one publisher.
+//! A site alone: readers against its one publisher.
 
 use crate::explore;
 use livepatch_core::site::{
@@ -11,10 +11,11 @@ use livepatch_core::site::{
 use loom::sync::Arc;
 use loom::thread;
 
-/// Where the replacements begin.
+/// The address of the first replacement.
 const FIRST: usize = 0x1000;
 
-/// A view all of whose parts tell its number. One of four is settled.
+/// Returns the `n`-th view. Its number can be told from each of its parts. Every fourth view is
+/// settled.
 fn nth(n: usize) -> View {
     let newest = Replacement(FIRST + 2 * n);
     if n % 4 == 0 {
@@ -26,7 +27,7 @@ fn nth(n: usize) -> View {
     }
 }
 
-/// Which one it is; torn views are none.
+/// Returns the number of a view. Panics on a torn one.
 fn number(view: View) -> usize {
     let (View::Settled(newest) | View::InTransition { newest, .. }) = view;
     let Replacement(newest) = newest else {
@@ -37,7 +38,8 @@ fn number(view: View) -> usize {
     n
 }
 
-/// A site that shows view `first`, all of whose atomics exist. Nothing in its slots is of a view.
+/// Creates a site that shows view `first`. All its atomics exist, and its slots hold nothing of an
+/// earlier numbered view.
 fn site(first: usize) -> Arc<Site> {
     let site = Site::new(nth(first));
     for _ in 0..2 {
@@ -51,7 +53,7 @@ fn site(first: usize) -> Arc<Site> {
     Arc::new(site)
 }
 
-/// A reader that looks `looks` times sees whole views, and none that is older than one it saw.
+/// Reads the site `looks` times. Each view must be whole, and none older than the one before.
 fn read(site: &Site, looks: usize) -> usize {
     (0..looks).fold(0, |last, _| {
         let now = number(site.view());
@@ -60,8 +62,8 @@ fn read(site: &Site, looks: usize) -> usize {
     })
 }
 
-/// So many readers, each of which looks so often, against so many publishes, which begin behind the
-/// `first` view.
+/// Explores `readers` readers, each of which looks `looks` times, against `publishes` publishes
+/// that follow the view `first`.
 fn model(first: usize, readers: usize, publishes: usize, looks: usize, preemptions: usize) {
     let name = format!("site, {readers} readers, {publishes} publishes, {looks} looks");
     explore(&name, preemptions, move || {
@@ -78,7 +80,7 @@ fn model(first: usize, readers: usize, publishes: usize, looks: usize, preemptio
         for thread in threads {
             thread.join().unwrap();
         }
-        // Who comes after the publisher sees its last view.
+        // A reader that is ordered after the publisher sees its last view.
         assert_eq!(number(site.view()), first + publishes);
     });
 }
@@ -93,7 +95,7 @@ fn one_reader_against_the_end_of_a_transition() {
     model(3, 1, 1, 1, 4);
 }
 
-/// The second one is shown where the reader may still be.
+/// The second publish reuses the slot that the reader may still be in.
 #[test]
 fn one_reader_against_two_publishes() {
     model(1, 1, 2, 1, 3);

@@ -2,8 +2,8 @@
 
 //! The core against a task on another CPU.
 //!
-//! The administrator's CPU runs the core's own operations; the task calls the function, passes the
-//! places where it may be moved, and always has to get the version of the universe that it is in.
+//! The administrator's CPU runs the core's own operations. The task calls the function and passes
+//! the places where it may be moved. Each call has to reach the version of the task's universe.
 
 use crate::explore;
 use crate::machine::{patch, replacement, About, Cpu, FUNCTION};
@@ -12,7 +12,7 @@ use livepatch_core::registry::Core;
 use livepatch_core::transition::{State, Task, Tasks};
 use loom::thread;
 
-/// The administrator, who holds the core's lock.
+/// The administrator, which holds the core's lock.
 struct Admin {
     cpu: Cpu,
     others: Vec<Cpu>,
@@ -25,7 +25,7 @@ impl Admin {
         self.core.enable(&self.cpu, patch).expect("enabled");
     }
 
-    /// Disables a patch, or turns its transition round.
+    /// Disables a patch, or reverses its transition.
     fn set_enabled(&mut self, number: usize, enabled: bool) {
         let result = self.core.set_enabled(&self.cpu, number, enabled);
         result.expect("as it was not");
@@ -36,14 +36,15 @@ impl Admin {
         result.expect("it is patched");
     }
 
-    /// What the core asked to be done later, if it did.
+    /// Runs the retry, if the core has asked for one.
     fn retry(&mut self) {
         if self.cpu.take_retry() {
             self.core.retry(&self.cpu);
         }
     }
 
-    /// Nobody is between two states, and who has not moved is asked to.
+    /// Checks that every task has a state exactly during a transition, and that those which have
+    /// not moved are pending.
     fn check(&self) {
         let target = self.cpu.shared().target();
         for task in self.cpu.tasks() {
@@ -53,7 +54,7 @@ impl Admin {
         }
     }
 
-    /// Ends the transition, for which the tasks on the other CPUs move.
+    /// Ends the transition: the tasks on the other CPUs leave the kernel, and the core retries.
     fn settle(&mut self) {
         self.others.iter().for_each(Cpu::leave_kernel);
         self.retry();
@@ -61,14 +62,14 @@ impl Admin {
         self.check();
     }
 
-    /// Enables a patch, and sees that everyone moves.
+    /// Enables a patch and ends its transition.
     fn install(&mut self, number: usize, about: About) {
         self.enable(number, about);
         self.settle();
     }
 }
 
-/// A task, and what it may expect.
+/// A task, and the results that it may expect.
 struct Follower {
     cpu: Cpu,
     universe: State,
@@ -88,7 +89,7 @@ impl Follower {
         assert_eq!(self.cpu.call(), self.expected(), "in {:?}", self.universe);
     }
 
-    /// Where it may have been moved: sees whether it was.
+    /// Learns whether the task has been moved, after a place where that may happen.
     fn look(&mut self) {
         let state = self.cpu.state();
         if state != State::Idle {
@@ -106,7 +107,7 @@ impl Follower {
         self.look();
     }
 
-    /// Calls the function, and is scheduled away and back in there.
+    /// Calls the function, and is switched away from inside it.
     fn sleep_inside(&mut self) {
         let expected = self.expected();
         let cpu = self.cpu.clone();
@@ -116,13 +117,13 @@ impl Follower {
         assert_eq!(self.universe, before, "moved inside the function");
     }
 
-    /// Is preempted, where somebody else may move it.
+    /// Preempts the task, which another CPU may move meanwhile.
     fn preempted(&mut self) {
         self.cpu.preempt();
         self.look();
     }
 
-    /// Sleeps, where the core may move it.
+    /// Puts the task to sleep, where the core may move it.
     fn sleep(&mut self) {
         self.cpu.sleep();
         self.look();
@@ -133,21 +134,21 @@ impl Follower {
 struct Scenario {
     name: &'static str,
     preemptions: usize,
-    /// The administrator's, the task's, and others on which nothing happens.
+    /// The administrator's CPU, the task's CPU, and others that do nothing.
     cpus: usize,
-    /// What the administrator did before.
+    /// What the administrator has done before the task starts.
     given: fn(&mut Admin),
-    /// What the administrator does.
+    /// What the administrator does while the task runs.
     does: fn(&mut Admin),
-    /// Where the task starts, and what its calls get in either universe.
+    /// The universe that the task starts in, and the results of its calls in either universe.
     universe: State,
     old: usize,
     new: usize,
-    /// What it does meanwhile.
+    /// What the task does.
     task: fn(&mut Follower),
-    /// Whether the last CPU looks at it meanwhile.
+    /// Whether the last CPU looks at the task at the same time.
     look: bool,
-    /// What calls get in the end.
+    /// The address that calls reach in the end.
     end: usize,
 }
 
@@ -190,7 +191,7 @@ impl Scenario {
 const OLD: usize = replacement(0);
 const NEW: usize = replacement(1);
 
-/// A patch is enabled on top of another one.
+/// Enables a patch on top of another one.
 const ENABLE: Scenario = Scenario {
     name: "enable",
     preemptions: 2,
@@ -209,7 +210,7 @@ const ENABLE: Scenario = Scenario {
     end: NEW,
 };
 
-/// And disabled.
+/// Disables the upper of two patches.
 const DISABLE: Scenario = Scenario {
     name: "disable",
     given: |admin| {
@@ -222,7 +223,7 @@ const DISABLE: Scenario = Scenario {
     ..ENABLE
 };
 
-/// And turned round while it is being enabled.
+/// Reverses the transition of a patch that is being enabled.
 const REVERSE: Scenario = Scenario {
     name: "reverse",
     given: |admin| {
@@ -260,7 +261,8 @@ scenarios! {
     enable_inside: "enable, task is scheduled away inside the function", ENABLE {
         task: |task| task.sleep_inside(),
     }
-    // The last CPU keeps the transition from its end: without a state, a task can't say which end.
+    // The last CPU keeps the transition from ending: without a state, a task can't tell in which
+    // direction it has ended.
     enable_asleep: "enable, task sleeps", ENABLE {
         cpus: 3,
         task: |task| {
@@ -343,7 +345,7 @@ scenarios! {
         task: |task| {
             task.preempted();
             task.leave_kernel();
-            // Also where the transition has ended, and nobody has a state any more.
+            // True even after the transition has ended, when no task has a state any more.
             task.universe = State::Patched;
             task.call();
         },
@@ -390,7 +392,7 @@ scenarios! {
             task.cpu.fork();
         },
     }
-    // The last CPU keeps the transition from its end.
+    // The last CPU keeps the transition from ending.
     fork_for_long: "enable, task forks, another does not move", ENABLE {
         cpus: 3,
         task: |task| task.cpu.fork(),

@@ -16,20 +16,20 @@ use std::sync::atomic::Ordering;
 
 /// No ordering.
 pub struct Relaxed;
-/// Later accesses stay later.
+/// Later accesses stay after the load.
 pub struct Acquire;
-/// Earlier accesses stay earlier.
+/// Earlier accesses stay before the store.
 pub struct Release;
 
 /// An ordering for loads.
 pub trait AcquireOrRelaxed {
-    /// Its name in the standard library.
+    /// The ordering in terms of the standard library.
     const ORDERING: Ordering;
 }
 
 /// An ordering for stores.
 pub trait ReleaseOrRelaxed {
-    /// Its name in the standard library.
+    /// The ordering in terms of the standard library.
     const ORDERING: Ordering;
 }
 

@@ -2,8 +2,9 @@
 
 //! Memory barriers, as fences of the C11 model.
 //!
-//! A fence orders more than the kernel promises in one respect: a release fence keeps earlier loads,
-//! and an acquire fence later stores, on their side as well. The core does not count on that.
+//! In one respect a fence orders more than the kernel promises: a release fence also keeps earlier
+//! loads before it, and an acquire fence also keeps later stores after it. The core does not rely
+//! on that.
 
 #[cfg(loom)]
 use loom::sync::atomic::fence;
@@ -19,9 +20,9 @@ pub struct Write;
 
 /// A kind of barrier.
 pub trait Barrier {
-    /// The fence that stands for it.
+    /// The fence that models the barrier.
     const FENCE: Ordering;
-    /// What it is called.
+    /// The name of the barrier.
     const NAME: &str;
 }
 
@@ -35,7 +36,7 @@ impl Barrier for Write {
     const NAME: &str = "write barrier";
 }
 
-/// A barrier between CPUs.
+/// Orders memory accesses between CPUs.
 #[cfg_attr(loom, track_caller)]
 pub fn smp_mb<B: Barrier>(_: B) {
     #[cfg(loom)]

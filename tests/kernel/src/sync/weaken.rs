@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Taking an ordering away, to show what it is there for.
+//! Leaves out a single ordering, to show what that ordering is for.
 //!
-//! Every ordering that is more than relaxed asks here, naming the place in the source that asked for it.
-//! With `LIVEPATCH_WEAKEN=FILE:LINE`, the one of that place is not given. With `LIVEPATCH_ORDERINGS=FILE`
-//! the places that a run comes by are appended to that file, each once: `FILE:LINE KIND`.
+//! Every ordering stronger than relaxed asks here and names its place in the source.
+//! `LIVEPATCH_WEAKEN=FILE:LINE` leaves out the ordering at that place. `LIVEPATCH_ORDERINGS=FILE`
+//! appends each place that a run passes to that file, once, as `FILE:LINE KIND`.
 
 use std::collections::HashSet;
 use std::io::Write;
 use std::panic::Location;
 use std::sync::{LazyLock, Mutex};
 
-/// The place whose ordering is not given.
+/// The place whose ordering is left out.
 static WEAKENED: LazyLock<Option<String>> =
     LazyLock::new(|| std::env::var("LIVEPATCH_WEAKEN").ok());
 
-/// Where the list goes, and what is in it.
+/// The file for the list of places, and the places that are in it already.
 static LIST: LazyLock<Option<Mutex<List>>> = LazyLock::new(|| {
     let path = std::env::var_os("LIVEPATCH_ORDERINGS")?;
     let file = std::fs::File::options()
@@ -33,7 +33,7 @@ struct List {
     listed: HashSet<String>,
 }
 
-/// Whether the ordering of this `kind` at `place` is to be left out.
+/// Whether the ordering of this `kind` at `place` is left out.
 pub fn is_weakened(place: &Location<'_>, kind: &str) -> bool {
     if let Some(list) = &*LIST {
         let List { file, listed } = &mut *list.lock().expect("no test panics in here");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Atomics over loom's, which explore what the memory model allows.
+//! Atomics built on loom's, which explores what the memory model allows.
 
 use super::{AcquireOrRelaxed, Relaxed, ReleaseOrRelaxed};
 use crate::sync::weaken::is_weakened;
@@ -9,7 +9,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::OnceLock;
 
-/// The ordering that an access gets at a place that asked for this one.
+/// Returns the ordering of an access at `place` that asks for `ordering`.
 fn given(ordering: Ordering, place: &Location<'_>) -> Ordering {
     let kind = match ordering {
         Ordering::Acquire => "acquire",
@@ -23,21 +23,21 @@ fn given(ordering: Ordering, place: &Location<'_>) -> Ordering {
     }
 }
 
-/// What stands for an atomic of type `T`.
+/// The representation of an atomic of type `T`.
 pub trait Cell<T> {
-    /// With a first value.
+    /// Creates the representation with a first value.
     fn new(value: T) -> Self;
     /// Loads the value.
     fn load(&self, ordering: Ordering) -> T;
     /// Stores a value.
     fn store(&self, value: T, ordering: Ordering);
-    /// Stores a value and returns the one before.
+    /// Stores a value and returns the previous one.
     fn swap(&self, value: T, ordering: Ordering) -> T;
 }
 
 /// A type with atomic accesses.
 pub trait AtomicType: Copy {
-    /// What stands for it.
+    /// The representation of the atomic.
     type Cell: Cell<Self>;
 }
 
@@ -68,7 +68,7 @@ macro_rules! atomic_types {
 }
 
 atomic_types! {
-    // Not modelled: the flags of warn-once are static, and order nothing.
+    // Not modelled: the flags of warn-once are static and order nothing.
     bool => AtomicBool,
     i32 => AtomicI32,
     usize => AtomicUsize,
@@ -76,15 +76,15 @@ atomic_types! {
 
 /// An atomic value.
 ///
-/// loom's atomics can't be made in a `const`, so this one comes into being with its first access.
-/// A test makes that access before it spawns the threads that share the value.
+/// loom's atomics can't be created in a `const`, so this one creates its own on the first access. A
+/// test makes that access before it spawns the threads that share the value.
 pub struct Atomic<T: AtomicType> {
     first: T,
     cell: OnceLock<T::Cell>,
 }
 
 impl<T: AtomicType> Atomic<T> {
-    /// With a first value.
+    /// Creates an atomic with a first value.
     pub const fn new(value: T) -> Self {
         Self {
             first: value,
@@ -109,7 +109,7 @@ impl<T: AtomicType> Atomic<T> {
             .store(value, given(O::ORDERING, Location::caller()));
     }
 
-    /// Stores a value and returns the one before.
+    /// Stores a value and returns the previous one.
     pub fn xchg(&self, value: T, _: Relaxed) -> T {
         self.cell().swap(value, Ordering::Relaxed)
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Atomics over the standard library's.
+//! Atomics built on those of the standard library.
 
 use super::{AcquireOrRelaxed, Relaxed, ReleaseOrRelaxed};
 use std::cell::{RefCell, UnsafeCell};
@@ -23,27 +23,27 @@ pub unsafe trait AtomicType: Copy {
     ///
     /// # Safety
     ///
-    /// As for [`Self::load`].
+    /// `at` is valid, aligned, and accessed by the methods of this trait only.
     unsafe fn store(at: *mut Self, value: Self, ordering: Ordering);
-    /// Stores a value and returns the one before.
+    /// Stores a value and returns the previous one.
     ///
     /// # Safety
     ///
-    /// As for [`Self::load`].
+    /// `at` is valid, aligned, and accessed by the methods of this trait only.
     unsafe fn swap(at: *mut Self, value: Self, ordering: Ordering) -> Self;
 
-    /// The value that a load which found `value` is to yield.
+    /// Returns the value that a load which found `value` has to yield.
     fn loaded(value: Self) -> Self {
         value
     }
 
-    /// `value` is about to be stored.
+    /// Reports that `value` is about to be stored.
     fn storing(_value: Self) {}
 }
 
-/// Sees the calling thread's accesses to an `Atomic<i32>`, so that a test can come between them.
+/// Observes the calling thread's accesses to an `Atomic<i32>`, so that a test can intervene.
 pub trait Observer {
-    /// A load found `value`; it yields what this returns.
+    /// A load has found `value`. Returns the value that the load yields.
     fn load(&self, value: i32) -> i32;
     /// `value` is about to be stored.
     fn store(&self, value: i32);
@@ -67,17 +67,20 @@ macro_rules! atomic_types {
         // SAFETY: The methods use the standard library's atomics.
         unsafe impl AtomicType for $type {
             unsafe fn load(at: *mut Self, ordering: Ordering) -> Self {
-                // SAFETY: As the caller promises.
+                // SAFETY: `at` is valid and aligned, and this trait's methods access it only
+                // atomically.
                 unsafe { <$atomic>::from_ptr(at) }.load(ordering)
             }
 
             unsafe fn store(at: *mut Self, value: Self, ordering: Ordering) {
-                // SAFETY: As the caller promises.
+                // SAFETY: `at` is valid and aligned, and this trait's methods access it only
+                // atomically.
                 unsafe { <$atomic>::from_ptr(at) }.store(value, ordering);
             }
 
             unsafe fn swap(at: *mut Self, value: Self, ordering: Ordering) -> Self {
-                // SAFETY: As the caller promises.
+                // SAFETY: `at` is valid and aligned, and this trait's methods access it only
+                // atomically.
                 unsafe { <$atomic>::from_ptr(at) }.swap(value, ordering)
             }
 
@@ -106,31 +109,31 @@ atomic_types! {
 #[repr(transparent)]
 pub struct Atomic<T: AtomicType>(UnsafeCell<T>);
 
-// SAFETY: All accesses are atomic.
+// SAFETY: All accesses through a shared reference are atomic.
 unsafe impl<T: AtomicType> Sync for Atomic<T> {}
 
 impl<T: AtomicType> Atomic<T> {
-    /// With a first value.
+    /// Creates an atomic with a first value.
     pub const fn new(value: T) -> Self {
         Self(UnsafeCell::new(value))
     }
 
     /// Loads the value.
     pub fn load<O: AcquireOrRelaxed>(&self, _: O) -> T {
-        // SAFETY: The cell is valid and aligned, and only accessed here.
+        // SAFETY: The cell is valid and aligned, and only the methods of `AtomicType` access it.
         T::loaded(unsafe { T::load(self.0.get(), O::ORDERING) })
     }
 
     /// Stores a value.
     pub fn store<O: ReleaseOrRelaxed>(&self, value: T, _: O) {
         T::storing(value);
-        // SAFETY: As for `load`.
+        // SAFETY: The cell is valid and aligned, and only the methods of `AtomicType` access it.
         unsafe { T::store(self.0.get(), value, O::ORDERING) }
     }
 
-    /// Stores a value and returns the one before.
+    /// Stores a value and returns the previous one.
     pub fn xchg(&self, value: T, _: Relaxed) -> T {
-        // SAFETY: As for `load`.
+        // SAFETY: The cell is valid and aligned, and only the methods of `AtomicType` access it.
         unsafe { T::swap(self.0.get(), value, Ordering::Relaxed) }
     }
 }
