@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Debian's packages: installing them, and taking single ones from other suites.
+//! Installs Debian packages, and downloads single ones from other suites.
 //!
-//! The kernel source and the Rust library source of the right version live in suites that the machine
-//! does not use. Mixing suites would upgrade half the system, so each suite gets an apt state of its own
-//! below the cache. The mirror is the machine's own; apt checks signatures and checksums as ever.
+//! The right versions of the kernel source and the Rust library source are in suites that the
+//! machine does not use. Mixing suites would upgrade half the system, so each suite gets an apt
+//! state of its own below the cache. The mirror is the machine's own. apt checks signatures and
+//! checksums as usual.
 
 use crate::context::Context;
 use crate::place;
@@ -15,8 +16,8 @@ use std::process::Command;
 use std::time::Duration;
 use xshell::{cmd, Shell};
 
-/// Suites that single packages are taken from, best first. Packages come and go: the first suite
-/// that has one serves.
+/// Suites to download single packages from, best first. Packages come and go in each suite, so the
+/// first suite that has a suitable package is used.
 const SUITES: &[&str] = &[
     "bookworm-backports",
     "trixie-backports",
@@ -26,15 +27,15 @@ const SUITES: &[&str] = &[
     "sid",
 ];
 
-/// What Debian signs its suites with.
+/// The keys that Debian signs its suites with.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// A mirror that is being updated can be inconsistent for a moment: how often to try, and how long to
-/// wait before the next try.
+/// How often to try a mirror. While it is updated, a mirror can be inconsistent for a moment, so
+/// `BETWEEN_TRIES` passes before the next try.
 const TRIES: u64 = 3;
 const BETWEEN_TRIES: Duration = Duration::from_secs(10);
 
-/// Longest that an index or a package may take.
+/// Longest time that an index or a package may take.
 const DEADLINE: Duration = Duration::from_secs(20 * 60);
 
 /// Options for every apt-get that fetches.
@@ -55,16 +56,16 @@ pub fn available() -> bool {
         .all(|name| provision::on_path(name).is_some())
 }
 
-/// Who may install packages here.
+/// How packages can be installed here.
 #[derive(Clone, Copy)]
 enum Root {
-    /// We are root.
+    /// xtask runs as root.
     Us,
-    /// `sudo` makes us root, without asking for a password.
+    /// `sudo` works without a password.
     Sudo,
 }
 
-/// How to become root; `None` if that is not allowed.
+/// Returns how to become root, or `None` if that is not allowed.
 fn root(sh: &Shell) -> Option<Root> {
     if rustix::process::geteuid().is_root() {
         return Some(Root::Us);
@@ -73,7 +74,7 @@ fn root(sh: &Shell) -> Option<Root> {
     sudo.is_ok().then_some(Root::Sudo)
 }
 
-/// What the user can do to get these packages: where there is apt, one command.
+/// Returns advice on how to get these packages. With apt, it is a single command.
 pub fn advice(packages: &[&str]) -> String {
     if !available() {
         return format!(
@@ -92,9 +93,9 @@ pub fn advice(packages: &[&str]) -> String {
     )
 }
 
-/// Installs, of each list of alternatives, the first package that there is.
+/// Installs the first available package of each list of alternatives.
 ///
-/// Fails, and says what to run, where this is not allowed.
+/// If this is not allowed, the error says what to run.
 pub fn install(cx: &Context, alternatives: &[&[&str]]) -> Result<()> {
     let first: Vec<&str> = alternatives
         .iter()
@@ -113,7 +114,7 @@ pub fn install(cx: &Context, alternatives: &[&[&str]]) -> Result<()> {
         if attempt > 0 {
             std::thread::sleep(BETWEEN_TRIES);
         }
-        // Its failure is no reason to stop: one broken source does not spoil the others.
+        // A failed update is ignored: one broken source does not affect the others.
         let _ = step::run(
             cx,
             "Update the package lists",
@@ -140,7 +141,7 @@ pub fn install(cx: &Context, alternatives: &[&[&str]]) -> Result<()> {
 }
 
 fn apt_get(sh: &Shell, root: Root, arguments: &[&str]) -> Command {
-    // `env` on either side, since sudo drops the environment.
+    // Both cases use `env`, because sudo drops the environment.
     let command = match root {
         Root::Us => cmd!(sh, "env"),
         Root::Sudo => cmd!(sh, "sudo -n env"),
@@ -149,7 +150,7 @@ fn apt_get(sh: &Shell, root: Root, arguments: &[&str]) -> Command {
     command.args(FETCH).args(arguments).into()
 }
 
-/// Of each list, the first name that apt could install, else the first.
+/// Returns the first name of each list that apt can install, or else the list's first name.
 fn choose<'a>(sh: &Shell, alternatives: &[&[&'a str]]) -> Vec<&'a str> {
     let exists = |name: &str| {
         let madison = cmd!(sh, "apt-cache madison {name}").ignore_stderr().read();
@@ -166,16 +167,16 @@ fn choose<'a>(sh: &Shell, alternatives: &[&[&'a str]]) -> Vec<&'a str> {
     chosen
 }
 
-/// Where packages come from.
+/// An archive of packages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
-    /// Address of the archive, without a slash at the end.
+    /// Address of the archive, without a trailing slash.
     pub uri: String,
-    /// What signs it, where that is installed.
+    /// The keyring that verifies it, if that is installed.
     pub keyring: Option<PathBuf>,
 }
 
-/// The archive that this machine's own system comes from.
+/// Returns the archive that this machine's own packages come from.
 pub fn mirror() -> Result<Mirror> {
     let sh = Shell::new()?;
     let text = cmd!(sh, "apt-get --print-uris update")
@@ -197,8 +198,8 @@ pub fn mirror() -> Result<Mirror> {
     Ok(Mirror { uri, keyring })
 }
 
-/// The archive among the addresses that `apt-get --print-uris update` printed: that of the system's own
-/// suite, else the first.
+/// Returns an archive from the addresses that `apt-get --print-uris update` printed. It is the one
+/// with the system's own suite, or else the first one.
 fn archive(print_uris: &str, codename: Option<&str>) -> Option<String> {
     let archives: Vec<(&str, &str)> = print_uris
         .lines()
@@ -216,7 +217,7 @@ fn archive(print_uris: &str, codename: Option<&str>) -> Option<String> {
         .map(|(uri, _)| uri.trim_end_matches('/').to_owned())
 }
 
-/// A package that was downloaded.
+/// A downloaded package.
 #[derive(Clone, Debug)]
 pub struct Download {
     /// The file.
@@ -226,14 +227,15 @@ pub struct Download {
 }
 
 impl Download {
-    /// Unpacks what it would install, below `dest`.
+    /// Unpacks the files of the package below `dest`.
     pub fn unpack(&self, cx: &Context, title: &str, dest: &Path) -> Result<()> {
         let (sh, deb) = (cx.shell()?, &self.deb);
         step::run(cx, title, cmd!(sh, "dpkg-deb -x {deb} {dest}")).map(drop)
     }
 }
 
-/// Unpacks packages into a directory of their own, which `finish` completes, and removes their files.
+/// Unpacks packages into the new directory `dest`, and then removes the downloaded files. `finish`
+/// completes the directory before it is put in place.
 pub fn unpack(
     cx: &Context,
     title: &str,
@@ -250,7 +252,7 @@ pub fn unpack(
     packages.try_for_each(|package| place::remove(&package.deb))
 }
 
-/// Downloads a package of a version that is accepted into `dir`, from the first suite that has one.
+/// Downloads a package into `dir`, from the first suite with a version that `accept` accepts.
 pub fn download(
     cx: &Context,
     package: &str,
@@ -292,7 +294,8 @@ pub fn download(
     )
 }
 
-/// The line of an error that names the cause: with five suites to try, the rest is in the logs.
+/// Returns the line of an error that names the cause. Several suites are tried, so the rest of each
+/// error is left to the logs.
 fn brief(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     let said = text
@@ -317,7 +320,7 @@ impl<'a> Suite<'a> {
         for sub in ["lists/partial", "archives/partial"] {
             std::fs::create_dir_all(dir.join(sub))?;
         }
-        // Nothing is installed as far as this state is concerned.
+        // In this state, no package is installed.
         std::fs::write(dir.join("status"), "")?;
         let signed = match &mirror.keyring {
             Some(path) => format!("[signed-by={}] ", path.display()),
@@ -328,8 +331,8 @@ impl<'a> Suite<'a> {
         Ok(Self { cx, name, dir })
     }
 
-    /// Makes an apt program see this suite and nothing else. Options on the command line win over the
-    /// machine's configuration, from which proxies and credentials still come.
+    /// Returns options that make an apt program see only this suite. They override the machine's
+    /// configuration, which still provides proxies and credentials.
     fn options(&self) -> Vec<String> {
         let dir = self.dir.display();
         vec![
@@ -342,7 +345,7 @@ impl<'a> Suite<'a> {
             "-o=Dir::Etc::sourceparts=/dev/null".into(),
             "-o=Dir::Etc::preferences=/dev/null".into(),
             "-o=Dir::Etc::preferencesparts=/dev/null".into(),
-            // The usual unprivileged user could not write below a home directory.
+            // apt's usual unprivileged user could not write below a home directory.
             "-o=APT::Sandbox::User=root".into(),
         ]
     }
@@ -357,7 +360,7 @@ impl<'a> Suite<'a> {
             .map(drop)
     }
 
-    /// The versions of a package that the suite has.
+    /// Returns the versions of a package that the suite has.
     fn versions(&self, package: &str) -> Result<Vec<String>> {
         let (sh, options) = (self.cx.shell()?, self.options());
         let text = cmd!(sh, "apt-cache {options...} madison {package}")
@@ -366,7 +369,7 @@ impl<'a> Suite<'a> {
         Ok(madison(&text))
     }
 
-    /// Downloads into `dir`; what an interrupted download left there is resumed.
+    /// Downloads a package into `dir`. An interrupted download there is resumed.
     fn download(&self, package: &str, version: &str, dir: &Path) -> Result<PathBuf> {
         std::fs::create_dir_all(dir)?;
         let (sh, options) = (self.cx.shell()?, self.options());
@@ -387,7 +390,7 @@ impl<'a> Suite<'a> {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            // File names leave out an epoch, or escape its colon.
+            // File names omit an epoch, or escape its colon.
             let upstream = version.rsplit(':').next().unwrap_or(version);
             if name.starts_with(&prefix) && name.contains(upstream) && name.ends_with(".deb") {
                 return Ok(path);
@@ -400,7 +403,7 @@ impl<'a> Suite<'a> {
     }
 }
 
-/// The second column of `apt-cache madison`.
+/// Returns the versions, which are the second column of `apt-cache madison`.
 fn madison(text: &str) -> Vec<String> {
     let versions = text.lines().filter_map(|line| line.split('|').nth(1));
     versions.map(|version| version.trim().to_owned()).collect()

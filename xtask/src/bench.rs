@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask bench`: what the C core and the Rust core cost, side by side.
+//! `cargo xtask bench`: compares the costs of the C core and the Rust core.
 //!
-//! Two kernels of the same tree that differ in nothing but the core run the same modules, one after the
-//! other in one go. What the guests measure becomes a table, a JSON file and a plot per group of figures;
-//! what counts is the ratio of the two cores, since the machine may be a slow or a busy one.
+//! Two kernels are built from the same tree and differ only in the core. They run the same modules,
+//! one kernel right after the other. The measurements become a table, a JSON file and plots. The
+//! ratio of the two cores is what counts, because the machine may be slow or busy.
 
 mod figures;
 mod plot;
@@ -37,8 +37,8 @@ pub enum Group {
 impl Group {
     const ALL: [Self; 4] = [Self::Calls, Self::Patches, Self::Tasks, Self::Size];
 
-    /// The name of the guest's script, which tells it what to measure, and the clock that it measures
-    /// with. `None`: no guest is asked.
+    /// Returns the name of the guest's script, which selects what to measure, and the clock to
+    /// measure with. Returns `None` if the group needs no guest.
     fn guest(self) -> Option<(&'static str, Clock)> {
         match self {
             Self::Calls => Some(("bench-calls", Clock::Instructions)),
@@ -49,7 +49,7 @@ impl Group {
     }
 }
 
-/// How long one guest may take: the C core needs minutes to take back a patch of 2000 functions.
+/// How long one guest may take. The C core needs minutes to disable a patch of 2000 functions.
 const DEADLINE: Duration = Duration::from_secs(60 * 60);
 
 /// Runs the command.
@@ -89,7 +89,7 @@ fn leave(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// What one kernel has to say about a group of figures.
+/// Measures a group of figures on one kernel.
 fn measure(cx: &Context, kernel: &Kernel, group: Group) -> Result<Samples> {
     let Some((script, clock)) = group.guest() else {
         return text_size::measure(kernel);
@@ -103,7 +103,7 @@ fn measure(cx: &Context, kernel: &Kernel, group: Group) -> Result<Samples> {
         script,
         append: "",
         deadline: DEADLINE,
-        // One write to take back a patch of 2000 functions.
+        // The single write that disables a patch of 2000 functions may be silent for minutes.
         silence: DEADLINE,
         clock,
     };
@@ -123,7 +123,8 @@ fn measure(cx: &Context, kernel: &Kernel, group: Group) -> Result<Samples> {
     Ok(samples)
 }
 
-/// An initramfs with the benchmark's modules and its program, which runs as `/guest/<script>`.
+/// Builds an initramfs with the benchmark's modules and program. Its script runs as
+/// `/guest/<script>`.
 fn initramfs(cx: &Context, kernel: &Kernel, script: &str) -> Result<PathBuf> {
     let base = guest::initramfs(cx, kernel, Userspace::Small)?;
     let dir = cx.cache.join("guest").join(guest::key(kernel));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask boot`.
+//! `cargo xtask boot`: boots a kernel, with a shell on request.
 
 use crate::build;
 use crate::cli;
@@ -47,7 +47,7 @@ pub fn run(cx: &Context, args: &cli::Boot) -> Result<()> {
     Ok(())
 }
 
-/// A suite, with the command line that the user wants.
+/// Returns `suite` with the kernel command line that the user wants.
 fn of(suite: &Suite, args: &cli::Boot) -> Suite {
     Suite {
         append: args.append.clone().into(),

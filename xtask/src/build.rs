@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Building the kernel: from nothing, or only what has changed.
+//! Builds the kernel, from scratch or only what has changed.
 
 use crate::cli;
 use crate::config::Configuration;
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use xshell::cmd;
 
-/// Which livepatch core is in a kernel.
+/// The livepatch core of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Core {
     /// The C core that the tree comes with.
@@ -36,7 +36,7 @@ impl fmt::Display for Core {
     }
 }
 
-/// What else is configured into a kernel.
+/// The configuration of a kernel beyond its livepatch core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
     /// Only what live patching and its tests need.
@@ -45,13 +45,15 @@ pub enum Flavour {
     Fault,
     /// BPF programs can be put on functions.
     Bpf,
-    /// Allocations can fail, and the kernel watches itself: KASAN, lockdep, kmemleak and the like. Slow.
+    /// Allocations can be made to fail, and debug checks are on: KASAN, lockdep, kmemleak and the
+    /// like. Slow.
     Debug,
 }
 
 impl Flavour {
-    /// The LLVM to build it with: that of the target, if it wants one. Kconfig allows KASAN beside Rust
-    /// only where the C compiler is clang.
+    /// Returns the LLVM to build this flavour with. It is the target's LLVM, if the target needs
+    /// one. Otherwise only the debug flavour needs one: Kconfig allows KASAN together with Rust
+    /// only if the C compiler is clang.
     pub fn llvm(self, target: &Target) -> Option<&'static Llvm> {
         target.llvm.or(match self {
             Self::Plain | Self::Fault | Self::Bpf => None,
@@ -59,7 +61,7 @@ impl Flavour {
         })
     }
 
-    /// What a kernel of this flavour is called in names of files, after architecture and core.
+    /// Returns the suffix for file names, which follows the architecture and the core.
     fn suffix(self) -> &'static str {
         match self {
             Self::Plain => "",
@@ -69,7 +71,7 @@ impl Flavour {
         }
     }
 
-    /// How many times as long as a plain kernel one of this flavour takes for the same.
+    /// Returns how many times slower than a plain kernel this flavour is.
     pub fn slowness(self) -> u32 {
         match self {
             Self::Plain | Self::Fault | Self::Bpf => 1,
@@ -87,21 +89,21 @@ pub struct Kernel {
     pub out: PathBuf,
     /// The bootable image.
     pub image: PathBuf,
-    /// What `uname -r` says in it.
+    /// Its release, as `uname -r` prints it.
     pub release: String,
-    /// What it runs on.
+    /// The target it runs on.
     pub target: &'static Target,
     /// The livepatch core in it.
     pub core: Core,
-    /// What else is in it.
+    /// Its configuration beyond the core.
     pub flavour: Flavour,
-    /// What it is built with.
+    /// The tools it is built with.
     pub tools: Toolchain,
 }
 
 impl Kernel {
-    /// A `make` for this kernel, with everything set but what to make: for modules outside the tree and
-    /// the like.
+    /// Returns a `make` command for this kernel, complete except for the goal. It can build
+    /// external modules, for example.
     pub fn make(&self, cx: &Context) -> Result<Command> {
         make(
             cx,
@@ -113,8 +115,8 @@ impl Kernel {
         )
     }
 
-    /// The objects of its livepatch core, as the kernel was last configured: those that make's own record
-    /// of the archive names.
+    /// Returns the objects of its livepatch core, as the kernel was last configured. They are the
+    /// objects named in make's own record of the archive.
     pub fn core_objects(&self) -> Result<Vec<PathBuf>> {
         let dir = self.out.join("kernel/livepatch");
         let record = dir.join(".built-in.a.cmd");
@@ -129,14 +131,15 @@ impl Kernel {
     }
 }
 
-/// A kernel for that target, with that core in it.
+/// Returns a kernel for that target and with that core.
 ///
-/// Gets all that it takes, grafts, configures and builds; what is there and up to date is not done again.
+/// Installs what the build needs, then grafts, configures and builds. Work that is up to date is
+/// not repeated.
 pub fn kernel(cx: &Context, target: &'static Target, core: Core) -> Result<Kernel> {
     kernel_of(cx, target, core, Flavour::Plain)
 }
 
-/// As [`kernel`], of any flavour.
+/// Like [`kernel`], for any flavour.
 pub fn kernel_of(
     cx: &Context,
     target: &'static Target,
@@ -200,7 +203,7 @@ pub fn kernel_of(
     })
 }
 
-/// The source of a kernel and what builds it, on a machine that has got all that this takes.
+/// Returns the source of a kernel and the toolchain, after installing what the build needs.
 pub fn ready(
     cx: &Context,
     target: &'static Target,
@@ -236,8 +239,8 @@ fn make(
     Ok(command)
 }
 
-/// A `make` that lacks only where to make what, and how many at once. Its arguments are variables: so
-/// [`crate::env`] can write all of it down for a shell.
+/// Returns a `make` command that lacks only the directories, the goal and the number of jobs. All
+/// its arguments are variables, so that [`crate::env`] can export them to a shell.
 pub fn make_with(
     cx: &Context,
     tools: &Toolchain,
@@ -253,19 +256,19 @@ pub fn make_with(
     }
     tools.equip(&mut command)?;
     command
-        // The same source makes the same kernel, whoever builds it and when.
+        // Fixed values keep the build reproducible: the kernel depends only on the source.
         .env("KBUILD_BUILD_TIMESTAMP", "1970-01-01")
         .env("KBUILD_BUILD_USER", "livepatch")
         .env("KBUILD_BUILD_HOST", "xtask");
     Ok(command)
 }
 
-/// Whether a line of a kernel build's output is about something that was made.
+/// Whether a line of a kernel build's output reports a build step.
 fn is_compilation(line: &str) -> bool {
     line.starts_with("  ") && !line.starts_with("   ")
 }
 
-/// `cargo xtask build`.
+/// Runs `cargo xtask build`.
 pub fn run(cx: &Context, args: &cli::Build) -> Result<()> {
     let kernel = kernel(cx, args.arch, args.core)?;
     eprintln!(

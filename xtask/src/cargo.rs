@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Running cargo on the workspace, and reading what its tests report.
+//! Runs cargo on the workspace, and reads the results of its tests.
 
 use crate::context::Context;
 use crate::step::Step;
@@ -10,14 +10,15 @@ use std::path::PathBuf;
 use std::process::Command;
 use xshell::cmd;
 
-/// Cargo with these arguments, without what the cargo that runs us has set for our own package.
+/// Returns a cargo command with these arguments. It lacks the variables that the cargo that runs
+/// xtask has set for xtask's own package.
 pub fn command(cx: &Context, arguments: &[&str]) -> Result<Command> {
     let sh = cx.shell()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     Ok(clean(cmd!(sh, "{cargo} {arguments...}").into()))
 }
 
-/// The same of the nightly toolchain, which only rustup has.
+/// Returns a command that runs `program` of the nightly toolchain, which only rustup provides.
 pub fn nightly(cx: &Context, program: &str, arguments: &[&str]) -> Result<Command> {
     let sh = cx.shell()?;
     let mut command = clean(cmd!(sh, "rustup run nightly {program} {arguments...}").into());
@@ -36,7 +37,7 @@ fn clean(mut command: Command) -> Command {
     command
 }
 
-/// Runs tests as a step. Prints why it failed, and the names of the tests that did.
+/// Runs tests as a step. If it fails, prints the reason and the names of the failed tests.
 pub fn tests(cx: &Context, title: &str, command: Command) -> Tested {
     let step = Step::new(cx, title, command).counting(is_result);
     let log = step.log();
@@ -47,7 +48,7 @@ pub fn tests(cx: &Context, title: &str, command: Command) -> Tested {
         for name in failures(&text) {
             println!("  {} {name}", style("✗").red());
         }
-        // A crate that does not compile has no results.
+        // A crate that does not compile has no test results, so the error counts as a failure.
         match tally.failed() {
             0 => tally += Tally::failure(&error),
             _ => eprintln!("error: {error:#}"),
@@ -56,28 +57,28 @@ pub fn tests(cx: &Context, title: &str, command: Command) -> Tested {
     Tested { tally, text, log }
 }
 
-/// How tests went.
+/// The outcome of a test run.
 pub struct Tested {
-    /// How many ended how.
+    /// The numbers of passed, failed and skipped tests.
     pub tally: Tally,
-    /// What they printed.
+    /// The output of the tests.
     pub text: String,
-    /// Where that is.
+    /// The log with that output.
     pub log: PathBuf,
 }
 
-/// Whether a line tells how a test ended.
+/// Whether a line reports the result of a test.
 pub fn is_result(line: &str) -> bool {
     line.starts_with("test ") && line.contains(" ... ")
 }
 
-/// The names of the tests that failed.
+/// Returns the names of the failed tests.
 pub fn failures(log: &str) -> impl Iterator<Item = &str> {
     log.lines()
         .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
 }
 
-/// Adds up the lines that close each test program.
+/// Adds up the summary lines of all test programs.
 pub fn count(log: &str) -> Tally {
     let mut total = Tally {
         failures: failures(log).map(str::to_owned).collect(),
@@ -90,7 +91,7 @@ pub fn count(log: &str) -> Tally {
     total
 }
 
-/// The number that stands before `what` in a line, 0 where there is none.
+/// Returns the number before `what` in a line, or 0 if there is none.
 pub fn number_before(line: &str, what: &str) -> usize {
     let end = line.find(what).unwrap_or(0);
     line[..end]

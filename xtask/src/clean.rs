@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask clean`: giving disk space back.
+//! `cargo xtask clean`: frees disk space.
 
 use crate::cli;
 use crate::context::Context;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// Runs the command.
 pub fn run(cx: &Context, args: &cli::Clean) -> Result<()> {
-    // Whoever uses something in the cache is waited for. The locks themselves stay.
+    // Wait for every run that uses something in the cache. The lock files themselves stay.
     let mut held = Vec::new();
     for entry in fs::read_dir(cx.locks())? {
         held.push(cx.lock(&entry?.file_name().to_string_lossy())?);
@@ -34,7 +34,7 @@ pub fn run(cx: &Context, args: &cli::Clean) -> Result<()> {
     Ok(())
 }
 
-/// What is to be removed: what is built, or all there is but the locks.
+/// Returns the entries to remove: the built kernels, or everything except the locks.
 fn entries(cx: &Context, all: bool) -> Result<Vec<PathBuf>> {
     let mut entries = Vec::new();
     for room in fs::read_dir(&cx.cache)? {
@@ -43,7 +43,7 @@ fn entries(cx: &Context, all: bool) -> Result<Vec<PathBuf>> {
             continue;
         }
         if room.is_dir() {
-            // One by one, so that each is listed with what it freed.
+            // Each entry is removed by itself, so that the space it freed is listed.
             let inner = fs::read_dir(&room).with_context(|| format!("in {}", room.display()))?;
             for entry in inner {
                 entries.push(entry?.path());
@@ -57,7 +57,7 @@ fn entries(cx: &Context, all: bool) -> Result<Vec<PathBuf>> {
     Ok(entries)
 }
 
-/// What removing it frees, in bytes.
+/// Returns how many bytes are freed by removing `path`.
 fn size(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let mut walk = WalkBuilder::new(path);

@@ -9,13 +9,14 @@ use std::path::PathBuf;
 
 /// Build, boot and test the Rust livepatch core.
 ///
-/// Start with `cargo xtask demo`: it installs what is missing (or prints the one command that does),
-/// takes the kernel source, builds it with the Rust core and live patches it while it runs.
+/// Start with `cargo xtask demo`. It installs what is missing, or prints the one command that does.
+/// It then takes the kernel source, builds a kernel with the Rust core and live patches it at run
+/// time.
 /// Downloads and builds go to a cache outside the checkout; `cargo xtask clean --cache` frees it.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 pub struct Cli {
-    /// Options that every command takes.
+    /// Options of every command.
     #[command(flatten)]
     pub global: Global,
     /// What to do.
@@ -23,17 +24,17 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Options that every command takes.
+/// Options of every command.
 #[derive(Args)]
 pub struct Global {
     /// Checkout of Linux 7.3 to use; it is copied, never changed [default: Debian's source package]
     #[arg(long, global = true, value_name = "DIR")]
     pub tree: Option<PathBuf>,
-    /// Where sources, tools, builds and logs are kept
+    /// Directory for sources, tools, builds and logs
     /// [default: $XDG_CACHE_HOME/livepatch-rust, else ~/.cache/livepatch-rust]
     #[arg(long, global = true, value_name = "DIR", env = "LIVEPATCH_RUST_CACHE")]
     pub cache_dir: Option<PathBuf>,
-    /// Jobs that run at the same time [default: one per CPU]
+    /// Number of parallel jobs [default: one per CPU]
     #[arg(short, long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
 }
@@ -43,9 +44,9 @@ pub struct Global {
 pub enum Command {
     /// Live patch a running kernel with the Rust core, start to finish
     Demo(Demo),
-    /// Boot a kernel with the Rust core, to play with
+    /// Boot a kernel with the Rust core, to experiment with
     Boot(Boot),
-    /// Run the host tests, then the guest's
+    /// Run the host tests, then the guest tests
     Test(Test),
     /// Run the same scenarios on the C core and on the Rust core, and compare line by line
     Parity(Parity),
@@ -53,30 +54,30 @@ pub enum Command {
     Verify(Verify),
     /// Exercise every capability that an architecture's backend claims
     Conformance(Conformance),
-    /// Call what is patched from every CPU while patches, modules, BPF programs and CPUs come and go, and
-    /// count wrong results
+    /// Call patched functions on every CPU while patches, modules, BPF programs and CPUs come and
+    /// go, and count wrong results
     Stress(Stress),
     /// Measure the C core and the Rust core side by side: a table, JSON and plots
     Bench(Bench),
     /// Build the kernel, without booting it
     Build(Build),
-    /// Put the crates and patches onto the kernel source, and say where that is
+    /// Apply the crates and patches to the kernel source, and print the path of the tree
     Graft(Graft),
-    /// Print what to export in a shell before `make` is run there by hand: `eval "$(cargo xtask env)"`
+    /// Print the environment for running `make` by hand: `eval "$(cargo xtask env)"`
     Env(Env),
     /// List what is installed, what is missing and how to get it
     Doctor(Doctor),
-    /// Remove built kernels, or everything that was cached
+    /// Remove built kernels, or everything in the cache
     Clean(Clean),
 }
 
-/// Which kernel: the architecture it is for and the core in it.
+/// The kernel to use: its architecture and its livepatch core.
 #[derive(Args, Clone, Copy)]
 pub struct Build {
     /// Architecture of the kernel
     #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
     pub arch: &'static Target,
-    /// Livepatch core in it
+    /// Livepatch core of the kernel
     #[arg(long, value_enum, default_value_t = Core::Rust)]
     pub core: Core,
 }
@@ -84,7 +85,7 @@ pub struct Build {
 /// Flags of `demo`.
 #[derive(Args)]
 pub struct Demo {
-    /// The kernel to show it on.
+    /// The kernel to use.
     #[command(flatten)]
     pub kernel: Build,
 }
@@ -98,7 +99,7 @@ pub struct Boot {
     /// Open a shell in the guest
     #[arg(long)]
     pub shell: bool,
-    /// More for the kernel's command line, such as `livepatch.settle=0`
+    /// Words to append to the kernel's command line, such as `livepatch.settle=0`
     #[arg(
         long,
         value_name = "WORDS",
@@ -111,12 +112,11 @@ pub struct Boot {
 /// Flags of `test`.
 #[derive(Args)]
 pub struct Test {
-    /// Only the host's tests
+    /// Run only the host tests
     #[arg(long, conflicts_with = "guest")]
     pub host: bool,
-    /// Only this suite of the guest's: `smoke`, `kselftest`, `neighbours`, `settle`, `regressions`,
-    /// `conformance`, `stress`,
-    /// or with `--debug-kernel` the `scenarios` of `parity`
+    /// Run only this guest suite: `smoke`, `kselftest`, `neighbours`, `settle`, `regressions`,
+    /// `conformance`, `stress`, or with `--debug-kernel` the `scenarios` of `parity`
     #[arg(long, value_name = "SUITE")]
     pub guest: Option<String>,
     /// Architectures to test: a name, or `all`
@@ -125,7 +125,8 @@ pub struct Test {
     /// Livepatch core in the guest
     #[arg(long, value_enum, default_value_t = Core::Rust)]
     pub core: Core,
-    /// Run the guest's suites on a kernel with KASAN, lockdep, kmemleak and the like: many times slower
+    /// Run the guest suites on a kernel with KASAN, lockdep, kmemleak and the like; many times
+    /// slower
     #[arg(long, conflicts_with = "host")]
     pub debug_kernel: bool,
 }
@@ -136,18 +137,18 @@ pub struct Parity {
     /// Architecture of both kernels
     #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
     pub arch: &'static Target,
-    /// What the random sequences are made from: the same seed makes the same ones
+    /// Seed of the random sequences; the same seed gives the same sequences
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub seed: u64,
-    /// How many random sequences
+    /// Number of random sequences
     #[arg(long, default_value_t = 200, value_name = "N")]
     pub sequences: usize,
-    /// Only this scenario, or one of the groups `scenarios` (on the usual kernel), `starved` (allocations
-    /// fail), `sequences` (random), `kselftest` and `neighbours` (on a kernel with BPF where there is one);
-    /// may be given several times
+    /// Run only this scenario, or one of the groups `scenarios` (on the usual kernel), `starved`
+    /// (allocations fail), `sequences` (random), `kselftest` and `neighbours` (on a kernel with BPF
+    /// if there is one); may be given several times
     #[arg(long, value_name = "NAME")]
     pub scenario: Vec<String>,
-    /// Leave out upstream's selftests
+    /// Skip upstream's selftests
     #[arg(long)]
     pub no_kselftest: bool,
 }
@@ -155,10 +156,10 @@ pub struct Parity {
 /// Flags of `verify`.
 #[derive(Args)]
 pub struct Verify {
-    /// Only these parts, in this order [default: all]
+    /// Run only these parts, in this order [default: all]
     #[arg(value_enum, value_name = "PART")]
     pub parts: Vec<Part>,
-    /// How many random inputs each property gets
+    /// Number of random inputs for each property
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     pub cases: u64,
 }
@@ -177,7 +178,7 @@ pub struct Stress {
     /// The kernel to stress.
     #[command(flatten)]
     pub kernel: Build,
-    /// For how long patches come and go
+    /// Minutes for which patches come and go
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub minutes: u32,
 }
@@ -188,10 +189,11 @@ pub struct Bench {
     /// Architecture of both kernels
     #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
     pub arch: &'static Target,
-    /// Only these figures: `calls`, `patches`, `tasks` or `size`; may be given several times
+    /// Measure only these figures: `calls`, `patches`, `tasks` or `size`; may be given several
+    /// times
     #[arg(long, value_enum, value_name = "GROUP")]
     pub only: Vec<crate::bench::Group>,
-    /// Where the table, the JSON and the plots are left [default: beside the logs]
+    /// Directory for the table, the JSON and the plots [default: beside the logs]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
@@ -199,7 +201,7 @@ pub struct Bench {
 /// Flags of `graft`.
 #[derive(Args)]
 pub struct Graft {
-    /// Leave a whole tree with the series applied in this new directory, instead of the cache
+    /// Copy the whole tree, with the series applied, to this new directory outside the cache
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
@@ -207,7 +209,7 @@ pub struct Graft {
 /// Flags of `env`.
 #[derive(Args)]
 pub struct Env {
-    /// Architecture of the kernels to be made in that shell
+    /// Architecture of the kernels to be built in that shell
     #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
     pub arch: &'static Target,
 }
@@ -215,10 +217,10 @@ pub struct Env {
 /// Flags of `doctor`.
 #[derive(Args)]
 pub struct Doctor {
-    /// Architecture to look after
+    /// Architecture to check
     #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
     pub arch: &'static Target,
-    /// Get what is missing
+    /// Install what is missing
     #[arg(long)]
     pub fix: bool,
 }
@@ -226,7 +228,7 @@ pub struct Doctor {
 /// Flags of `clean`.
 #[derive(Args)]
 pub struct Clean {
-    /// Remove sources, tools and logs too, and say what each freed
+    /// Remove sources, tools and logs too, and print the space that each freed
     #[arg(long)]
     pub cache: bool,
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Configuring a kernel: fragments onto the smallest configuration there is.
+//! Configures a kernel: merges fragments into the smallest configuration there is.
 //!
-//! Kconfig drops what it cannot satisfy without a word, so what was asked for is checked afterwards.
+//! Kconfig silently drops an option whose dependencies are not met, so the result is checked
+//! afterwards.
 
 use crate::build::{Core, Flavour};
 use crate::context::Context;
@@ -18,22 +19,23 @@ use std::process::Command;
 use std::time::SystemTime;
 use xshell::cmd;
 
-/// What a kernel is to be configured as.
+/// The configuration that a kernel is to get.
 pub struct Configuration<'a> {
     /// The grafted tree.
     pub src: &'a Path,
     /// The object directory.
     pub out: &'a Path,
-    /// What it runs on.
+    /// The target it runs on.
     pub target: &'static Target,
     /// The livepatch core in it.
     pub core: Core,
-    /// What else is in it.
+    /// Its configuration beyond the core.
     pub flavour: Flavour,
 }
 
 impl Configuration<'_> {
-    /// Configures the object directory, unless it is as it should be. `make` gives the build's own `make`.
+    /// Configures the object directory, unless it is up to date. `make` returns the build's own
+    /// `make` command.
     pub fn apply(
         &self,
         cx: &Context,
@@ -77,7 +79,7 @@ impl Configuration<'_> {
         fs::write(stamp_file, stamp).context("cannot note the configuration")
     }
 
-    /// The fragments, in the order in which they are merged.
+    /// Returns the fragments, in the order in which they are merged.
     fn fragments(&self, cx: &Context) -> Result<Vec<PathBuf>> {
         let dir = cx.root.join("xtask/kconfig");
         let mut fragments = vec![
@@ -98,7 +100,7 @@ impl Configuration<'_> {
             .any(|line| line.trim() == "config LIVEPATCH_CORE_RUST");
         match (self.core, has_choice) {
             (core, true) => fragments.push(dir.join(format!("core-{core}.config"))),
-            // A tree that knows no choice has the C core.
+            // A tree without the choice has the C core.
             (Core::C, false) => {}
             (Core::Rust, false) => bail!(
                 "this tree has no Rust livepatch core to choose: kernel/livepatch/Kconfig has no \
@@ -108,9 +110,10 @@ impl Configuration<'_> {
         Ok(fragments)
     }
 
-    /// All that the configuration follows from, as text.
+    /// Returns everything that the configuration depends on, as text.
     ///
-    /// The tools are in it because Kconfig asks about them, and `make` would ask on a terminal.
+    /// The tools are included because Kconfig depends on them: after a change of tools, `make`
+    /// would ask questions on a terminal.
     fn stamp(&self, cx: &Context, fragments: &[PathBuf], tools: &Toolchain) -> Result<String> {
         let mut stamp = String::new();
         for fragment in fragments {
@@ -145,7 +148,7 @@ impl Configuration<'_> {
         Ok(stamp)
     }
 
-    /// Sees that the configuration has all that the fragments ask for.
+    /// Checks that the configuration has everything that the fragments ask for.
     fn check(&self, fragments: &[PathBuf]) -> Result<()> {
         let texts = fragments
             .iter()
@@ -166,7 +169,7 @@ impl Configuration<'_> {
     }
 }
 
-/// Symbols and their values; `n` stands for those that are not set.
+/// Returns symbols and their values. The value of a symbol that is not set is `n`.
 fn symbols(text: &str) -> BTreeMap<&str, &str> {
     let symbol = |line: &'_ str| -> Option<(usize, usize)> {
         if line.starts_with("CONFIG_") {
@@ -188,7 +191,8 @@ fn symbols(text: &str) -> BTreeMap<&str, &str> {
         .collect()
 }
 
-/// What fragments ask for and a configuration does not have. Later fragments overrule earlier ones.
+/// Returns what the fragments ask for and the configuration lacks. Later fragments overrule earlier
+/// ones.
 fn unmet(fragments: &[String], config: &str) -> Vec<String> {
     let wanted: BTreeMap<&str, &str> = fragments.iter().flat_map(|text| symbols(text)).collect();
     let got = symbols(config);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask conformance`: what an architecture's backend claims, held against what a kernel shows.
+//! `cargo xtask conformance`: tests the claims of an architecture's backend on a running kernel.
 //!
-//! The guest exercises every capability there is, whether it is claimed or not: a claim that is not
-//! shown fails, and what is not claimed is reported with the backend's reason.
+//! The guest exercises every capability, claimed or not. A claimed capability that the guest does
+//! not show is a failure. An unclaimed one is reported with the backend's reason.
 
 mod kit;
 mod relocations;
@@ -22,7 +22,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// What the suite is called.
+/// The name of the suite.
 pub const NAME: &str = "conformance";
 
 static SUITE: Suite = Suite {
@@ -41,13 +41,15 @@ pub fn run(cx: &Context, args: &cli::Conformance) -> Result<()> {
     let (passed, failed, skipped) = (tally.passed, tally.failed(), tally.skipped);
     println!("{passed} passed, {failed} failed, {skipped} not claimed");
     if failed > 0 {
-        // Not an error to be explained: everything has been, and the counts are to be the last line.
+        // Exit without an error message: the failures are explained above, and the counts stay the
+        // last line.
         std::process::exit(1);
     }
     Ok(())
 }
 
-/// The table of one kernel, and what it comes to: what is not claimed counts as skipped.
+/// Runs the suite on one kernel, prints the table and returns the tally. A capability that is not
+/// claimed counts as skipped.
 pub fn of(cx: &Context, kernel: &Kernel) -> Result<Tally> {
     let target = kernel.target.name;
     let claims = BACKENDS
@@ -77,11 +79,11 @@ pub fn of(cx: &Context, kernel: &Kernel) -> Result<Tally> {
     Ok(tally)
 }
 
-/// What became of one capability.
+/// The result of one capability.
 struct Row<'a> {
     capability: Capability,
     claim: Support,
-    /// Whether the guest showed it; `None` if it was not even exercised.
+    /// Whether the guest showed it, or `None` if the guest did not exercise it.
     shown: Option<bool>,
     told: &'a [String],
 }
@@ -106,8 +108,9 @@ fn rows<'a>(claims: &Claims, core: Core, report: &'a Report) -> Vec<Row<'a>> {
     Capability::ALL.iter().map(row).collect()
 }
 
-/// What a backend claims of a core. Where that is the C core, the suite is what is tested: the
-/// architecture is the same, but for the gear that only the Rust core has.
+/// Returns whether a backend claims a capability for this core. A run on the C core tests the suite
+/// itself. The architecture's claims hold there too, except for the settled gear, which only the
+/// Rust core has.
 fn claim(claims: &Claims, core: Core, capability: Capability) -> Support {
     match (core, capability) {
         (Core::C, Capability::SettledGear) => Support::No("the C core has none"),
@@ -144,7 +147,7 @@ fn table(rows: &[Row<'_>]) -> String {
     text
 }
 
-/// Counts the rows.
+/// Adds up the rows.
 fn count(rows: &[Row<'_>]) -> Tally {
     let mut tally = Tally::default();
     for row in rows {
@@ -163,7 +166,7 @@ fn count(rows: &[Row<'_>]) -> Tally {
     tally
 }
 
-/// Whether it is about the kernel as such.
+/// Whether a case is about the kernel in general, and not about a capability.
 fn is_no_capability(case: &Case) -> bool {
     let mut capabilities = Capability::ALL.iter();
     capabilities.all(|capability| capability.name() != case.name)

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Where things are.
+//! The context of a run: paths, number of jobs, and locks.
 //!
-//! Everything that is downloaded or built goes below one cache directory outside the checkout, in an
-//! entry named after what it was made from:
+//! Everything that is downloaded or built goes below one cache directory outside the checkout. Each
+//! entry is named after what it was made from:
 //!
 //! | below the cache | holds |
 //! |---|---|
-//! | `apt/` | a private apt state, one per suite |
+//! | `apt/` | one private apt state per suite |
 //! | `tools/` | bindgen, cargo-mutants, the Rust library source |
 //! | `tree/` | scratch kernel trees that the crates are grafted onto |
 //! | `build/` | kernel object directories |
 //! | `logs/` | full output of every long step |
-//! | `locks/` | one lock per resource that two runs could fight over |
+//! | `locks/` | one lock per resource that two runs must not use at the same time |
 
 use crate::cli::Cli;
 use anyhow::{bail, Context as _, Result};
@@ -21,26 +21,26 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use xshell::Shell;
 
-/// How long a run waits for another one to let go of a resource. A cold kernel build is the longest
-/// that any holds on to one.
+/// How long a run waits for a lock that another run holds. A cold kernel build holds a lock the
+/// longest.
 const LOCK_PATIENCE: Duration = Duration::from_secs(45 * 60);
 
-/// What every command needs to know.
+/// What every command needs.
 pub struct Context {
     /// The checkout that xtask was built from.
     pub root: PathBuf,
-    /// The cache directory, created.
+    /// The cache directory, which exists.
     pub cache: PathBuf,
-    /// Jobs to run at the same time, at least one.
+    /// Number of parallel jobs, at least one.
     pub jobs: usize,
-    /// The kernel checkout to take in place of the packaged source.
+    /// The kernel checkout to use in place of the packaged source.
     pub tree: Option<PathBuf>,
-    /// Whether other work runs at the same time. It owns the terminal and gets the CPUs first.
+    /// Whether this work runs beside other work, which owns the terminal and gets the CPUs first.
     pub background: bool,
 }
 
 impl Context {
-    /// Settles paths from the command line and the environment.
+    /// Creates the context from the command line and the environment.
     pub fn new(cli: &Cli) -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
@@ -92,7 +92,7 @@ impl Context {
         Ok(cx)
     }
 
-    /// A context for work that is done beside other work.
+    /// Returns a context for work that runs beside other work.
     pub fn in_background(&self) -> Self {
         Self {
             root: self.root.clone(),
@@ -103,7 +103,7 @@ impl Context {
         }
     }
 
-    /// A context with its own cache, for tests.
+    /// Returns a context with its own cache, for tests.
     #[cfg(test)]
     pub fn for_test(cache: &Path) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -113,27 +113,27 @@ impl Context {
         Self::at(root, cache.to_path_buf(), 1, None).unwrap()
     }
 
-    /// A shell in the checkout, so that programs see its `rust-toolchain.toml`.
+    /// Returns a shell in the checkout, so that programs see its `rust-toolchain.toml`.
     pub fn shell(&self) -> Result<Shell> {
         let sh = Shell::new().context("the current directory is gone")?;
         sh.change_dir(&self.root);
         Ok(sh)
     }
 
-    /// Where the full output of long steps is kept.
+    /// Returns the directory with the full output of long steps.
     pub fn logs(&self) -> PathBuf {
         self.cache.join("logs")
     }
 
-    /// Where the locks are.
+    /// Returns the directory of the locks.
     pub fn locks(&self) -> PathBuf {
         self.cache.join("locks")
     }
 
-    /// Takes the named lock, waiting for another run that holds it, though not forever.
+    /// Takes the named lock. Waits for another run that holds it, but at most for `LOCK_PATIENCE`.
     ///
-    /// The kernel drops the lock with the process, so a run that was killed leaves none behind.
-    /// Locks of different names nest; the same one must not be taken twice.
+    /// The kernel drops the lock with the process, so a killed run leaves no lock behind. Locks of
+    /// different names nest. A run must not take the same lock twice.
     pub fn lock(&self, name: &str) -> Result<Lock> {
         self.lock_for(name, LOCK_PATIENCE)
     }
@@ -181,7 +181,7 @@ impl Context {
     }
 }
 
-/// Evidence that a resource is this run's alone; given back when dropped.
+/// Evidence that this run alone uses a resource. Dropping it releases the resource.
 #[must_use]
 pub struct Lock {
     file: File,
@@ -189,8 +189,8 @@ pub struct Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing is not enough while a child that was just forked still has a copy of the descriptor.
-        // An error leaves the lock to be dropped with the process.
+        // Closing the file is not enough while a child that was just forked still has a copy of the
+        // descriptor. After an error, the lock is dropped with the process.
         let _ = self.file.unlock();
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask demo`.
+//! `cargo xtask demo`: live patches a running kernel, start to finish.
 
 use crate::build::{self, Kernel};
 use crate::cli;

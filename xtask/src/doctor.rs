@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask doctor`: what is installed, what is missing, how to get it.
+//! `cargo xtask doctor`: lists what is installed, what is missing and how to get it.
 
 use crate::cli;
 use crate::context::Context;
@@ -15,13 +15,13 @@ struct Line {
     state: State,
 }
 
-/// How it is with one thing.
+/// The state of one item.
 enum State {
-    /// It is there.
+    /// It is present: where it is, or what it is.
     There(String),
-    /// It is fetched into the cache where it is first needed; nothing to do.
+    /// It is fetched into the cache when it is first needed. The user has nothing to do.
     Later(&'static str),
-    /// It is not there, and this package has it.
+    /// It is missing, and this package provides it.
     Missing(&'static str),
 }
 
@@ -83,7 +83,7 @@ pub fn run(cx: &Context, args: &cli::Doctor) -> Result<()> {
     )
 }
 
-/// What xtask itself gets and keeps in the cache.
+/// Returns the lines for what xtask itself fetches into the cache.
 fn fetched(cx: &Context) -> Result<Vec<Line>> {
     let rustc = toolchain::rustc(cx)?;
     let later = |found: Option<String>, how| found.map_or(State::Later(how), State::There);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask env`: a shell in which `make` runs the same tools as ours.
+//! `cargo xtask env`: prints an environment for a shell in which `make` runs the same tools as
+//! ours.
 //!
-//! Without them Kconfig finds no Rust, and a tree that had the Rust core gets the C core, without a word.
+//! Without these tools Kconfig finds no Rust, and a tree that had the Rust core silently gets the C
+//! core.
 
 use crate::build::{self, Flavour};
 use crate::cli;
@@ -31,7 +33,7 @@ pub fn run(cx: &Context, args: &cli::Env) -> Result<()> {
     Ok(())
 }
 
-/// What a shell has to do so that a `make` in it has the variables of this one.
+/// Returns shell commands that give a `make` in that shell the variables of this one.
 fn script(make: &Command) -> Result<Vec<u8>> {
     let mut script = Vec::new();
     for (name, value) in variables(make)? {
@@ -52,8 +54,8 @@ fn script(make: &Command) -> Result<Vec<u8>> {
     Ok(script)
 }
 
-/// The variables of a `make`: those to be set, and with `None` those to be absent. What is on its command
-/// line overrules its environment.
+/// Returns the variables of a `make`. A variable with the value `None` must be absent. The command
+/// line overrules the environment.
 fn variables(make: &Command) -> Result<BTreeMap<OsString, Option<OsString>>> {
     let mut variables: BTreeMap<_, _> = make
         .get_envs()
@@ -72,21 +74,22 @@ fn variables(make: &Command) -> Result<BTreeMap<OsString, Option<OsString>>> {
     Ok(variables)
 }
 
-/// Whether what our `make` goes without is unset in the shell, too. What only cargo and rustup read stays,
-/// so that both work there as before. What no shell can name came from elsewhere.
+/// Whether a variable that is removed for our `make` is also unset in the shell. Variables that
+/// only cargo and rustup read stay, so that both work there as before. A variable with a name that
+/// no shell can use did not come from the shell.
 fn is_unset(name: &OsStr) -> bool {
     let others = [&b"CARGO"[..], b"RUSTUP_"];
     let name = name.as_bytes();
     is_name(name) && !others.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Whether a shell can have a variable of that name.
+/// Whether a shell variable can have that name.
 fn is_name(name: &[u8]) -> bool {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     name.first().is_some_and(|byte| !byte.is_ascii_digit()) && name.iter().all(is_part)
 }
 
-/// A value as one word for any shell: nothing is special between single quotes but such a quote.
+/// Quotes a value as one word for any shell. Between single quotes, only a single quote is special.
 fn quoted(value: &OsStr) -> Vec<u8> {
     let mut word = vec![b'\''];
     for byte in value.as_bytes() {
@@ -99,7 +102,7 @@ fn quoted(value: &OsStr) -> Vec<u8> {
     word
 }
 
-/// What to do with a tree that was left to the user.
+/// Returns advice on how to build the tree that `graft --out` leaves to the user.
 pub fn advice(root: &Path, tree: &Path) -> String {
     let word = |path: &Path| String::from_utf8_lossy(&quoted(path.as_os_str())).into_owned();
     let fragments = ["common", target::DEFAULT, "core-rust"]
@@ -124,7 +127,7 @@ mod tests {
     use crate::target::TARGETS;
     use crate::toolchain::{Libclang, Rustc, Toolchain};
 
-    /// What a shell has after a script: each variable asked for, or `-` where there is none.
+    /// Returns the value of each named variable in a shell after the script, or `-` if it is unset.
     fn after(script: &[u8], before: &[(&str, &str)], names: &[&str]) -> Vec<String> {
         let mut text = script.to_vec();
         for name in names {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Our crates and patches in a scratch kernel tree.
+//! Grafts our crates and patches onto a scratch kernel tree.
 //!
-//! What the tree should look like is worked out aside, from the originals; then only files that differ are
-//! written. So whatever did not change keeps its time stamp, and `make` rebuilds only what did. What an
-//! earlier graft placed and this one does not goes back to what it was.
+//! The wanted files are first made aside, from the originals. Then only files that differ are
+//! written. An unchanged file keeps its time stamp, so `make` rebuilds only what has changed. A
+//! file that an earlier graft placed and this one does not is restored to its original.
 
 use crate::cli;
 use crate::context::Context;
@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("Documentation", "Documentation"),
 ];
 
-/// Names of files that are about the checkout and the host, not the kernel.
+/// Names of files that serve the checkout or the host, not the kernel.
 const NOT_GRAFTED: &[&str] = &[
     "Cargo.toml",
     "Cargo.lock",
@@ -38,17 +38,17 @@ const NOT_GRAFTED: &[&str] = &[
     "claims.rs",
 ];
 
-/// What a file should be; `None` for a file that should not be.
+/// The wanted content of each file, or `None` for a file that should not exist.
 type Files = BTreeMap<PathBuf, Option<Content>>;
 
-/// A file's bytes, and whether it is a program.
+/// A file's bytes, and whether it is executable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Content {
     bytes: Vec<u8>,
     executable: bool,
 }
 
-/// Grafts onto the scratch tree; gives how many files changed. The caller holds the tree's lock.
+/// Grafts onto the scratch tree. Returns how many files changed. The caller holds the tree's lock.
 pub fn graft(cx: &Context, source: &Source) -> Result<usize> {
     let placed = read_placed(source)?;
     source.refresh(&placed)?;
@@ -64,12 +64,12 @@ pub fn graft(cx: &Context, source: &Source) -> Result<usize> {
     install(source, &placed, &files)
 }
 
-/// The lock of a source's scratch tree.
+/// Returns the name of the lock for a source's scratch tree.
 pub fn lock_name(source: &Source) -> String {
     format!("tree-{}", source.key)
 }
 
-/// The files that the patches change, changed.
+/// Returns the files that the patches touch, with the patches applied.
 fn patched(
     cx: &Context,
     source: &Source,
@@ -99,13 +99,13 @@ fn patched(
         .collect()
 }
 
-/// The files of one of our directories, as they go into the tree.
+/// Returns the files of one of our directories, at their places in the tree.
 fn room(dir: &Path, to: &Path) -> Result<Files> {
     let mut files = Files::new();
     if !dir.exists() {
         return Ok(files);
     }
-    // Hidden and ignored files are an editor's or a merge's.
+    // Skip hidden and ignored files, which come from an editor or a merge.
     let mut walk = WalkBuilder::new(dir);
     walk.git_global(false);
     walk.filter_entry(|entry| !NOT_GRAFTED.iter().any(|name| entry.file_name() == *name));
@@ -129,10 +129,11 @@ fn content(path: &Path) -> Result<Option<Content>> {
     Ok(Some(Content { bytes, executable }))
 }
 
-/// Makes the tree have `files`, and what was placed besides as it was; gives how many files changed.
+/// Puts `files` into the tree, and restores the other files that were placed. Returns how many
+/// files changed.
 ///
-/// What is noted as placed is at every moment at least what is, so an interrupted graft is made good
-/// by the next one.
+/// At every moment the record of placed files covers at least the files that are placed, so the
+/// next graft repairs an interrupted one.
 fn install(source: &Source, placed: &BTreeSet<PathBuf>, files: &Files) -> Result<usize> {
     for file in files.keys().filter(|file| !placed.contains(*file)) {
         source.keep(file)?;
@@ -162,7 +163,7 @@ fn is_program(path: &Path) -> bool {
         .is_ok_and(|meta| meta.permissions().mode() & 0o111 != 0)
 }
 
-/// Makes a file what it should be; gives whether it was not.
+/// Gives a file its wanted content. Returns whether the file changed.
 fn put(path: &Path, want: Option<&Content>, top: &Path) -> Result<bool> {
     if content(path)?.as_ref() == want {
         return Ok(false);
@@ -170,7 +171,8 @@ fn put(path: &Path, want: Option<&Content>, top: &Path) -> Result<bool> {
     let dir = path.parent().context("a file is in a directory")?;
     let Some(want) = want else {
         place::remove(path)?;
-        // Directories that were made for it go with it; one that is not empty stops this.
+        // Also remove the directories that were made for the file, up to the first that is not
+        // empty.
         for dir in dir.ancestors().take_while(|dir| *dir != top) {
             if fs::remove_dir(dir).is_err() {
                 break;
@@ -203,7 +205,7 @@ fn write_placed(source: &Source, placed: &BTreeSet<PathBuf>) -> Result<()> {
     fs::rename(&partial, source.placed()).context("cannot note what is grafted")
 }
 
-/// `cargo xtask graft`.
+/// Runs `cargo xtask graft`.
 pub fn run(cx: &Context, args: &cli::Graft) -> Result<()> {
     let source = Source::choose(cx)?;
     let _lock = cx.lock(&lock_name(&source))?;
@@ -391,7 +393,7 @@ mod tests {
         let tree = Fixture::new();
         tree.patch("0001.patch", "lib/a", "1\n2\n3\n", "x\n");
         tree.graft().unwrap();
-        // As if it had been stopped while it wrote.
+        // The file looks as if the graft had been stopped while it wrote.
         fs::write(tree.source.linux().join("lib/a"), "").unwrap();
         assert_eq!(tree.graft().unwrap(), 1);
         assert_eq!(tree.read("lib/a").unwrap(), "x\n");

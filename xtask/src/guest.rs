@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a guest is made of: an initramfs with a userspace, the scripts of `tests/guest/`, and modules
-//! built for exactly this kernel.
+//! Builds the initramfs of a guest: a userspace, the scripts of `tests/guest/`, and modules built
+//! for exactly this kernel.
 
 mod archive;
 mod modules;
@@ -24,7 +24,7 @@ const MODULES: &str = "modules";
 /// Where it looks for upstream's selftests.
 const SELFTESTS: &str = "selftests/livepatch";
 
-/// The initramfs for a kernel.
+/// Builds the initramfs for a kernel.
 pub fn initramfs(cx: &Context, kernel: &Kernel, userspace: Userspace) -> Result<PathBuf> {
     let key = key(kernel);
     let dir = cx.cache.join("guest").join(&key);
@@ -45,8 +45,9 @@ pub fn initramfs(cx: &Context, kernel: &Kernel, userspace: Userspace) -> Result<
     archive.finish()
 }
 
-/// The initramfs for a suite. One that is a directory of `tests/guest/` brings modules, programs and other
-/// files of its own: its script `run` finds them in the directory of the suite's name.
+/// Builds the initramfs for a suite. A suite that is a directory of `tests/guest/` has its own
+/// modules, programs and other files. Its script `run` finds them in the directory with the suite's
+/// name.
 pub fn suite(cx: &Context, kernel: &Kernel, userspace: Userspace, name: &str) -> Result<PathBuf> {
     let base = initramfs(cx, kernel, userspace)?;
     let sources = cx.root.join("tests/guest").join(name);
@@ -60,7 +61,7 @@ pub fn suite(cx: &Context, kernel: &Kernel, userspace: Userspace, name: &str) ->
     let made = work.join("modules");
     make_modules(cx, kernel, &made, &format!("Build the modules of {name}"))?;
     let mut own = objects(&made)?;
-    // By the sources, since the copy has what was built too.
+    // List the sources and not the copy, because the copy also has built files.
     for source in files(&sources)? {
         let copy = work.join(modules::name(&source));
         own.push(match source.extension() {
@@ -76,7 +77,7 @@ pub fn suite(cx: &Context, kernel: &Kernel, userspace: Userspace, name: &str) ->
     archive.finish()
 }
 
-/// Tells this kernel's guests from those of others, in the cache.
+/// Returns the name that tells this kernel's guests from those of other kernels in the cache.
 pub fn key(kernel: &Kernel) -> String {
     let name = kernel.out.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! KTAP, the kernel's test protocol, read line by line as a guest prints it.
+//! Reads KTAP, the kernel's test protocol, line by line as a guest prints it.
 //!
-//! What a guest prints can end anywhere, and a kernel may write in between. So the reader takes what it
-//! recognizes, passes the rest on, and judges only at the end whether the plan was kept.
+//! A guest's output can end anywhere, and kernel messages may come in between. So the reader takes
+//! the lines it recognizes and passes the others on. Only at the end it checks whether the plan was
+//! kept.
 //!
-//! Beyond the protocol, two kinds of comment have a meaning between our guest scripts and us:
+//! Beyond the protocol, two kinds of comment in our guest scripts' output have a meaning:
 //!
 //! | line | meaning |
 //! |---|---|
@@ -16,11 +17,11 @@ use std::{mem, slice};
 /// How one test ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It held.
+    /// It passed.
     Pass,
-    /// It did not.
+    /// It failed.
     Fail,
-    /// It could not run; why, as far as the guest said.
+    /// It could not run. Contains the reason, as far as the guest gave one.
     Skip(String),
 }
 
@@ -33,11 +34,12 @@ pub struct Case {
     pub verdict: Verdict,
     /// How many subtests it had, and how many of them failed.
     pub subtests: (usize, usize),
-    /// The lines for people to read that led to it; those of its failed subtests come first.
+    /// The lines for people to read that came before the result. Those of failed subtests come
+    /// first.
     pub told: Vec<String>,
 }
 
-/// What one line was.
+/// The meaning of one line.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A heading.
@@ -64,13 +66,13 @@ pub struct Reader {
     bailed_out: bool,
 }
 
-/// What a stream amounted to.
+/// The result of a whole stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// The results, in order.
     pub cases: Vec<Case>,
-    /// What is wrong with the stream itself. Each counts as a failure: a test that was announced and
-    /// never reported has not passed.
+    /// Problems of the stream itself. Each counts as a failure, because a test that was announced
+    /// and never reported has not passed.
     pub problems: Vec<String>,
 }
 
@@ -105,7 +107,8 @@ impl Reader {
         }
     }
 
-    /// Ends the stream. `whole` is whether its writer got to the end; if not, that explains the rest.
+    /// Ends the stream. `whole` is whether its writer got to the end. If it did not, the report
+    /// says so where results are missing.
     pub fn finish(mut self, whole: bool) -> Report {
         let seen = self.cases.len();
         match self.plan {
@@ -151,7 +154,7 @@ impl Reader {
         ));
     }
 
-    /// A result of the outer level, which the subtests since the last one belong to.
+    /// Takes a result of the outer level. The subtests since the previous result belong to it.
     fn result(&mut self, number: Option<usize>, mut case: Case) -> Case {
         let expected = self.cases.len() + 1;
         if let Some(number) = number.filter(|&number| number != expected) {
@@ -193,7 +196,7 @@ impl Reader {
 }
 
 impl Report {
-    /// How many tests passed.
+    /// Returns how many tests passed.
     pub fn passed(&self) -> usize {
         self.cases
             .iter()
@@ -201,7 +204,7 @@ impl Report {
             .count()
     }
 
-    /// How many were skipped.
+    /// Returns how many tests were skipped.
     pub fn skipped(&self) -> usize {
         self.cases
             .iter()
@@ -209,12 +212,12 @@ impl Report {
             .count()
     }
 
-    /// How many failed, counting what is wrong with the stream.
+    /// Returns how many tests failed, including problems of the stream.
     pub fn failed(&self) -> usize {
         self.failures().count()
     }
 
-    /// What failed, each with the lines that explain it.
+    /// Returns the failures, each with the lines that explain it.
     pub fn failures(&self) -> impl Iterator<Item = String> + '_ {
         let cases = self.cases.iter();
         let cases = cases.filter(|case| case.verdict == Verdict::Fail);
@@ -244,7 +247,7 @@ fn parse_plan(line: &str) -> Option<usize> {
     count.split([' ', '#']).next()?.parse().ok()
 }
 
-/// `ok 3 - name # SKIP why`: everything after the verdict may be missing.
+/// Parses a line like `ok 3 - name # SKIP why`. Everything after the verdict may be missing.
 fn parse_result(line: &str) -> Option<(Option<usize>, Case)> {
     let (pass, rest) = match line.strip_prefix("not ok") {
         Some(rest) => (false, rest),

@@ -4,22 +4,23 @@
 //! | module | concern |
 //! |---|---|
 //! | [`cli`] | every command and flag |
-//! | [`context`] | where things are: checkout, cache, logs, locks |
+//! | [`context`] | paths of checkout, cache and logs; locks |
 //! | [`step`] | running one external program: progress, log, deadline |
 //! | [`target`] | the table of architectures |
 //! | [`cargo`] | running cargo on the workspace |
-//! | [`provision`], [`apt`], [`toolchain`], [`tool`], [`doctor`] | what the machine needs, and getting it |
-//! | [`place`] | filling the cache, whole entries only |
+//! | [`provision`], [`apt`], [`toolchain`], [`tool`], [`doctor`] | installing what is needed |
+//! | [`place`] | filling the cache with complete entries |
 //! | [`source`] | the kernel source |
-//! | [`graft`], [`series`] | our crates and patches in a scratch copy of it |
-//! | [`config`], [`build`] | configuring and building it |
-//! | [`env`] | building it by hand, with the same tools |
-//! | [`clean`] | giving disk space back |
-//! | [`guest`] | what a guest is made of |
-//! | [`klp`] | marking relocations as a live patch's |
-//! | [`qemu`] | booting it, and how that ended |
-//! | [`ktap`], [`suite`] | running a script in it, and reading what it reports |
-//! | [`demo`], [`boot`], [`test`], [`parity`], [`conformance`], [`stress`], [`bench`] | the commands that boot |
+//! | [`graft`], [`series`] | putting our crates and patches into a scratch copy of the source |
+//! | [`config`], [`build`] | configuring and building a kernel |
+//! | [`env`] | building a kernel by hand, with the same tools |
+//! | [`clean`] | freeing disk space |
+//! | [`guest`] | building a guest's initramfs |
+//! | [`klp`] | marking livepatch relocations in a module |
+//! | [`qemu`] | booting a guest, and telling how it ended |
+//! | [`ktap`], [`suite`] | running a script in a guest, and reading its results |
+//! | [`demo`], [`boot`] | showing a guest to the user |
+//! | [`test`], [`parity`], [`conformance`], [`stress`], [`bench`] | tests and figures from guests |
 //! | [`verify`] | model checking, loom, mutants, properties, sanitizers |
 
 mod apt;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask parity`: the C core and the Rust core, side by side.
+//! `cargo xtask parity`: compares the behaviour of the C core and the Rust core.
 //!
-//! Two kernels of the same tree that differ in nothing but the core boot the same guest and play the
-//! same scenarios. After each step everything that can be seen of the core from outside is written down:
-//! error numbers, log lines, the sysfs tree, reference counts, which version of a function runs. Any
-//! difference fails, and so does a complaint of either kernel.
+//! Two kernels are built from the same tree and differ only in the core. They boot the same guest
+//! and play the same scenarios. After each step the guest writes down everything that can be seen
+//! of the core from outside: error numbers, log lines, the sysfs tree, reference counts, and which
+//! version of a function runs. Any difference is a failure, and any complaint of either kernel is a
+//! failure.
 
 mod compare;
 mod elf;
@@ -26,7 +27,7 @@ use std::fs;
 use std::time::Duration;
 use transcript::Transcript;
 
-/// Groups of scenarios, which have names as scenarios have.
+/// Names of the groups of scenarios. A group is selected by its name, like a single scenario.
 pub const SCENARIOS: &str = "scenarios";
 const STARVED: &str = "starved";
 const SEQUENCES: &str = "sequences";
@@ -36,28 +37,29 @@ const NEIGHBOURS: &str = "neighbours";
 /// How many random sequences [`alone`] plays.
 const SEQUENCES_ALONE: usize = 20;
 
-/// How far apart the allocations are that fail there.
+/// In [`alone`], only every n-th allocation is made to fail. This is n.
 const STARVED_ALONE: usize = 13;
 
-/// One CPU: there, a transition that nothing stalls is over before its write returns. Debug messages,
-/// but not those that tell about tasks, which depend on time.
+/// Commands before the random sequences. They leave one CPU online: with one CPU, a transition that
+/// nothing stalls is over before its write returns. They turn on debug messages, except those about
+/// tasks, which depend on timing.
 const SEQUENCES_START: &str = "cpu 1 0\n\
     dyndbg file kernel/livepatch/* +p\n\
     dyndbg func klp_try_switch_task -p\n";
 
-/// One boot of each core.
+/// A part of the comparison: one boot of each core.
 struct Part {
-    /// Its name: of the script in the guest, and of its logs.
+    /// Its name, also used for the script in the guest and for its logs.
     name: &'static str,
-    /// What is run, of `tests/guest/parity/`.
+    /// The file of `tests/guest/parity/` to run.
     entry: &'static str,
-    /// The userspace that takes.
+    /// The userspace that this needs.
     userspace: Userspace,
-    /// What else is configured into the kernels.
+    /// The configuration of the kernels beyond the core.
     flavour: Flavour,
-    /// What the player plays.
+    /// The scenarios for the player.
     script: String,
-    /// How long it may take, with room for a busy host that emulates.
+    /// How long it may take, including emulation on a busy host.
     deadline: Duration,
 }
 
@@ -78,13 +80,14 @@ pub fn run(cx: &Context, args: &cli::Parity) -> Result<()> {
     let failed = rows.iter().filter(|row| !row.passed()).count();
     println!("{} passed, {failed} failed", rows.len() - failed);
     if failed > 0 {
-        // Not an error to be explained: everything has been, and the counts are to be the last line.
+        // Exit without an error message: the failures are explained above, and the counts stay the
+        // last line.
         std::process::exit(1);
     }
     Ok(())
 }
 
-/// What was asked for.
+/// Returns the parts that the user asked for.
 fn parts(cx: &Context, args: &cli::Parity) -> Result<Vec<Part>> {
     let (plain, starved) = scripts(cx)?;
     known(
@@ -151,7 +154,7 @@ fn parts(cx: &Context, args: &cli::Parity) -> Result<Vec<Part>> {
     Ok(parts)
 }
 
-/// Sees that there is what was asked for.
+/// Checks that the requested scenarios and groups exist.
 fn known<'a>(args: &cli::Parity, scenarios: impl Iterator<Item = &'a str>) -> Result<()> {
     let groups = [SCENARIOS, STARVED, SEQUENCES, KSELFTEST, NEIGHBOURS];
     let names: Vec<&str> = groups.into_iter().chain(scenarios).collect();
@@ -169,8 +172,8 @@ fn known<'a>(args: &cli::Parity, scenarios: impl Iterator<Item = &'a str>) -> Re
     }
 }
 
-/// The name and the text of each scenario, in order: those for any kernel, and those for one in which
-/// allocations can be made to fail.
+/// The name and the text of each scenario, in order. The first list is for any kernel. The second
+/// is for a kernel in which allocations can be made to fail.
 type Scripts = (Vec<(String, String)>, Vec<(String, String)>);
 
 fn scripts(cx: &Context) -> Result<Scripts> {
@@ -184,7 +187,7 @@ fn scripts(cx: &Context) -> Result<Scripts> {
     Ok((plain, starved))
 }
 
-/// The scenarios in one file.
+/// Splits the text of a file into its scenarios.
 fn split(text: &str) -> Vec<(String, String)> {
     let mut scenarios: Vec<(String, String)> = Vec::new();
     for line in text.lines() {
@@ -199,18 +202,18 @@ fn split(text: &str) -> Vec<(String, String)> {
     scenarios
 }
 
-/// The scenarios on one kernel, with nothing to compare them with: the kernel may not complain, no
-/// promise may break, and the guest gets to the end. For kernels that watch themselves.
+/// Plays the scenarios on one kernel, without a comparison. The kernel must not complain, no
+/// promise may break, and the guest must get to the end. This is for kernels with debug checks.
 pub fn alone(cx: &Context, kernel: &Kernel) -> Result<Tally> {
     let (plain, starved) = scripts(cx)?;
     let text = |scenarios: Vec<(String, String)>| -> String {
         scenarios.into_iter().map(|(_, text)| text).collect()
     };
     let random = SEQUENCES_START.to_owned() + &sequences::script(1, SEQUENCES_ALONE);
-    // Each allocation in turn would take hours.
+    // Failing each single allocation in turn would take hours.
     let starved = text(starved).replace("\nstarve ", &format!("\nstarve every={STARVED_ALONE} "));
     let mut tally = Tally::default();
-    // In boots of their own: what was forced stays.
+    // Each script gets its own boot, because the module of a forced patch stays.
     for (name, script) in [
         ("parity-alone-sequences", random),
         ("parity-alone-starved", starved),
@@ -237,7 +240,7 @@ pub fn alone(cx: &Context, kernel: &Kernel) -> Result<Tally> {
     Ok(tally)
 }
 
-/// The names of all scenarios that were played or were asked for.
+/// Returns the names of all scenarios that were played or were asked for.
 fn names<'a>(transcripts: &[&'a Transcript], asked: &'a [(String, String)]) -> Vec<&'a str> {
     let played = transcripts
         .iter()
@@ -259,7 +262,7 @@ fn mark(passed: bool) -> console::StyledObject<&'static str> {
     }
 }
 
-/// Runs one part on both cores, and compares.
+/// Runs one part on both cores, and compares the transcripts.
 fn side_by_side(cx: &Context, args: &cli::Parity, part: &Part) -> Result<Vec<Row>> {
     println!("\n{}", style(part.name).bold());
     let kernel = |core| build::kernel_of(cx, args.arch, core, part.flavour);
@@ -302,8 +305,8 @@ fn side_by_side(cx: &Context, args: &cli::Parity, part: &Part) -> Result<Vec<Row
     Ok(rows)
 }
 
-/// What one core has to tell. A guest that does not get to the end is no error here: what is missing
-/// differs from what the other one told.
+/// Runs one part on one core, and returns its transcript. A guest that does not get to the end is
+/// no error here, because the missing steps differ from the other core's transcript.
 fn transcript(cx: &Context, kernel: &Kernel, part: &Part) -> Result<Transcript> {
     let core = kernel.core;
     provision::ensure(cx, &provision::for_guest(kernel.target))?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Filling the cache: whole entries or none, and only where they fit.
+//! Fills the cache. An entry is complete or absent, and is made only if there is room for it.
 
 use anyhow::{bail, Context as _, Result};
 use std::fs;
@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 /// A gibibyte.
 pub const GIB: u64 = 1 << 30;
 
-/// Makes the directory `dest` with what `fill` puts into it.
+/// Creates the directory `dest` with the content that `fill` puts into it.
 ///
-/// It is filled under another name and renamed when `fill` has succeeded, so a directory that is there is
-/// whole. What an earlier run left half done is removed first; the caller holds the lock for `dest`.
+/// The directory is filled under another name and renamed when `fill` has succeeded, so an existing
+/// `dest` is complete. A partial directory of an earlier run is removed first. The caller holds the
+/// lock for `dest`.
 pub fn whole(dest: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let partial = partial(dest)?;
     remove(&partial)?;
@@ -20,7 +21,7 @@ pub fn whole(dest: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> 
         fs::rename(&partial, dest).with_context(|| format!("cannot make {}", dest.display()))
     });
     if filled.is_err() {
-        // The reason for the failure matters more than what is left over, which goes next time.
+        // Report the original failure: the next run removes what is left over here.
         let _ = remove(&partial);
     }
     filled
@@ -46,7 +47,7 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Sees that there is room for so many bytes where `path` is, or will be.
+/// Checks that there is room for `bytes` at `path`, which need not exist yet.
 pub fn room(path: &Path, bytes: u64, what: &str) -> Result<()> {
     let there = path
         .ancestors()
@@ -68,7 +69,7 @@ pub fn room(path: &Path, bytes: u64, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// A number of bytes for people.
+/// Formats a number of bytes for people.
 pub fn human(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the machine needs, and getting it.
+//! Finds out what the machine lacks, and installs it.
 
 use crate::apt;
 use crate::context::Context;
@@ -12,11 +12,11 @@ use xshell::{cmd, Shell};
 /// Something that must be on the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
     /// How to tell that it is there.
     pub probe: Probe,
-    /// Debian packages that have it, best first; the first that can be installed is taken.
+    /// Debian packages that provide it, best first. The first one that can be installed is taken.
     pub packages: &'static [&'static str],
 }
 
@@ -87,7 +87,7 @@ const BUILD: &[Need] = &[
     },
 ];
 
-/// What every guest is made with, and run by, on the host.
+/// What the host needs to make and run any guest.
 const GUEST: &[Need] = &[
     program("mmdebstrap", &["mmdebstrap"]),
     program("setpriv", &["util-linux"]),
@@ -98,18 +98,18 @@ const GUEST: &[Need] = &[
 pub struct Llvm {
     /// Its major version.
     pub version: u32,
-    /// What has to be there.
+    /// The programs that must be installed.
     pub needs: [Need; 3],
 }
 
 impl Llvm {
-    /// What its programs' names end in: `LLVM=`.
+    /// Returns the suffix of its programs' names, which is the value of `LLVM=`.
     pub fn suffix(&self) -> String {
         format!("-{}", self.version)
     }
 }
 
-/// The one that flavours want which gcc cannot build.
+/// The LLVM for flavours that gcc cannot build.
 pub static LLVM_19: Llvm = Llvm {
     version: 19,
     needs: [
@@ -119,7 +119,7 @@ pub static LLVM_19: Llvm = Llvm {
     ],
 };
 
-/// The one that targets want which older ones cannot build.
+/// The LLVM for targets that older versions cannot build.
 pub static LLVM_22: Llvm = Llvm {
     version: 22,
     needs: [
@@ -129,10 +129,10 @@ pub static LLVM_22: Llvm = Llvm {
     ],
 };
 
-/// What makes the type information that BPF goes by.
+/// The program that makes the type information for BPF.
 pub const PAHOLE: Need = program("pahole", &["pahole", "dwarves"]);
 
-/// What building a kernel for that target needs.
+/// Returns what it takes to build a kernel for that target.
 pub fn for_build(target: &'static Target) -> Vec<Need> {
     let mut needs = BUILD.to_vec();
     if !target.is_host() {
@@ -153,7 +153,7 @@ pub fn for_build(target: &'static Target) -> Vec<Need> {
     needs
 }
 
-/// What booting a kernel for that target, with a guest made of Debian packages, needs.
+/// Returns what it takes to boot a kernel for that target, with a guest made of Debian packages.
 pub fn for_guest(target: &'static Target) -> Vec<Need> {
     let mut needs = GUEST.to_vec();
     needs.push(program(target.qemu, target.qemu_packages));
@@ -161,7 +161,7 @@ pub fn for_guest(target: &'static Target) -> Vec<Need> {
 }
 
 impl Need {
-    /// Where it is, or what it is; `None` if it is missing.
+    /// Returns where it is or what it is, or `None` if it is missing.
     pub fn find(&self) -> Option<String> {
         match self.probe {
             Probe::Program(name) => on_path(name).map(|path| path.display().to_string()),
@@ -178,8 +178,8 @@ impl Need {
     }
 }
 
-/// Sees that all of it is there: installs what is missing where that is allowed, and otherwise fails with
-/// the one command that does.
+/// Ensures that all needs are met. Installs what is missing if that is allowed, and otherwise fails
+/// with the one command that does.
 pub fn ensure(cx: &Context, needs: &[Need]) -> Result<()> {
     let missing = missing(needs);
     if missing.is_empty() {
@@ -197,7 +197,7 @@ pub fn ensure(cx: &Context, needs: &[Need]) -> Result<()> {
     Ok(())
 }
 
-/// Those that are not there.
+/// Returns the needs that are not met.
 pub fn missing(needs: &[Need]) -> Vec<Need> {
     needs
         .iter()
@@ -214,7 +214,8 @@ fn names(needs: &[Need]) -> String {
         .join(", ")
 }
 
-/// Where a program is. Users' paths may lack the directories that administrators' programs are in.
+/// Returns the path of a program. Also searches the directories of administrators' programs, which
+/// a user's `PATH` may lack.
 pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -229,7 +230,8 @@ fn is_executable(file: &Path) -> bool {
         .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// A compiler that does not find the file prints its name as it is.
+/// Returns the path of the static C library. A compiler that does not find the file prints only its
+/// name.
 fn static_libc(target: &Target) -> Option<String> {
     let sh = Shell::new().ok()?;
     let compiler = format!("{}gcc", target.cross_compile());
@@ -237,7 +239,8 @@ fn static_libc(target: &Target) -> Option<String> {
     libc.read().ok().filter(|path| path.starts_with('/'))
 }
 
-/// The cache of the host's loader lists a library as `libx.so.1 (libc6,x86-64) => /path`.
+/// Returns the path of a shared library. The cache of the host's loader lists it as `libx.so.1
+/// (libc6,x86-64) => /path`.
 fn library(name: &str) -> Option<String> {
     let sh = Shell::new().ok()?;
     let ldconfig = on_path("ldconfig")?;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Booting a kernel in qemu-system.
+//! Boots a kernel in qemu-system.
 //!
-//! A guest gets a deadline, and is gone when its [`Boot`] returns: it is killed on every way out, and
-//! the kernel kills it should xtask itself be killed.
+//! A guest has a deadline, and is gone when its [`Boot`] returns. It is killed on every exit path,
+//! and the kernel kills it if xtask itself is killed.
 
 mod accel;
 mod console;
@@ -22,19 +22,20 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use xshell::{cmd, Shell};
 
-/// Two CPUs: a transition is a matter of several CPUs, and one would hide what two show.
+/// The number of CPUs. A transition involves several CPUs, and a single one would hide bugs that
+/// two show.
 const CPUS: usize = 2;
 
 /// The guest's memory, enough for the kernel and all of a userspace in an initramfs.
 const MEMORY: &str = "768M";
-/// Likewise for a kernel that watches itself: KASAN shadows an eighth, and freed memory is kept.
+/// The guest's memory with debug checks: KASAN's shadow takes an eighth, and freed memory is kept.
 const DEBUG_MEMORY: &str = "3G";
 
-/// A guest that prints nothing for this long hangs, as a rule. Emulated on a busy host, the longest silence
-/// of a sound one is some 20 s.
+/// A guest that prints nothing for this long usually hangs. The longest silence of a sound guest,
+/// emulated on a busy host, is about 20 s.
 pub const SILENCE: Duration = Duration::from_secs(120);
 
-/// What is further behind a symbol does not belong to it.
+/// An address further than this behind a symbol does not belong to the symbol.
 const LONGEST_FUNCTION: u64 = 64 << 10;
 
 /// One boot of a kernel, to run one script in it.
@@ -43,15 +44,15 @@ pub struct Boot<'a> {
     pub kernel: &'a Kernel,
     /// Its userspace.
     pub initramfs: &'a Path,
-    /// The script to run, of those in `tests/guest/`.
+    /// The script of `tests/guest/` to run.
     pub script: &'a str,
-    /// More for the kernel's command line; may be empty.
+    /// Additional words for the kernel's command line; may be empty.
     pub append: &'a str,
     /// How long it may take, from power-on to power-off.
     pub deadline: Duration,
     /// How long it may print nothing.
     pub silence: Duration,
-    /// What its clock shows.
+    /// What the guest's clock shows.
     pub clock: Clock,
 }
 
@@ -60,12 +61,12 @@ pub struct Boot<'a> {
 pub enum Clock {
     /// The time.
     Time,
-    /// The instructions that its only CPU has carried out, [`NANOSECONDS_PER_INSTRUCTION`] each; while
-    /// it is idle, time passes at once. The same on every run, however busy the host.
+    /// The instructions that its only CPU has executed, [`NANOSECONDS_PER_INSTRUCTION`] each. Idle
+    /// time passes at once. The clock shows the same on every run, however busy the host is.
     Instructions,
 }
 
-/// What one instruction is worth with [`Clock::Instructions`].
+/// The time that one instruction counts for with [`Clock::Instructions`].
 pub const NANOSECONDS_PER_INSTRUCTION: f64 = 2.0;
 
 /// A boot whose script ran to its end.
@@ -73,13 +74,14 @@ pub const NANOSECONDS_PER_INSTRUCTION: f64 = 2.0;
 pub struct Finished {
     /// The script's exit status.
     pub status: i32,
-    /// From power-on to power-off.
+    /// The time from power-on to power-off.
     pub took: Duration,
     /// Everything the guest printed.
     pub log: PathBuf,
 }
 
-/// The emulator does not even answer its monitor, whatever the guest does. All that is known is in the text.
+/// The error for a hanging emulator, which does not answer on its monitor. The monitor does not
+/// depend on the guest. The text contains all that is known.
 #[derive(Debug)]
 pub struct EmulatorHangs(String);
 
@@ -92,7 +94,7 @@ impl fmt::Display for EmulatorHangs {
 impl std::error::Error for EmulatorHangs {}
 
 impl Boot<'_> {
-    /// Boots, hands over each line the guest prints, and returns when it is gone.
+    /// Boots the guest, passes each line that it prints to `on_line`, and returns when it is gone.
     pub fn run(&self, cx: &Context, on_line: &mut dyn FnMut(&str)) -> Result<Finished> {
         let accel = accel::choose(cx, self)?;
         let start = Instant::now();
@@ -121,7 +123,7 @@ impl Boot<'_> {
         }
     }
 
-    /// Boots with the guest's console on ours, until the user leaves.
+    /// Boots with the guest's console on the user's terminal, until the user leaves.
     pub fn attach(&self, cx: &Context) -> Result<()> {
         let accel = accel::choose(cx, self)?;
         let status = self
@@ -134,7 +136,7 @@ impl Boot<'_> {
         Ok(())
     }
 
-    /// The machine, with this console.
+    /// Returns the command that runs the machine, with these arguments for the console.
     fn machine(&self, cx: &Context, accel: Accel, console: &[&str]) -> Result<Command> {
         let sh = Shell::new()?;
         let target = self.kernel.target;
@@ -150,10 +152,11 @@ impl Boot<'_> {
             Flavour::Debug => DEBUG_MEMORY,
         };
         let (image, initramfs) = (&self.kernel.image, self.initramfs);
-        // A socket each: firmware without ACPI tells the kernel about the first CPU of each socket only.
+        // One socket per CPU: firmware without ACPI tells the kernel only about the first CPU of
+        // each socket.
         let cpus = format!("{cpus},sockets={cpus}");
         let line = self.command_line();
-        // setpriv: the guest is killed with us, whatever we die of.
+        // setpriv lets the kernel kill the guest when xtask dies for any reason.
         let command = cmd!(
             sh,
             "setpriv --pdeathsig KILL -- {qemu} {own...} {console...}
@@ -163,13 +166,14 @@ impl Boot<'_> {
         Ok(command.into())
     }
 
-    /// The machine with its console on our pipe, and the monitor behind that.
+    /// Returns the command for a machine whose console, and the monitor behind it, are on a pipe to
+    /// xtask.
     fn command(&self, cx: &Context, accel: Accel) -> Result<Command> {
         self.machine(cx, accel, &["-display", "none", "-serial", "mon:stdio"])
     }
 
-    /// An oops is a panic and a panic ends the guest: what is left of a kernel after one is no test.
-    /// The last words are for the guest's /init.
+    /// Returns the kernel's command line. An oops is a panic and a panic ends the guest, because a
+    /// kernel after an oops proves nothing in a test. The last words are for the guest's /init.
     fn command_line(&self) -> String {
         let Kernel { target, core, .. } = self.kernel;
         let own = format!("core={core} guest={}", self.script);
@@ -233,7 +237,8 @@ impl Boot<'_> {
         ))
     }
 
-    /// Where its CPUs are, from what the emulator says of their registers; a line each.
+    /// Returns where the guest's CPUs are, one line each, from the emulator's dump of their
+    /// registers.
     fn places(&self, registers: &str) -> String {
         let map = fs::read_to_string(self.kernel.out.join("System.map")).unwrap_or_default();
         let symbols = symbols(&map);
@@ -260,7 +265,7 @@ impl Boot<'_> {
     }
 }
 
-/// The symbols of a `System.map`, by address.
+/// Returns the symbols of a `System.map`, by address.
 fn symbols(map: &str) -> BTreeMap<u64, &str> {
     let lines = map.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
@@ -270,10 +275,10 @@ fn symbols(map: &str) -> BTreeMap<u64, &str> {
     lines.collect()
 }
 
-/// The CPUs and where each is, from the monitor's `info registers -a`.
+/// Returns the CPUs and the program counter of each, from the monitor's `info registers -a`.
 fn program_counters(registers: &str) -> Vec<(u32, u64)> {
-    /// What stands before it on x86, arm64, s390 and powerpc.
-    const NAMES: [&str; 4] = ["RIP=", " PC=", " addr ", "NIP "];
+    /// The text before the program counter on x86, arm64, s390, powerpc and riscv.
+    const NAMES: [&str; 5] = ["RIP=", " PC=", " addr ", "NIP ", " pc "];
     let mut cpu = 0;
     let mut found = Vec::new();
     for line in registers.lines() {
@@ -282,6 +287,7 @@ fn program_counters(registers: &str) -> Vec<(u32, u64)> {
         }
         let counter = NAMES.iter().find_map(|name| {
             let (_, rest) = line.split_once(name)?;
+            let rest = rest.trim_start();
             let end = rest.find(|c: char| !c.is_ascii_hexdigit());
             u64::from_str_radix(&rest[..end.unwrap_or(rest.len())], 16).ok()
         });
@@ -313,6 +319,7 @@ mod tests {
                 "NIP c000000000001000   LR c000000000002000",
                 0xc000_0000_0000_1000,
             ),
+            (" pc       ffffffff80001000", 0xffff_ffff_8000_1000),
         ] {
             let text = format!("CPU#0\r\nnothing\r\n\r\nCPU#1\r\n{line}\r\n");
             assert_eq!(program_counters(&text), [(1, address)]);

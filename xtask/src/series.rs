@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The patches to files that the kernel tree already has.
+//! The patch series for files that the kernel tree already has.
 
 use anyhow::{bail, Context as _, Result};
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ pub struct Patch {
     text: String,
 }
 
-/// The patches in a directory, in the order of their names.
+/// Reads the patches in a directory, in the order of their names.
 pub fn read(dir: &Path) -> Result<Vec<Patch>> {
     let Ok(entries) = fs::read_dir(dir) else {
         return Ok(Vec::new());
@@ -49,7 +49,8 @@ impl Patch {
         Ok(Self { path, files, text })
     }
 
-    /// Applies the patch to the files below `dir`, strictly: context that has changed may mean something.
+    /// Applies the patch to the files below `dir`. The context must match exactly, because changed
+    /// context may mean something.
     pub fn apply(&self, dir: &Path) -> Result<()> {
         let output = self.git_apply(dir, &[])?;
         if output.status.success() {
@@ -80,7 +81,7 @@ impl Patch {
         sh.change_dir(dir);
         let path = &self.path;
         cmd!(sh, "git apply --whitespace=nowarn {options...} {path}")
-            // Below a git work tree, git would look for the files from its top.
+            // Inside a git work tree, git would look for the files from the top of that tree.
             .env("GIT_CEILING_DIRECTORIES", dir.parent().unwrap_or(dir))
             .env_remove("GIT_DIR")
             .env_remove("GIT_WORK_TREE")
@@ -91,7 +92,7 @@ impl Patch {
             .context("cannot run git")
     }
 
-    /// The hunk of a file that starts at a line of the original.
+    /// Returns the hunk of a file that starts at this line of the original.
     fn hunk(&self, file: &str, line: &str) -> Option<String> {
         let mut lines = self.text.lines();
         lines.find(|text| file_names(text).is_some_and(|(a, b)| a == file || b == file))?;
@@ -107,12 +108,12 @@ impl Patch {
     }
 }
 
-/// The two names in the line that starts a file's part of a patch.
+/// Returns the two names in the line that starts a file's part of a patch.
 fn file_names(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix("diff --git a/")?.split_once(" b/")
 }
 
-/// File and line of a hunk that `git apply` says it cannot place.
+/// Returns file and line of a hunk that `git apply` reports as failed.
 fn failed_hunk(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix("error: patch failed: ")?.rsplit_once(':')
 }

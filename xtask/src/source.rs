@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The kernel source: Debian's package of it, or a checkout.
 //!
-//! Each has an entry in the cache, `tree/<key>/`, with
+//! Each source has an entry `tree/<key>/` in the cache:
 //!
-//! | in it | is |
+//! | name | content |
 //! |---|---|
-//! | `linux/` | the scratch tree that is grafted onto and built |
-//! | `originals/` | for the package: the files that the graft has changed, as they were |
-//! | `placed` | the names of the files that the graft has put there or changed |
+//! | `linux/` | the scratch tree, which is grafted onto and built |
+//! | `originals/` | for the package: the originals of the files that the graft has changed |
+//! | `placed` | the names of the files that the graft has added or changed |
 
 use crate::context::Context;
 use crate::step;
@@ -21,13 +21,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use xshell::{cmd, Shell};
 
-/// The kernel series that the packaged source is of.
+/// The kernel series of the packaged source.
 const SERIES: &str = "7.3";
 
-/// The kernel series that the Rust core is kept working on.
+/// The kernel series that the Rust core supports.
 const SUPPORTED: &[&str] = &["7.3"];
 
-/// A kernel version, as its Makefile has it.
+/// A kernel version, as the kernel's Makefile has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     series: String,
@@ -43,7 +43,8 @@ impl fmt::Display for Version {
 /// Where a scratch tree comes from.
 #[derive(Clone, Debug)]
 enum Origin {
-    /// It was unpacked, and what the graft changes is kept aside.
+    /// It was unpacked from the package. The originals of files that the graft changes are kept
+    /// aside.
     Package,
     /// It follows a checkout.
     Checkout(PathBuf),
@@ -52,7 +53,7 @@ enum Origin {
 /// A source of kernels, with its scratch tree.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Names it, and everything that is made from it, in the cache.
+    /// The name of the source, and of everything made from it, in the cache.
     pub key: String,
     /// Its version.
     pub version: Version,
@@ -61,7 +62,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// The source that the user chose. The packaged one is downloaded if the cache has none.
+    /// Returns the source that the user chose. The packaged one is downloaded if the cache has
+    /// none.
     pub fn choose(cx: &Context) -> Result<Self> {
         match &cx.tree {
             Some(dir) => Self::checkout(cx, dir),
@@ -108,12 +110,13 @@ impl Source {
         })
     }
 
-    /// The scratch tree.
+    /// Returns the scratch tree.
     pub fn linux(&self) -> PathBuf {
         self.entry.join("linux")
     }
 
-    /// A tree of that source with upstream's scripts in it, whether or not there is a graft yet.
+    /// Returns a tree of that source with upstream's scripts. It exists even before the first
+    /// graft.
     pub fn upstream(&self) -> PathBuf {
         match &self.origin {
             Origin::Package => self.linux(),
@@ -121,12 +124,12 @@ impl Source {
         }
     }
 
-    /// Where the graft notes what it has placed.
+    /// Returns the file in which the graft notes what it has placed.
     pub fn placed(&self) -> PathBuf {
         self.entry.join("placed")
     }
 
-    /// Brings the scratch tree up to date with what it comes from, but for the files in `placed`.
+    /// Brings the scratch tree up to date with its origin, except for the files in `placed`.
     pub fn refresh(&self, placed: &BTreeSet<PathBuf>) -> Result<()> {
         let Origin::Checkout(dir) = &self.origin else {
             return Ok(());
@@ -145,7 +148,8 @@ impl Source {
         step::work(&title, || follow(dir, &linux, placed))
     }
 
-    /// A file as it is without the graft, which has placed it or not; `None` if there is none.
+    /// Returns the content of a file without the graft, or `None` if there is no such file.
+    /// `placed` has the files that the graft has placed.
     pub fn original(&self, file: &Path, placed: &BTreeSet<PathBuf>) -> Result<Option<Vec<u8>>> {
         let path = match &self.origin {
             Origin::Checkout(dir) => dir.join(file),
@@ -159,7 +163,7 @@ impl Source {
         }
     }
 
-    /// Sees that the original of a file that the graft is about to place for the first time stays.
+    /// Keeps the original of a file that the graft is about to place for the first time.
     pub fn keep(&self, file: &Path) -> Result<()> {
         let from = self.linux().join(file);
         if matches!(self.origin, Origin::Checkout(_)) || !from.exists() {
@@ -177,7 +181,7 @@ impl Source {
         self.entry.join("originals").join(file)
     }
 
-    /// A source with its scratch tree in `entry`, for tests.
+    /// Returns a source with its scratch tree in `entry`, for tests.
     #[cfg(test)]
     pub fn for_test(entry: &Path, checkout: Option<&Path>) -> Self {
         let version = Version {
@@ -197,7 +201,7 @@ impl Source {
     }
 }
 
-/// Where the scratch trees are.
+/// Returns the directory of the scratch trees.
 fn trees(cx: &Context) -> PathBuf {
     cx.cache.join("tree")
 }
@@ -206,7 +210,7 @@ fn package_name() -> String {
     format!("linux-source-{SERIES}")
 }
 
-/// The packaged source in the cache, if there is one.
+/// Returns the key of the packaged source in the cache, if there is one.
 pub fn cached_package(cx: &Context) -> Option<String> {
     let prefix = format!("{}_", package_name());
     let names = fs::read_dir(trees(cx)).ok()?.flatten();
@@ -214,13 +218,14 @@ pub fn cached_package(cx: &Context) -> Option<String> {
     names.filter(|name| name.starts_with(&prefix)).max()
 }
 
-/// Downloads and unpacks the packaged source; gives its key.
+/// Downloads and unpacks the packaged source. Returns its key.
 fn unpack_package(cx: &Context) -> Result<String> {
     place::room(&trees(cx), 3 * place::GIB, "the kernel source")?;
     let name = package_name();
     let package = apt::download(cx, &name, |_| true, &cx.cache.join("incoming"))
         .context("cannot get the kernel source; `--tree DIR` takes a checkout instead")?;
-    // Kernels are built there: nothing in it may mean anything to `make` or to a shell.
+    // Kernels are built at a path with this name, so no character may be special to `make` or to a
+    // shell.
     let plain = |c: char| c.is_ascii_alphanumeric() || ".-".contains(c);
     let version = package.version.replace(|c| !plain(c), "-");
     let key = format!("{name}_{version}");
@@ -239,7 +244,7 @@ fn unpack_package(cx: &Context) -> Result<String> {
     Ok(key)
 }
 
-/// The version of a kernel tree, if it is one that is supported.
+/// Returns the version of a kernel tree. Fails if it is not supported.
 fn supported(dir: &Path) -> Result<Version> {
     let version = version(dir)?;
     if !SUPPORTED.contains(&version.series.as_str()) {
@@ -283,8 +288,8 @@ fn version(dir: &Path) -> Result<Version> {
     })
 }
 
-/// Makes `linux` like the checkout: only files that differ are copied, those that git ignores are left
-/// out, and those in `placed` are left alone.
+/// Makes `linux` like the checkout. Only files that differ are copied. Files that git ignores are
+/// left out, and files in `placed` are left alone.
 fn follow(checkout: &Path, linux: &Path, placed: &BTreeSet<PathBuf>) -> Result<()> {
     let wanted = match checkout.join(".git").exists() {
         true => versioned(checkout)?,
@@ -304,7 +309,7 @@ fn follow(checkout: &Path, linux: &Path, placed: &BTreeSet<PathBuf>) -> Result<(
     Ok(())
 }
 
-/// The files of a git checkout: those that are tracked, and new ones that are not ignored.
+/// Returns the files of a git checkout: tracked ones, and new ones that are not ignored.
 fn versioned(checkout: &Path) -> Result<BTreeMap<PathBuf, Metadata>> {
     let sh = Shell::new()?;
     sh.change_dir(checkout);
@@ -321,7 +326,7 @@ fn versioned(checkout: &Path) -> Result<BTreeMap<PathBuf, Metadata>> {
     Ok(files)
 }
 
-/// The files and symbolic links below a directory.
+/// Returns the files and symbolic links below a directory.
 fn files(dir: &Path) -> Result<BTreeMap<PathBuf, Metadata>> {
     let mut files = BTreeMap::new();
     for entry in WalkBuilder::new(dir).standard_filters(false).build() {
@@ -334,7 +339,7 @@ fn files(dir: &Path) -> Result<BTreeMap<PathBuf, Metadata>> {
     Ok(files)
 }
 
-/// Whether a copy is up to date, by what `copy` preserves.
+/// Whether a copy is up to date, judged by the attributes that `copy` preserves.
 fn same(old: &Metadata, new: &Metadata) -> bool {
     old.file_type() == new.file_type()
         && old.len() == new.len()
@@ -407,7 +412,8 @@ mod tests {
     fn the_scratch_tree_follows_the_checkout() {
         let dir = tempfile::tempdir().unwrap();
         let (checkout, linux) = (dir.path().join("checkout"), dir.path().join("linux"));
-        // The last is tracked though it is ignored, as is all of some distributions' trees.
+        // The last file is tracked although it is ignored, like all files of some distributions'
+        // trees.
         let names = ["a.c", "sub/b.c", ".gitignore", "c.o", "tracked.o"];
         for name in names {
             fs::create_dir_all(checkout.join(name).parent().unwrap()).unwrap();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Running one external program that may take long.
+//! Runs one external program that may take long.
 //!
-//! The program writes straight to its log, and progress is read back from there. So the log is whole
-//! whatever happens to us, and a grandchild that keeps the output open cannot make us wait for it.
+//! The program writes straight to its log, and progress is read back from there. So the log is
+//! complete whatever happens to xtask, and xtask never waits for a grandchild that keeps the output
+//! open.
 
 use crate::context::Context;
 use anyhow::{bail, Context as _, Result};
@@ -13,22 +14,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// Steps end or are ended: longer than this, none takes that still makes progress.
+/// How long a step may take by default. A step that still makes progress takes less time.
 const DEADLINE: Duration = Duration::from_secs(60 * 60);
 
-/// How often the child and its log are looked at.
+/// How often the child and its log are checked.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Without a terminal, or while something else has it, a sign of life this often.
+/// How often a sign of life is printed without a terminal, or while other work has the terminal.
 const HEARTBEAT: Duration = Duration::from_secs(60);
 
-/// What `setpriv` and `nice` exit with when the program is not there.
+/// The exit status of `setpriv` and `nice` if the program is not there.
 const NOT_THERE: i32 = 127;
 
-/// How much of the log a failure shows.
+/// How many lines from the end of the log a failure shows.
 const TAIL_LINES: usize = 30;
 
-/// How much of the log from its first error on.
+/// How many lines from the first error in the log a failure shows.
 const ERROR_LINES: usize = 20;
 
 /// One run of an external program.
@@ -43,7 +44,7 @@ pub struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    /// A step that has this title and runs this program.
+    /// Creates a step that has this title and runs this program.
     pub fn new(cx: &'a Context, title: &'a str, command: impl Into<Command>) -> Self {
         Self {
             cx,
@@ -62,30 +63,30 @@ impl<'a> Step<'a> {
         self
     }
 
-    /// Shows how many lines of the output satisfy this, as progress.
+    /// Shows how many lines of the output satisfy `counts`, as progress.
     pub fn counting(mut self, counts: fn(&str) -> bool) -> Self {
         self.counts = Some(counts);
         self
     }
 
-    /// What to do next if the program fails.
+    /// Tells the user what to do next if the program fails.
     pub fn hint(mut self, hint: &'a str) -> Self {
         self.hint = Some(hint);
         self
     }
 
-    /// The program is to fail.
+    /// Expects the program to fail.
     pub fn expecting_failure(mut self) -> Self {
         self.expected = false;
         self
     }
 
-    /// Where its log will be.
+    /// Returns the path that its log will have.
     pub fn log(&self) -> PathBuf {
         self.cx.logs().join(format!("{}.log", slug(self.title)))
     }
 
-    /// Runs the program; gives the path of its log.
+    /// Runs the program. Returns the path of its log.
     pub fn run(self) -> Result<PathBuf> {
         let path = self.log();
         let log = File::create(&path)
@@ -134,9 +135,9 @@ impl<'a> Step<'a> {
     }
 }
 
-/// Wraps a command so that it ends when xtask ends, whatever the reason. `make` passes the signal on to its
-/// children, so no build goes on in a directory that another run may take over. In the background the
-/// command is `nice`.
+/// Wraps a command so that it ends when xtask ends for any reason. `make` passes the signal on to
+/// its children, so no build goes on in a directory that another run may take over. In the
+/// background the command runs under `nice`.
 fn accompanied(command: &Command, background: bool) -> Command {
     let mut accompanied = Command::new("setpriv");
     accompanied.args(["--pdeathsig", "TERM", "--"]);
@@ -158,12 +159,12 @@ fn accompanied(command: &Command, background: bool) -> Command {
     accompanied
 }
 
-/// Runs a program as a step with nothing special about it.
+/// Runs a program as a step with default settings.
 pub fn run(cx: &Context, title: &str, command: impl Into<Command>) -> Result<()> {
     Step::new(cx, title, command).run().map(drop)
 }
 
-/// Does work of our own that may take a while, and says so.
+/// Runs work of xtask's own that may take a while, and reports its start and end.
 pub fn work<T>(title: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let start = Instant::now();
     eprintln!("{title} ...");
@@ -176,7 +177,7 @@ pub fn work<T>(title: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     result
 }
 
-/// Waits for the child; `None` if it had to be ended.
+/// Waits for the child. Returns `None` if it had to be ended.
 fn watch(
     mut child: Child,
     deadline: Duration,
@@ -197,7 +198,8 @@ fn watch(
     }
 }
 
-/// Asks the child to end, which also lets `make` end its own children, then insists.
+/// Asks the child to end, which also lets `make` end its own children. Kills the child if it does
+/// not end.
 fn end(child: &mut Child) -> Result<()> {
     use rustix::process::{kill_process, Pid, Signal};
     // A pid that no longer exists is no error: the child is reaped below either way.
@@ -301,8 +303,8 @@ impl Progress {
     }
 }
 
-/// The end of a log, indented; before it the first error, if that is further up: jobs that run at the
-/// same time print on after one of them has failed.
+/// Returns the end of a log, indented. If the first error is further up, it comes before that:
+/// parallel jobs still print after one of them has failed.
 pub fn tail(log: &Path) -> String {
     let bytes = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
@@ -319,7 +321,7 @@ pub fn tail(log: &Path) -> String {
     shown.iter().map(|line| format!("  | {line}\n")).collect()
 }
 
-/// Whether a compiler, a linker or make begins to tell of an error in this line.
+/// Whether a compiler, a linker or make starts to report an error in this line.
 fn is_error(line: &str) -> bool {
     line.starts_with("error")
         || ["error: ", "undefined reference", "ERROR: "]
@@ -327,7 +329,7 @@ fn is_error(line: &str) -> bool {
             .any(|sign| line.contains(sign))
 }
 
-/// A title as a file name.
+/// Turns a title into a file name.
 fn slug(title: &str) -> String {
     let mut slug = String::new();
     for c in title.chars() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask stress`: calls from every CPU while live patches come and go, and whether each of them
-//! got a version that it could get.
+//! `cargo xtask stress`: calls functions on every CPU while live patches come and go, and checks
+//! that each call got a possible version.
 
 use crate::build::{self, Flavour, Kernel};
 use crate::cli;
@@ -15,20 +15,20 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What the suite is called.
+/// The name of the suite.
 pub const NAME: &str = "stress";
 
-/// How long it is one of the tests.
+/// How many minutes it runs as one of the tests.
 pub const MINUTES_IN_TEST: u32 = 1;
 
-/// What it takes besides the minutes asked for: to boot, to show that it would notice, and to wait for
-/// the last transition.
+/// The time besides the requested minutes: to boot, to show that a wrong result would be noticed,
+/// and to wait for the last transition.
 const OVERHEAD: Duration = Duration::from_secs(10 * 60);
 
 /// Runs the command.
 pub fn run(cx: &Context, args: &cli::Stress) -> Result<()> {
     let cli::Build { arch, core } = args.kernel;
-    // All that can happen is to: where there is a kernel with BPF, that one.
+    // Use the kernel with BPF if there is one, so that everything that can happen does happen.
     let flavour = match arch.bpf {
         true => Flavour::Bpf,
         false => Flavour::Plain,
@@ -37,22 +37,25 @@ pub fn run(cx: &Context, args: &cli::Stress) -> Result<()> {
     let tally = of(cx, &kernel, args.minutes, View::Story)?;
     println!("{tally}");
     if tally.failed() > 0 {
-        // Not an error to be explained: everything has been, and the counts are to be the last line.
+        // Exit without an error message: the failures are explained above, and the counts stay the
+        // last line.
         std::process::exit(1);
     }
     Ok(())
 }
 
-/// So many minutes on one kernel.
+/// Runs the suite for this many minutes on one kernel.
 pub fn of(cx: &Context, kernel: &Kernel, minutes: u32, view: View) -> Result<Tally> {
     let suite = Suite {
         name: NAME,
         about: "calls from every CPU while patches, modules, BPF programs and CPUs come and go",
         userspace: Userspace::Small,
         append: Cow::Borrowed(""),
-        // The minutes are the guest's: on a busy host an emulated one's clock is slow.
+        // The minutes pass on the guest's clock, which is slow if the guest is emulated on a busy
+        // host.
         deadline: OVERHEAD + Duration::from_secs(5 * 60) * minutes,
-        // Not every kernel has BPF, nor can every one take CPUs off. The one with BPF has all of it.
+        // Not every kernel has BPF, and not every kernel can take CPUs offline. The kernel with BPF
+        // can do both.
         may_skip: kernel.flavour != Flavour::Bpf,
     };
     provision::ensure(cx, &provision::for_guest(kernel.target))?;
@@ -66,7 +69,7 @@ pub fn of(cx: &Context, kernel: &Kernel, minutes: u32, view: View) -> Result<Tal
     Ok(Tally::of(suite.run_in(cx, kernel, &initramfs, view)?))
 }
 
-/// An initramfs with the modules and the program.
+/// Builds an initramfs with the modules and the program.
 fn initramfs(cx: &Context, kernel: &Kernel, minutes: u32) -> Result<PathBuf> {
     let base = guest::initramfs(cx, kernel, Userspace::Small)?;
     let dir = cx.cache.join("guest").join(guest::key(kernel));

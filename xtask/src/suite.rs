@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Running one script in a guest and reading what it reports.
+//! Runs one script in a guest and reads its results.
 
 use crate::build::{Core, Kernel};
 use crate::context::Context;
@@ -22,15 +22,16 @@ pub struct Suite {
     pub about: &'static str,
     /// The userspace it needs.
     pub userspace: Userspace,
-    /// What the kernel's command line has to say for it; may be empty.
+    /// Words that it needs on the kernel's command line; may be empty.
     pub append: Cow<'static, str>,
-    /// How long it may take, with room for a busy host that emulates.
+    /// How long it may take, including emulation on a busy host.
     pub deadline: Duration,
-    /// Whether a skipped test is fine. A suite that every core runs in full has no excuse to skip.
+    /// Whether a skipped test is fine. A suite that every core runs in full has no reason to skip a
+    /// test.
     pub may_skip: bool,
 }
 
-/// The story that `demo` tells.
+/// The suite that `demo` runs.
 pub static DEMO: Suite = Suite {
     name: "demo",
     about: "one live patch, start to finish",
@@ -40,7 +41,7 @@ pub static DEMO: Suite = Suite {
     may_skip: false,
 };
 
-/// Says which core is inside.
+/// Prints which core the kernel has.
 pub static HELLO: Suite = Suite {
     name: "hello",
     about: "which core is inside",
@@ -74,7 +75,7 @@ pub static TESTS: &[Suite] = &[
         userspace: Userspace::Small,
         append: Cow::Borrowed(""),
         deadline: Duration::from_secs(30 * 60),
-        // Not every architecture has kprobes on ftrace, nor every kernel BPF.
+        // Not every architecture has kprobes on ftrace, and not every kernel has BPF.
         may_skip: true,
     },
     Suite {
@@ -83,7 +84,7 @@ pub static TESTS: &[Suite] = &[
         userspace: Userspace::Small,
         append: Cow::Borrowed(""),
         deadline: Duration::from_secs(20 * 60),
-        // The C core gets some of it wrong.
+        // The C core gets some of these cases wrong.
         may_skip: true,
     },
     Suite {
@@ -92,12 +93,12 @@ pub static TESTS: &[Suite] = &[
         userspace: Userspace::Small,
         append: Cow::Borrowed("livepatch.settle=0 initcall_debug"),
         deadline: Duration::from_secs(5 * 60),
-        // Only the Rust core has it, and only some architectures the gear.
+        // Only the Rust core has the parameter, and only some architectures have the settled gear.
         may_skip: true,
     },
 ];
 
-/// The test suite of that name.
+/// Returns the test suite of that name.
 pub fn find(name: &str) -> Result<&'static Suite> {
     match TESTS.iter().find(|suite| suite.name == name) {
         Some(suite) => Ok(suite),
@@ -113,7 +114,7 @@ pub fn find(name: &str) -> Result<&'static Suite> {
     }
 }
 
-/// A core, as people call it.
+/// Returns the name of a core for messages.
 pub fn core_name(core: Core) -> &'static str {
     match core {
         Core::C => "C core",
@@ -124,32 +125,32 @@ pub fn core_name(core: Core) -> &'static str {
 /// How much of a suite is shown while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
-    /// All of it, to be read.
+    /// Everything, for people to read.
     Story,
-    /// Results only, and what explains those that failed.
+    /// Only results, and the lines that explain failures.
     Results,
 }
 
-/// What a suite came to.
+/// The outcome of a suite.
 #[derive(Debug)]
 pub struct Outcome {
     /// Its results, as far as it got.
     pub report: Report,
-    /// How the guest ended: an error if that was not at the script's end.
+    /// How the guest ended. It is an error if the guest did not get to the script's end.
     pub end: Result<Finished>,
 }
 
 impl Suite {
     /// Boots the kernel, runs the script and shows its results as they come.
     ///
-    /// Fails if there is no guest to boot; what the guest does wrong is in the outcome.
+    /// Fails if there is no guest to boot. Failures in the guest are in the outcome.
     pub fn run(&self, cx: &Context, kernel: &Kernel, view: View) -> Result<Outcome> {
         provision::ensure(cx, &provision::for_guest(kernel.target))?;
         let initramfs = guest::suite(cx, kernel, self.userspace, self.name)?;
         self.run_in(cx, kernel, &initramfs, view)
     }
 
-    /// As [`Self::run`], in a guest that was made for it.
+    /// Like [`Self::run`], with an initramfs that was made for the suite.
     pub fn run_in(
         &self,
         cx: &Context,
@@ -160,7 +161,7 @@ impl Suite {
         self.run_on(cx, kernel, initramfs, &mut |event| show(&event, view))
     }
 
-    /// As [`Self::run_in`], with somebody else to show what happens.
+    /// Like [`Self::run_in`], with `show` to print the events.
     pub fn run_on(
         &self,
         cx: &Context,
@@ -201,7 +202,7 @@ impl Suite {
         Ok(Outcome { report, end })
     }
 
-    /// Boots the kernel with its console on ours.
+    /// Boots the kernel with its console on the user's terminal.
     pub fn attach(&self, cx: &Context, kernel: &Kernel) -> Result<()> {
         provision::ensure(cx, &provision::for_guest(kernel.target))?;
         let initramfs = guest::initramfs(cx, kernel, self.userspace)?;
@@ -221,7 +222,8 @@ impl Suite {
     }
 }
 
-/// A skipped test tested nothing, which only a target for which it means nothing may excuse.
+/// Turns each skipped test without an excuse into a problem, because a skipped test has tested
+/// nothing. Only a target on which a test means nothing excuses it.
 fn refuse_skips(report: &mut Report, excused: &[(&str, &str)]) {
     report.cases.retain(|case| {
         let Verdict::Skip(why) = &case.verdict else {
@@ -238,7 +240,7 @@ fn refuse_skips(report: &mut Report, excused: &[(&str, &str)]) {
     });
 }
 
-/// Shows what happens in a suite as it runs.
+/// Prints an event of a running suite.
 pub fn show(event: &Event<'_>, view: View) {
     match (event, view) {
         (Event::Heading(text), View::Story) => println!("\n{}", style(text).bold()),

@@ -14,52 +14,56 @@ pub const DEFAULT: &str = "x86_64";
 /// One architecture: how to build a kernel for it, and how to boot that.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Our name: that of the directory below `arch/` and of `--arch`.
+    /// Our name, used for the directory below `arch/` and for `--arch`.
     pub name: &'static str,
-    /// The kernel's name: `ARCH=`.
+    /// The kernel's name, for `ARCH=`.
     pub kernel_arch: &'static str,
-    /// Rust's name, as in [`std::env::consts::ARCH`]: tells whether the host is of this kind.
+    /// Rust's name, as in [`std::env::consts::ARCH`]. It tells whether the host has this
+    /// architecture.
     pub rust_arch: &'static str,
-    /// Debian's name: what the guest's packages are built for.
+    /// Debian's name. The guest's packages are built for it.
     pub debian_arch: &'static str,
-    /// Debian's suite that these come from; `None`: the host's own. For what older suites do not have.
+    /// Debian's suite that these packages come from, for an architecture that older suites do not
+    /// have. `None` is the host's own suite.
     pub suite: Option<&'static str>,
     /// The make target of the bootable image.
     pub image_target: &'static str,
     /// The bootable image, below the object directory.
     pub image: &'static str,
-    /// Prefix of the cross compiler, for hosts of another kind.
+    /// Prefix of the cross compiler, for hosts of another architecture.
     pub cross: &'static str,
     /// Packages of the cross compiler, best first.
     pub cross_packages: &'static [&'static str],
     /// Packages of the C library for the cross compiler, best first.
     pub libc_packages: &'static [&'static str],
-    /// The LLVM that its kernels take; `None`: gcc will do, and compiles about twice as fast.
+    /// The LLVM that its kernels need. `None` means that gcc is enough, which compiles about twice
+    /// as fast.
     pub llvm: Option<&'static Llvm>,
-    /// Whether there is a kernel with BPF to be had: `xtask/kconfig/bpf.config`.
+    /// Whether a kernel with BPF can be built: `xtask/kconfig/bpf.config`.
     pub bpf: bool,
     /// The emulator.
     pub qemu: &'static str,
     /// Packages of the emulator, best first.
     pub qemu_packages: &'static [&'static str],
-    /// Where not every emulator does.
+    /// A newer emulator, if not every version works.
     pub newer_qemu: Option<Newer>,
     /// What the emulator needs besides kernel, initramfs, memory and CPUs.
     pub qemu_args: &'static [&'static str],
-    /// What its kernels are told at boot: the console, and what the emulator calls for.
+    /// Words for its kernels' command line: the console, and what the emulator makes necessary.
     pub boot_args: &'static str,
-    /// Tests that cannot run on it whatever the core, and why.
+    /// Tests that cannot run on it with any core, and why.
     pub skips: &'static [(&'static str, &'static str)],
 }
 
 /// An emulator that is newer than many machines have.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Newer {
-    /// The oldest version that does.
+    /// The oldest version that works.
     pub least: &'static str,
     /// What older ones do wrong.
     pub why: &'static str,
-    /// Debian's packages that it takes, with what it reads but not what it is linked with.
+    /// Debian's packages for it: the program and the files it reads, but not the libraries it is
+    /// linked with.
     pub packages: &'static [&'static str],
 }
 
@@ -82,7 +86,8 @@ pub static TARGETS: &[Target] = &[
         qemu_packages: &["qemu-system-x86"],
         newer_qemu: None,
         qemu_args: &[],
-        // On a busy host the kernel's test of the timer sees no tick in time, and panics.
+        // On a busy host the kernel's test of the timer sees no tick in time, and the kernel
+        // panics.
         boot_args: "console=ttyS0 no_timer_check",
         skips: &[],
     },
@@ -102,7 +107,7 @@ pub static TARGETS: &[Target] = &[
         qemu: "qemu-system-aarch64",
         qemu_packages: &["qemu-system-arm"],
         newer_qemu: None,
-        // Emulating the architecture's own way to sign pointers would take most of the time.
+        // Emulating the architecture's own algorithm to sign pointers would take most of the time.
         qemu_args: &["-M", "virt", "-cpu", "max,pauth-impdef=on"],
         boot_args: "console=ttyAMA0",
         skips: &[("test-kprobe.sh", "arm64 has no kprobes on ftrace")],
@@ -142,14 +147,16 @@ pub static TARGETS: &[Target] = &[
         cross: "powerpc64le-linux-gnu-",
         cross_packages: &["gcc-powerpc64le-linux-gnu"],
         libc_packages: &["libc6-dev-ppc64el-cross"],
-        // bindgen takes no flags of gcc's `-mprofile-kernel`; older clangs know no other way to ftrace.
+        // bindgen does not take the flags for gcc's `-mprofile-kernel`, and older clangs have no
+        // other way to support ftrace.
         llvm: Some(&LLVM_22),
         bpf: false,
         qemu: "qemu-system-ppc64",
         qemu_packages: &["qemu-system-ppc"],
         newer_qemu: None,
-        // The usual firmware takes far longer than all the rest. A variable of the firmware's makes the
-        // emulator lay out the memory that keeps such variables; the kernel warns of one that is blank.
+        // The usual firmware takes far longer than the rest of a boot. Setting a firmware variable
+        // makes the emulator lay out the memory for such variables. The kernel warns if that memory
+        // is blank.
         qemu_args: &[
             "-M",
             "pseries,x-vof=on",
@@ -172,7 +179,7 @@ pub static TARGETS: &[Target] = &[
         cross: "riscv64-linux-gnu-",
         cross_packages: &["gcc-riscv64-linux-gnu"],
         libc_packages: &["libc6-dev-riscv64-cross"],
-        // There, Kconfig allows Rust only where the C compiler is clang.
+        // On this architecture, Kconfig allows Rust only if the C compiler is clang.
         llvm: Some(&LLVM_19),
         bpf: false,
         qemu: "qemu-system-riscv64",
@@ -185,12 +192,12 @@ pub static TARGETS: &[Target] = &[
 ];
 
 impl Target {
-    /// Whether the host is of this kind, so that its own compiler will do.
+    /// Whether the host has this architecture, so that its own compiler can be used.
     pub fn is_host(&self) -> bool {
         self.rust_arch == std::env::consts::ARCH
     }
 
-    /// Where its port stops, while that is in progress: the backend says so.
+    /// Returns where a port in progress stops, as its backend says.
     fn in_progress(&self) -> Option<&'static str> {
         match BACKENDS.iter().find(|backend| backend.name == self.name) {
             Some(backend) => backend.in_progress,
@@ -198,7 +205,7 @@ impl Target {
         }
     }
 
-    /// What to tell whoever uses it, if anything.
+    /// Returns a note for the user if the port is in progress.
     pub fn caveat(&self) -> Option<String> {
         let name = self.name;
         let why = self.in_progress()?;
@@ -207,7 +214,7 @@ impl Target {
         ))
     }
 
-    /// `CROSS_COMPILE=`: empty on a host of the same kind.
+    /// Returns the value of `CROSS_COMPILE=`, which is empty on a host of the same architecture.
     pub fn cross_compile(&self) -> &'static str {
         if self.is_host() {
             ""
@@ -217,7 +224,7 @@ impl Target {
     }
 }
 
-/// The target of that name.
+/// Returns the target of that name.
 pub fn find(name: &str) -> Result<&'static Target> {
     match TARGETS.iter().find(|target| target.name == name) {
         Some(target) => Ok(target),
@@ -233,12 +240,12 @@ fn names() -> String {
         .join(", ")
 }
 
-/// One target, or all that are not in progress, as a flag names them, in the table's order.
+/// The targets that a flag names: one, or all that are not in progress, in the table's order.
 #[derive(Clone, Debug)]
 pub struct Selection(Vec<&'static Target>);
 
 impl Selection {
-    /// The targets, one at least.
+    /// Returns the targets, at least one.
     pub fn targets(&self) -> Vec<&'static Target> {
         self.0.clone()
     }

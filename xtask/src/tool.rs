@@ -13,9 +13,9 @@ use xshell::cmd;
 /// A program of a crate.
 #[derive(Clone, Copy, Debug)]
 pub struct Tool {
-    /// What it is called.
+    /// The name of the program.
     program: &'static str,
-    /// The crate that has it.
+    /// The crate that provides it.
     package: &'static str,
     /// The version of both.
     version: &'static str,
@@ -28,7 +28,7 @@ pub const BINDGEN: Tool = Tool {
     version: "0.72.1",
 };
 
-/// What changes the core, to see whether a test notices.
+/// The program that changes the core, to see whether a test notices.
 pub const MUTANTS: Tool = Tool {
     program: "cargo-mutants",
     package: "cargo-mutants",
@@ -47,7 +47,7 @@ impl Tool {
         cx.cache.join("tools").join(entry)
     }
 
-    /// The program, if it is on the machine or in the cache.
+    /// Returns the program, if it is on the machine or in the cache.
     pub fn find(&self, cx: &Context) -> Option<PathBuf> {
         let cached = self.cached(cx).join("bin").join(self.program);
         if cached.exists() {
@@ -59,7 +59,7 @@ impl Tool {
         (version.trim() == self.to_string()).then_some(found)
     }
 
-    /// The program, installed if need be. The caller holds the lock `tools`.
+    /// Returns the program, after installing it if necessary. The caller holds the lock `tools`.
     pub fn get(&self, cx: &Context) -> Result<PathBuf> {
         if let Some(found) = self.find(cx) {
             return Ok(found);

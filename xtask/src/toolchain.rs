@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What compiles Rust for the kernel: rustc, the library source of that same version, bindgen, libclang.
+//! The tools that compile Rust for the kernel: rustc, the library source of the same version,
+//! bindgen and libclang.
 //!
-//! `rust-toolchain.toml` chooses the rustc. The rest follows from it, and goes into the cache.
+//! `rust-toolchain.toml` chooses the rustc. The rest follows from that choice, and goes into the
+//! cache.
 
 mod newer;
 
@@ -22,10 +24,10 @@ use xshell::cmd;
 /// The oldest libclang that the kernel and bindgen take.
 const LIBCLANG_MIN: u32 = 17;
 
-/// Longest that rustup may take: without its server in reach, it is not to be waited for.
+/// Longest time that rustup may take. If its server is out of reach, waiting longer is of no use.
 const RUSTUP_DEADLINE: Duration = Duration::from_secs(120);
 
-/// All of it, ready for use.
+/// The complete toolchain, ready for use.
 #[derive(Clone, Debug)]
 pub struct Toolchain {
     /// The compiler.
@@ -63,7 +65,8 @@ impl fmt::Display for Libclang {
 }
 
 impl Toolchain {
-    /// Gets all of it ready. The caller has seen to what [`provision::for_build`] lists.
+    /// Gets the toolchain ready. The caller has already ensured what [`provision::for_build`]
+    /// lists.
     pub fn ready(cx: &Context) -> Result<Self> {
         let rustc = rustc(cx)?;
         let Some(libclang) = libclang() else {
@@ -83,8 +86,8 @@ impl Toolchain {
         })
     }
 
-    /// The same for a kernel that is built with that LLVM: with its own libclang, and with a newer rustc
-    /// if the tree wants one for that target.
+    /// Adapts the toolchain to a kernel for that target and built with that LLVM. It gets the
+    /// LLVM's own libclang, and a newer rustc if the tree needs one for the target.
     pub fn suit(
         mut self,
         cx: &Context,
@@ -114,8 +117,8 @@ impl Toolchain {
         Ok(self)
     }
 
-    /// Sets up the environment of a kernel build: these tools, and nothing that cargo or the user's shell
-    /// has set for other purposes.
+    /// Sets up the environment of a kernel build: these tools, and nothing that cargo or the user's
+    /// shell has set for other purposes.
     pub fn equip(&self, command: &mut Command) -> Result<()> {
         for (name, _) in std::env::vars_os() {
             if leaks(&name.to_string_lossy()) {
@@ -128,7 +131,7 @@ impl Toolchain {
             .parent()
             .context("bindgen is not in a directory")?;
         let first = [self.rustc.sysroot.join("bin"), bindgen.to_path_buf()];
-        // A shell that took these variables over has them first already.
+        // In a shell that took over these variables, the two directories are already first.
         let others = std::env::split_paths(&path).filter(|dir| !first.contains(dir));
         let path = std::env::join_paths(first.iter().cloned().chain(others))
             .context("a directory of the toolchain has a colon in its name")?;
@@ -157,7 +160,7 @@ fn leaks(name: &str) -> bool {
     NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// The compiler that `rust-toolchain.toml` chooses.
+/// Returns the compiler that `rust-toolchain.toml` chooses.
 pub fn rustc(cx: &Context) -> Result<Rustc> {
     let sh = cx.shell()?;
     let version = cmd!(sh, "rustc --version").read();
@@ -173,7 +176,7 @@ pub fn rustc(cx: &Context) -> Result<Rustc> {
     })
 }
 
-/// The library source, if it is on the machine or in the cache.
+/// Returns the library source, if it is on the machine or in the cache.
 pub fn find_library(cx: &Context, rustc: &Rustc) -> Option<PathBuf> {
     [
         rustc.sysroot.join("lib/rustlib/src/rust/library"),
@@ -189,7 +192,8 @@ fn cached_library(cx: &Context, rustc: &Rustc) -> PathBuf {
         .join(format!("rust-src-{}", rustc.release))
 }
 
-/// Debian's package is asked first: it leaves the user's toolchain as it is.
+/// Gets the library source. Debian's package is tried first, because it leaves the user's toolchain
+/// as it is.
 fn get_library(cx: &Context, rustc: &Rustc) -> Result<PathBuf> {
     let error = match library_from_debian(cx, rustc) {
         Ok(()) => None,
@@ -243,8 +247,8 @@ fn library_from_rustup(cx: &Context) -> Result<()> {
         .map(drop)
 }
 
-/// The oldest libclang that will do, so that one more on the machine changes nothing. A directory that the
-/// user names with `LIBCLANG_PATH` comes first.
+/// Returns the oldest libclang that is new enough, so that another one on the machine changes
+/// nothing. A directory that the user names with `LIBCLANG_PATH` comes first.
 pub fn libclang() -> Option<Libclang> {
     let named = std::env::var_os("LIBCLANG_PATH").map(PathBuf::from);
     if let Some(found) = named.as_deref().and_then(libclang_in) {
@@ -253,7 +257,7 @@ pub fn libclang() -> Option<Libclang> {
     libclangs().min()
 }
 
-/// The libclangs on the machine, the newest of each directory.
+/// Returns the libclangs on the machine, the newest of each directory.
 fn libclangs() -> impl Iterator<Item = Libclang> {
     let mut dirs = vec![
         PathBuf::from("/usr/lib"),
@@ -272,7 +276,7 @@ fn libclangs() -> impl Iterator<Item = Libclang> {
     dirs.into_iter().filter_map(|dir| libclang_in(&dir))
 }
 
-/// The newest libclang in a directory, if it will do.
+/// Returns the newest libclang in a directory, if it is new enough.
 fn libclang_in(dir: &Path) -> Option<Libclang> {
     let entries = std::fs::read_dir(dir).ok()?.flatten();
     let versions = entries.filter_map(|entry| {
@@ -286,7 +290,7 @@ fn libclang_in(dir: &Path) -> Option<Libclang> {
     })
 }
 
-/// The major version in a file name such as `libclang-19.so.19` or `libclang.so.19.1.7`.
+/// Returns the major version in a file name such as `libclang-19.so.19` or `libclang.so.19.1.7`.
 fn libclang_version(name: &str) -> Option<u32> {
     let (stem, suffix) = name.strip_prefix("libclang")?.split_once(".so")?;
     let version = match stem.strip_prefix('-') {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask verify`: what there is to show that the core keeps its promises, beyond its tests.
+//! `cargo xtask verify`: checks, beyond the tests, that the core keeps its promises.
 //!
 //! | part | shows |
 //! |---|---|
 //! | [`model`] | no interleaving of the core with tasks, modules and CPUs breaks a property |
-//! | [`loom`] | nor does any order that the memory model allows, and each ordering is needed |
+//! | [`loom`] | no order that the memory model allows breaks one, and each ordering is needed |
 //! | [`mutants`] | the host tests notice every change of the core that makes a difference |
-//! | [`properties`] | what holds of any input holds of a million random ones |
-//! | [`sanitizers`] | the tests themselves do nothing undefined |
+//! | [`properties`] | a property of every input holds for a million random ones |
+//! | [`sanitizers`] | the tests have no undefined behaviour |
 //!
 //! A part that fails does not keep the others from running.
 
@@ -24,14 +24,14 @@ use clap::ValueEnum;
 use console::style;
 use std::time::Instant;
 
-/// A part of it.
+/// A part of the verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
     /// Exhaustive search of the core against a simulated kernel, within bounds
     Model,
     /// The core's atomics and barriers in every order that the memory model allows
     Loom,
-    /// The same with each ordering left out in turn: some test has to fail
+    /// The loom tests with each ordering left out in turn: some test has to fail
     Weaken,
     /// The core changed in hundreds of ways: some test has to fail each time
     Mutants,
@@ -44,14 +44,14 @@ pub enum Part {
 /// What a part found.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// Whether all is well.
+    /// Whether the part passed.
     pub passed: bool,
-    /// In numbers, a line each.
+    /// The figures, one line each.
     pub figures: Vec<String>,
 }
 
 impl Findings {
-    /// With one line.
+    /// Returns findings with one line.
     pub fn one(passed: bool, figures: String) -> Self {
         Self {
             passed,
@@ -97,7 +97,8 @@ pub fn run(cx: &Context, args: &cli::Verify) -> Result<()> {
     let failed = rows.iter().filter(|row| !row.1.passed).count();
     println!("{} parts passed, {failed} failed", rows.len() - failed);
     if failed > 0 {
-        // Not an error to be explained: everything has been, and the counts are to be the last line.
+        // Exit without an error message: the failures are explained above, and the counts stay the
+        // last line.
         std::process::exit(1);
     }
     Ok(())
@@ -114,7 +115,7 @@ fn one(cx: &Context, args: &cli::Verify, part: Part) -> Result<Findings> {
     }
 }
 
-/// A number with its thousands apart.
+/// Formats a number with its thousands apart.
 fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Figures: what was measured, of which there may be several samples, and what the two cores' come to.
+//! Figures: the samples of each measurement, and the statistics of both cores.
 
 use super::Group;
 use crate::qemu::NANOSECONDS_PER_INSTRUCTION;
@@ -8,12 +8,13 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// What one kernel measured: by figure and size, all samples.
+/// All samples of one kernel, by figure and size.
 #[derive(Debug, Default)]
 pub struct Samples(BTreeMap<(String, u64), Vec<u64>>);
 
 impl Samples {
-    /// Takes a line `bench NAME SIZE VALUE` of a guest's console; any other is no sample.
+    /// Takes a line of a guest's console. A line `bench NAME SIZE VALUE` is a sample; other lines
+    /// are ignored.
     pub fn line(&mut self, line: &str) {
         let mut words = line.split(' ');
         if words.next() != Some("bench") {
@@ -26,7 +27,7 @@ impl Samples {
         }
     }
 
-    /// Takes a sample.
+    /// Adds a sample.
     pub fn add(&mut self, name: &str, size: u64, value: u64) {
         let samples = self.0.entry((name.to_owned(), size)).or_default();
         samples.push(value);
@@ -43,7 +44,7 @@ impl Samples {
         mine.map(|&(_, size)| size)
     }
 
-    /// What one call costs beyond an unpatched one, in instructions.
+    /// Returns the cost of one call beyond an unpatched call, in instructions.
     fn extra_instructions(&self, name: &str) -> Option<Statistic> {
         let size = self.sizes(name).next()?;
         let unpatched = Statistic::of(self.get("unpatched", size), 1.0)?.median;
@@ -55,21 +56,22 @@ impl Samples {
     }
 }
 
-/// What some samples come to.
+/// The statistics of some samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Statistic {
-    /// The one in the middle.
+    /// The median of the samples.
     pub median: f64,
-    /// The least.
+    /// The smallest sample.
     pub least: f64,
-    /// The most.
+    /// The largest sample.
     pub most: f64,
-    /// How many there were.
+    /// The number of samples.
     pub samples: usize,
 }
 
 impl Statistic {
-    /// Of these samples, in units of `unit`. `None`: there are no samples.
+    /// Computes the statistics of `samples`, in units of `unit`. Returns `None` if there are no
+    /// samples.
     fn of(samples: &[u64], unit: f64) -> Option<Self> {
         let mut sorted: Vec<f64> = samples.iter().map(|&sample| sample as f64 / unit).collect();
         sorted.sort_by(f64::total_cmp);
@@ -92,18 +94,19 @@ impl Statistic {
 pub struct Figure {
     /// What is measured.
     pub name: &'static str,
-    /// Of how many functions or tasks; 0 where that says nothing.
+    /// The number of functions or tasks, or 0 if the figure has none.
     pub size: u64,
-    /// In what.
+    /// The unit of the values.
     pub unit: &'static str,
-    /// The C core's.
+    /// The C core's values.
     pub c: Statistic,
-    /// The Rust core's.
+    /// The Rust core's values.
     pub rust: Statistic,
 }
 
 impl Figure {
-    /// How many times as much the C core takes. `None`: the Rust core takes nothing.
+    /// Returns the ratio of the C core's median to the Rust core's. Returns `None` if the Rust
+    /// core's median is not above zero.
     pub fn ratio(&self) -> Option<f64> {
         (self.rust.median > 0.0).then(|| self.c.median / self.rust.median)
     }
@@ -114,12 +117,12 @@ impl Figure {
 pub struct Report {
     architecture: &'static str,
     release: String,
-    /// In the table's order.
+    /// The figures, in the order of the table.
     pub figures: Vec<Figure>,
 }
 
-/// A figure that is taken as it is: what samples call it, what people call it, its unit, and how much of
-/// what was sampled makes one.
+/// A figure that is only scaled: its name in the samples, its name in the report, its unit, and how
+/// much of the sampled quantity makes one unit.
 type Plain = (&'static str, &'static str, &'static str, f64);
 
 const MILLISECONDS: f64 = 1e6;
@@ -148,7 +151,7 @@ const TASKS: &[Plain] = &[
 const SIZE: &[Plain] = &[("text", "code", "KiB", 1024.0)];
 
 impl Report {
-    /// Nothing yet.
+    /// Creates an empty report.
     pub fn new(architecture: &'static str, release: &str) -> Self {
         Self {
             architecture,
@@ -157,7 +160,7 @@ impl Report {
         }
     }
 
-    /// Adds a group of figures. One that either kernel did not measure is left out.
+    /// Adds a group of figures. A figure that either kernel did not measure is left out.
     pub fn add(&mut self, group: Group, c: &Samples, rust: &Samples) {
         let plain = match group {
             Group::Calls => return self.add_calls(c, rust),
@@ -198,12 +201,12 @@ impl Report {
         }
     }
 
-    /// As JSON.
+    /// Formats the report as JSON.
     pub fn json(&self) -> Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
-    /// As a table for people.
+    /// Formats the report as a table for people.
     pub fn table(&self) -> String {
         let mut text = format!(
             "Linux {} on {}\n{:32} {:>6} {:19} {:>28} {:>28} {:>8}\n",
@@ -240,7 +243,7 @@ impl Report {
     }
 }
 
-/// The median, and the spread where there is one.
+/// Formats the median, and the range if there are several samples.
 fn cell(statistic: &Statistic) -> String {
     let Statistic {
         median,

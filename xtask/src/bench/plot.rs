@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Plots: each as SVG for documents and as PNG for everything else.
+//! Draws plots, each as an SVG for documents and as a PNG for everything else.
 
 use super::figures::{Figure, Report};
 use crate::provision::{Need, Probe};
@@ -9,9 +9,9 @@ use plotters::prelude::*;
 use plotters::style::{register_font, FontStyle};
 use std::path::Path;
 
-/// What the texts in the plots are written with.
+/// The font of the text in the plots.
 const FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf";
-/// Where it comes from.
+/// The package that provides the font.
 pub const FONT_NEED: Need = Need {
     name: "DejaVu Sans, for the plots",
     probe: Probe::File(FONT),
@@ -22,11 +22,11 @@ const SIZE: (u32, u32) = (960, 600);
 const C: RGBColor = RGBColor(0x1f, 0x77, 0xb4);
 const RUST: RGBColor = RGBColor(0xd6, 0x4b, 0x1e);
 
-/// Draws every figure that was measured for several sizes, and the costs of calls. Says how many plots that
-/// made.
+/// Draws every figure that was measured for several sizes, and the costs of calls. Returns the
+/// number of plots.
 pub fn all(report: &Report, dir: &Path) -> Result<usize> {
     let font = std::fs::read(FONT).with_context(|| format!("cannot read {FONT}"))?;
-    // For as long as the program runs, as plotters wants it.
+    // plotters needs the font for as long as the program runs.
     register_font("sans-serif", FontStyle::Normal, Vec::leak(font))
         .map_err(|_| anyhow!("{FONT} is no font"))?;
     let mut names: Vec<&str> = report.figures.iter().map(|figure| figure.name).collect();
@@ -51,11 +51,11 @@ pub fn all(report: &Report, dir: &Path) -> Result<usize> {
     Ok(plots)
 }
 
-/// What is drawn.
+/// The content of a plot.
 enum Drawing<'a> {
-    /// Over the size, both axes logarithmic: what grows linearly is a straight line.
+    /// Lines over the size. Both axes are logarithmic, so linear growth is a straight line.
     Lines(&'a [&'a Figure]),
-    /// Side by side.
+    /// Bars of both cores, side by side.
     Bars(&'a [&'a Figure]),
 }
 
@@ -90,7 +90,7 @@ where
         .map_err(|error| anyhow!("{name}: {error}"))
 }
 
-/// What drawing on `B` comes to.
+/// The result of drawing on `B`.
 type Drawn<B> = std::result::Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
 
 fn lines<B: DrawingBackend>(

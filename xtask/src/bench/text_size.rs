@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use object::{Object, ObjectSection, SectionKind};
 use std::fs;
 
-/// Adds up the code in all objects that the kernel's makefile made there.
+/// Adds up the code in all objects of the kernel's livepatch core.
 pub fn measure(kernel: &Kernel) -> Result<Samples> {
     let mut total = 0;
     for path in kernel.core_objects()? {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a conformance guest has beyond an ordinary one: the script, its modules and its program.
+//! Adds the contents of a conformance guest to an ordinary one: the script, its modules and its
+//! program.
 
 use super::relocations;
 use crate::build::Kernel;
@@ -9,13 +10,13 @@ use anyhow::{Context as _, Result};
 use std::fs;
 use std::path::PathBuf;
 
-/// Where the script looks for them, below the root.
+/// Where the script looks for the modules and the program, below the root.
 const PLACE: &str = "conformance";
 
 /// The module that gets livepatch relocations.
 const RELOCATIONS: &str = "conformance_relocations.ko";
 
-/// An initramfs on top of the ordinary one.
+/// Builds the initramfs of a conformance guest on top of the ordinary one.
 pub fn initramfs(cx: &Context, kernel: &Kernel) -> Result<PathBuf> {
     let base = guest::initramfs(cx, kernel, Userspace::Small)?;
     let dir = cx.cache.join("guest").join(guest::key(kernel));

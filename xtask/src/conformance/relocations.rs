@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Livepatch relocations, as tools like kpatch-build make them of ordinary ones.
+//! Turns ordinary relocations into livepatch relocations, as tools like kpatch-build do.
 //!
-//! A symbol that the module calls `klp_symbol__<object>__<symbol>` becomes `.klp.sym.<object>.<symbol>,0`,
-//! and what refers to it moves to a relocation section that only the core applies, when that object is
-//! there. Nothing here depends on the architecture: what a relocation does is its own affair.
+//! A module's symbol `klp_symbol__<object>__<symbol>` becomes `.klp.sym.<object>.<symbol>,0`. The
+//! relocations against it move to a relocation section of that object. Only the core applies this
+//! section, once the object is loaded. Nothing here depends on the architecture, because
+//! relocations are moved without being interpreted.
 
 use crate::klp;
 use anyhow::{bail, Context as _, Result};
 use object::build::elf::{Builder, Relocation, SectionData, SymbolId};
 use std::collections::BTreeMap;
 
-/// How such a symbol is called in the source.
+/// The prefix of a marked symbol's name in the source.
 const MARK: &str = "klp_symbol__";
 
-/// Makes them in a built module.
+/// Converts the relocations of a built module.
 pub fn convert(built: &[u8]) -> Result<Vec<u8>> {
     let mut module = klp::read(built)?;
     let objects = rename_symbols(&mut module)?;
@@ -44,7 +45,7 @@ pub fn convert(built: &[u8]) -> Result<Vec<u8>> {
     klp::write(module)
 }
 
-/// Which object each marked symbol is of.
+/// Renames the marked symbols. Returns each of them with the object it belongs to.
 fn rename_symbols(module: &mut Builder<'_>) -> Result<Vec<(SymbolId, String)>> {
     let mut objects = Vec::new();
     for symbol in &mut module.symbols {
@@ -62,7 +63,7 @@ fn rename_symbols(module: &mut Builder<'_>) -> Result<Vec<(SymbolId, String)>> {
     Ok(objects)
 }
 
-/// Takes out those against marked symbols, by object.
+/// Removes the relocations against marked symbols from `all`, and returns them by object.
 fn take<'a>(
     all: &mut Vec<Relocation>,
     objects: &'a [(SymbolId, String)],
@@ -105,8 +106,8 @@ mod tests {
         section.id()
     }
 
-    /// A module whose code refers to a symbol of its own kind, to one of the kernel's, to one of a
-    /// module's, and to that of the kernel again.
+    /// Builds a module whose code refers to an unmarked symbol, to a marked one of vmlinux, to a
+    /// marked one of a module, and to the one of vmlinux again.
     fn built(endian: Endianness) -> Vec<u8> {
         let mut module = Builder::new(endian, true);
         module.header.e_type = elf::ET_REL;

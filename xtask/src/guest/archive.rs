@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Writing an initramfs: a cpio archive in the kernel's format, made without root.
+//! Writes an initramfs: a cpio archive in the kernel's format, made without root.
 
 use anyhow::{Context as _, Result};
 use cpio::newc::{self, ModeFileType};
@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// An archive being written. It takes its name only once it is whole.
+/// An archive being written. It gets its name only when it is complete.
 pub struct Archive {
     to: PathBuf,
     file: BufWriter<tempfile::NamedTempFile>,
@@ -17,7 +17,7 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// An empty archive that will be `to`.
+    /// Starts an empty archive that will be named `to`.
     pub fn create(to: &Path) -> Result<Self> {
         let parent = to.parent().context("an archive needs a directory")?;
         std::fs::create_dir_all(parent)
@@ -32,8 +32,8 @@ impl Archive {
         })
     }
 
-    /// An archive that starts as a copy of another one. The kernel unpacks archives that follow each other
-    /// as if they were one.
+    /// Starts an archive with a copy of another one. The kernel unpacks concatenated archives as if
+    /// they were one.
     pub fn on_top_of(base: &Path, to: &Path) -> Result<Self> {
         let mut archive = Self::create(to)?;
         let mut from =
@@ -43,7 +43,7 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Adds a directory and those it is in.
+    /// Adds a directory and its parents.
     pub fn directory(&mut self, name: &str) -> Result<()> {
         let name = name.trim_matches('/');
         let ends = name
@@ -120,7 +120,8 @@ impl Archive {
         }
     }
 
-    /// Everything is root's, made at the epoch: the same input gives the same archive.
+    /// Adds an entry. Every entry belongs to root and was made at the epoch, so the same input
+    /// gives the same archive.
     fn entry(&mut self, name: &str, kind: ModeFileType, mode: u32, content: &[u8]) -> Result<()> {
         self.inode += 1;
         let header = newc::Builder::new(name.trim_matches('/'))
@@ -141,7 +142,7 @@ impl Archive {
 mod tests {
     use super::*;
 
-    /// Name, mode and content of each entry.
+    /// Returns name, mode and content of each entry.
     fn entries(path: &Path) -> Vec<(String, u32, Vec<u8>)> {
         let mut file = File::open(path).unwrap();
         let mut entries = Vec::new();

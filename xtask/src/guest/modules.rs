@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What is compiled for a guest: modules and programs, built against the kernel's object directory.
+//! Compiles modules and programs for a guest, against the kernel's object directory.
 //!
-//! Sources are copied next to where they are built, so neither the kernel tree nor the checkout gets
-//! object files; a copy is touched only when its source has changed, so `make` rebuilds only that.
+//! Sources are copied to the place where they are built, so neither the kernel tree nor the
+//! checkout gets object files. A copy is touched only when its source has changed, so `make`
+//! rebuilds only that.
 
 use crate::build::Kernel;
 use crate::context::Context;
@@ -19,11 +20,11 @@ const SAMPLES: &str = "samples/livepatch";
 /// Where upstream's selftests are, below the source.
 const SELFTESTS: &str = "tools/testing/selftests/livepatch";
 
-/// What programs of several suites include, beside the suites.
+/// The directory, beside the suites, with files that programs of several suites include.
 const SHARED: &str = "shared";
 
-/// A copy of a suite's sources in `dir`, and beside it of what suites share: programs include that by its
-/// place.
+/// Copies a suite's sources to `dir`, and the shared sources beside them. Programs include the
+/// shared sources by a relative path.
 pub fn mirror_suite(cx: &Context, dir: &Path, name: &str) -> Result<PathBuf> {
     let (sources, work) = (cx.root.join("tests/guest"), dir.join(name));
     for part in [SHARED, name] {
@@ -32,7 +33,7 @@ pub fn mirror_suite(cx: &Context, dir: &Path, name: &str) -> Result<PathBuf> {
     Ok(work)
 }
 
-/// Upstream's sample modules and our own test modules.
+/// Returns upstream's sample modules and our own test modules, which it builds.
 pub fn built(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<Vec<PathBuf>> {
     let mut modules = objects(&kernel.out.join(SAMPLES)).unwrap_or_default();
     if modules.is_empty() {
@@ -48,8 +49,8 @@ pub fn built(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<Vec<PathBuf>> 
     Ok(modules)
 }
 
-/// Upstream's livepatch selftests, ready to run: the directory as it is in the tree, with its modules
-/// and its program built.
+/// Returns upstream's livepatch selftests, ready to run. The directory is a copy of the one in the
+/// tree, with its modules and its program built.
 pub fn selftests(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
     let work = dir.join("selftests");
     mirror(&kernel.src.join(SELFTESTS), &work)?;
@@ -74,12 +75,13 @@ pub fn make_modules(cx: &Context, kernel: &Kernel, work: &Path, title: &str) -> 
         let mut command = kernel.make(cx)?;
         command.arg(format!("M={}", work.display())).arg(target);
         if kernel.flavour.llvm(kernel.target).is_some() {
-            // A table of symbols by number, for linkers: who changes a module's symbols can't keep it.
+            // This table for linkers lists symbols by number. A tool that changes a module's
+            // symbols can't keep the table.
             command.arg("KCFLAGS=-fno-addrsig");
         }
         Ok(command)
     };
-    // What make knows of a module outside the tree does not include the kernel's configuration.
+    // make does not know that an external module depends on the kernel's configuration.
     let (own, built) = (kernel.out.join(".config"), work.join(".built-for"));
     let config = fs::read(&own).with_context(|| format!("cannot read {}", own.display()))?;
     if fs::read(&built).ok().as_ref() != Some(&config) {
@@ -93,12 +95,12 @@ pub fn make_modules(cx: &Context, kernel: &Kernel, work: &Path, title: &str) -> 
     fs::write(&built, config).with_context(|| format!("cannot write {}", built.display()))
 }
 
-/// A program for the guest, static: it depends on nothing there.
+/// Compiles a program for the guest. It is static, so it depends on nothing in the guest.
 pub fn compile(cx: &Context, kernel: &Kernel, source: &Path) -> Result<PathBuf> {
     compile_all(cx, kernel, &source.with_extension(""), &[source])
 }
 
-/// As [`compile`], of all the sources in a directory, for a program named after that.
+/// Like [`compile`], for all sources in a directory. The program is named after the directory.
 pub fn compile_directory(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
     let mut sources = files(dir)?;
     sources.retain(|path| path.extension() == Some("c".as_ref()));
@@ -131,7 +133,7 @@ fn compile_all(
     Ok(program.to_owned())
 }
 
-/// When sources have changed last, or what they may include.
+/// Returns when the sources, or headers that they may include, were last changed.
 fn newest(sources: &[impl AsRef<Path>]) -> Result<Option<std::time::SystemTime>> {
     let mut newest = None;
     for source in sources.iter().map(AsRef::as_ref) {
@@ -156,7 +158,7 @@ fn modified(path: &Path) -> Option<std::time::SystemTime> {
     path.metadata().and_then(|meta| meta.modified()).ok()
 }
 
-/// Copies a directory of sources, leaving alone what is the same, and what was built there.
+/// Copies a directory of sources. Leaves unchanged copies alone, and files that were built in `to`.
 pub fn mirror(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
     for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
@@ -166,7 +168,7 @@ pub fn mirror(from: &Path, to: &Path) -> Result<()> {
             mirror(&entry.path(), &copy)?;
         } else if fs::read(entry.path())? != fs::read(&copy).unwrap_or_default() || !copy.exists() {
             place::remove(&copy)?;
-            // Permissions come along: the scripts are run as they are.
+            // The copy keeps the permissions, because the scripts are run directly.
             fs::copy(entry.path(), &copy)
                 .with_context(|| format!("cannot write {}", copy.display()))?;
         }
@@ -174,7 +176,7 @@ pub fn mirror(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The files in a directory, sorted.
+/// Returns the files in a directory, sorted.
 pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     let list = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
     let paths = list.map(|entry| entry.map(|entry| entry.path()));
@@ -184,14 +186,14 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The modules in a directory, sorted.
+/// Returns the modules in a directory, sorted.
 pub fn objects(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = files(dir)?;
     paths.retain(|path| path.extension() == Some("ko".as_ref()));
     Ok(paths)
 }
 
-/// The last part of a path.
+/// Returns the last part of a path.
 pub fn name(path: &Path) -> String {
     path.file_name()
         .unwrap_or_default()

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A guest's programs, out of Debian's packages for its architecture.
+//! Builds a guest's userspace from Debian's packages for its architecture.
 //!
 //! The packages are unpacked and nothing in them is run, so any host can make a guest of any
-//! architecture. What installing them would have arranged is done here.
+//! architecture. This module does what installing the packages would have arranged.
 
 use super::archive::Archive;
 use crate::apt;
@@ -18,17 +18,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use xshell::cmd;
 
-/// How much of a userspace.
+/// The size of a userspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Userspace {
-    /// busybox: boots in the blink of an eye.
+    /// Only busybox, which boots fast.
     Small,
     /// The programs that upstream's selftests call.
     Full,
 }
 
 impl Userspace {
-    /// Its name, for files.
+    /// Returns its name, for file names.
     pub fn name(self) -> &'static str {
         match self {
             Self::Small => "small",
@@ -59,13 +59,14 @@ impl Userspace {
     }
 }
 
-/// The suite, where the host's own cannot be told.
+/// The suite to use if the host's own is unknown.
 const SUITE: &str = "stable";
 
-/// Directories that Debian has merged into `/usr`; packages of some suites still come without.
+/// Directories that Debian has merged into `/usr`. Packages of some suites still use the old paths.
 const MERGED: &[&str] = &["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
-/// Parts of packages that no guest of ours reads. An initramfs lives in memory.
+/// Parts of packages that no guest reads. They are left out, because an initramfs is held in
+/// memory.
 const UNWANTED: &[&str] = &[
     "usr/share/",
     "usr/include/",
@@ -75,13 +76,13 @@ const UNWANTED: &[&str] = &[
 ];
 const UNWANTED_WITHIN: &[&str] = &["/perl", "/gconv/", "/dpkg", "/audit/"];
 
-/// Longest that fetching the packages may take.
+/// Longest time that fetching the packages may take.
 const DEADLINE: Duration = Duration::from_secs(15 * 60);
 
-/// How often it is tried: a mirror may be inconsistent for a moment.
+/// How often fetching is tried. A mirror may be inconsistent for a moment.
 const TRIES: usize = 3;
 
-/// The userspace as an archive, from the cache or made now.
+/// Returns the userspace as an archive, from the cache or newly made.
 pub fn base(cx: &Context, target: &Target, userspace: Userspace) -> Result<PathBuf> {
     let packages = userspace.packages().join(",");
     let suite = target.suite.map_or_else(host_suite, str::to_owned);
@@ -155,7 +156,7 @@ fn repack(tar: &Path, cpio: &Path) -> Result<()> {
             _ => {}
         }
     }
-    // The alternatives system would have chosen an awk.
+    // In an installed system, the alternatives system would have chosen an awk.
     links
         .entry("usr/bin/awk".into())
         .or_insert_with(|| "gawk".into());
@@ -163,14 +164,15 @@ fn repack(tar: &Path, cpio: &Path) -> Result<()> {
         links.insert((*top).into(), format!("usr/{top}"));
         archive.directory(&format!("usr/{top}"))?;
     }
-    // Packages link from /usr/bin to /bin, where now the file itself is.
+    // Packages have links from /usr/bin to files in /bin. Merged, the file itself has the link's
+    // path, so the link is left out.
     for (name, target) in links.iter().filter(|(name, _)| !files.contains(*name)) {
         archive.link(name, target)?;
     }
     archive.finish().map(drop)
 }
 
-/// Where a file of a package goes.
+/// Returns where a file of a package goes.
 fn merged(name: &str) -> String {
     let name = name.trim_start_matches("./").trim_matches('/');
     let top = name.split('/').next().unwrap_or_default();
@@ -186,7 +188,7 @@ fn unwanted(name: &str) -> bool {
         || UNWANTED_WITHIN.iter().any(|part| name.contains(part))
 }
 
-/// The suite that the host itself is of: its mirror has it.
+/// Returns the host's own suite, which its mirror has.
 fn host_suite() -> String {
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let codename = release
@@ -197,7 +199,7 @@ fn host_suite() -> String {
         .to_owned()
 }
 
-/// FNV-1a: tells package lists apart, and is the same in every build of xtask.
+/// Returns an FNV-1a hash, which tells package lists apart and is the same in every build of xtask.
 fn checksum(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)

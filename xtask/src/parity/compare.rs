@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Judging two transcripts of the same script.
+//! Compares two transcripts of the same script.
 
 use super::transcript::{difference, Scenario, Step, Transcript};
 use console::style;
 use std::fmt::Write as _;
 
-/// How many differing steps of one scenario are shown. The first tells the most; what follows often
-/// follows from it.
+/// How many differing steps of one scenario are shown. The first one tells the most, and later ones
+/// often follow from it.
 const SHOWN: usize = 3;
 
-/// A difference that is meant to be.
+/// An intended difference.
 pub struct Documented {
-    /// How the line starts, behind its letter and its level.
+    /// How the line starts, after its letter and its log level.
     pub line: &'static str,
-    /// Why it may be there on one core only.
+    /// Why the line may be there on one core only.
     pub reason: &'static str,
 }
 
-/// Everything that may differ; `Documentation/livepatch/rust/differences.rst` has these for users.
+/// All intended differences. `Documentation/livepatch/rust/differences.rst` lists them for users.
 pub static DOCUMENTED: &[Documented] = &[Documented {
     line: "livepatch: Rust core, backend ",
     reason: "the line at boot that tells which core is inside",
 }];
 
-/// How one scenario came out.
+/// The result of one scenario.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// Its name.
@@ -41,12 +41,12 @@ pub struct Row {
 }
 
 impl Row {
-    /// Whether nothing is amiss.
+    /// Whether there is no difference, complaint or broken promise.
     pub fn passed(&self) -> bool {
         self.differences == 0 && self.wrongs == 0
     }
 
-    /// Adds another one up.
+    /// Adds the counts of another row.
     pub fn add(&mut self, other: &Self) {
         self.steps += other.steps;
         self.log += other.log;
@@ -56,7 +56,7 @@ impl Row {
     }
 }
 
-/// Compares one scenario, and tells what is amiss.
+/// Compares one scenario. Returns its row and a description of everything that is wrong.
 pub fn scenario(name: &str, c: Option<&Scenario>, rust: Option<&Scenario>) -> (Row, String) {
     let none = Scenario::default();
     let (c, rust) = (c.unwrap_or(&none), rust.unwrap_or(&none));
@@ -96,7 +96,8 @@ pub fn scenario(name: &str, c: Option<&Scenario>, rust: Option<&Scenario>) -> (R
     (row, told)
 }
 
-/// What is amiss with a scenario that is compared with nothing. `None`: the guest did not get there.
+/// Describes what is wrong with a scenario that is not compared. `None` means that the guest did
+/// not get to it.
 pub fn alone(scenario: Option<&Scenario>) -> String {
     let Some(scenario) = scenario else {
         return "the guest did not get there\n".into();
@@ -110,7 +111,7 @@ pub fn alone(scenario: Option<&Scenario>) -> String {
     told
 }
 
-/// The lines to be compared. A step that one guest never got to is told as such.
+/// Returns the lines to compare. A step that the guest never got to has one line that says so.
 fn lines(step: Option<&Step>) -> Vec<String> {
     let Some(step) = step else {
         return vec!["(the guest did not get here)".into()];
@@ -128,7 +129,7 @@ fn is_documented(line: &str) -> bool {
         .any(|documented| text.starts_with(documented.line))
 }
 
-/// The commands up to the first step after which the cores differ, or one of them is wrong.
+/// Returns the commands up to the first step after which the cores differ or either core is wrong.
 pub fn shortest_prefix(c: &Scenario, rust: &Scenario) -> Vec<String> {
     let bad = |index: &usize| {
         let (c, rust) = (c.steps.get(*index), rust.steps.get(*index));
@@ -146,7 +147,7 @@ pub fn shortest_prefix(c: &Scenario, rust: &Scenario) -> Vec<String> {
     commands.map(|step| step.command.clone()).collect()
 }
 
-/// The scenario of that name in a transcript.
+/// Returns the scenario of that name in a transcript.
 pub fn find<'a>(transcript: &'a Transcript, name: &str) -> Option<&'a Scenario> {
     transcript
         .scenarios
@@ -154,7 +155,7 @@ pub fn find<'a>(transcript: &'a Transcript, name: &str) -> Option<&'a Scenario> 
         .find(|scenario| scenario.name == name)
 }
 
-/// The table at the end.
+/// Formats the table of all rows.
 pub fn table(rows: &[Row]) -> String {
     let width = rows
         .iter()

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Modules that no compiler makes: livepatch relocations, good and bad, and a module called vmlinux.
+//! Makes modules that no compiler makes: with good and bad livepatch relocations, and one named
+//! vmlinux.
 //!
-//! A live patch marks a relocation section with a flag and a name of its own, and the symbols in it with a
-//! section index and names of their own.
+//! A live patch marks a relocation section with a special flag and name. It marks the symbols in
+//! that section with a special section index and special names.
 
 use crate::klp;
 use anyhow::{bail, Context as _, Result};
@@ -12,18 +13,18 @@ use object::elf::{SHN_UNDEF, STB_GLOBAL, STT_NOTYPE};
 const SECTION: &[u8] = b".rela.parity";
 const SYMBOL: &[u8] = b"parity_elsewhere";
 
-/// A module made of `parity_rela.ko`.
+/// A module made from `parity_rela.ko`.
 #[derive(Clone, Copy, Debug)]
 pub struct Variant {
     /// The file, without `.ko`.
     pub file: &'static str,
     /// The name of its relocation section.
     pub section: &'static str,
-    /// Whether that is marked as a live patch's.
+    /// Whether the section is marked as a live patch's.
     pub section_marked: bool,
-    /// The name of the symbol; `{n}` in it stands for n times the letter x.
+    /// The name of the symbol. `{n}` in it stands for n times the letter x.
     pub symbol: &'static str,
-    /// Whether that is marked.
+    /// Whether the symbol is marked as a live patch's.
     pub symbol_marked: bool,
 }
 
@@ -77,7 +78,8 @@ pub static VARIANTS: &[Variant] = &[
     variant("rela_no_name", VMLINUX, ".klp.sym.vmlinux.,0"),
     variant("rela_no_symbol_object", VMLINUX, ".klp.sym..linux_banner,0"),
     variant("rela_no_dot", VMLINUX, ".klp.sym.vmlinux,0"),
-    // As long as a symbol's name can be, and longer; longer than a module's.
+    // A symbol name of the maximum length, a longer one, and an object name longer than any
+    // module's.
     variant("rela_longest", VMLINUX, ".klp.sym.vmlinux.{511},0"),
     variant("rela_too_long", VMLINUX, ".klp.sym.vmlinux.{512},0"),
     variant(
@@ -107,7 +109,7 @@ pub static VARIANTS: &[Variant] = &[
 ];
 
 impl Variant {
-    /// The module, made of the one that the compiler built.
+    /// Makes the module from the one that the compiler built.
     pub fn make(&self, built: &[u8]) -> Result<Vec<u8>> {
         let mut module = klp::read(built)?;
         let mut sections = module.sections.iter_mut();
@@ -131,7 +133,7 @@ impl Variant {
     }
 }
 
-/// A name with its `{n}` written out.
+/// Expands the `{n}` in a name.
 fn expand(name: &str) -> Result<String> {
     let Some((before, rest)) = name.split_once('{') else {
         return Ok(name.to_owned());
@@ -140,7 +142,7 @@ fn expand(name: &str) -> Result<String> {
     Ok(format!("{before}{}{after}", "x".repeat(count.parse()?)))
 }
 
-/// A module with another name, no longer than its own.
+/// Returns the module with another name, which must not be longer than the old one.
 pub fn rename_module(built: &[u8], from: &str, to: &str) -> Result<Vec<u8>> {
     if to.len() > from.len() {
         bail!("a module can only be given a shorter name");

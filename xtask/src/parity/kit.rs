@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a parity guest has beyond an ordinary one: the player, its script, and the modules it loads.
+//! Adds the contents of a parity guest to an ordinary one: the player, its script, and the modules
+//! it loads.
 
 use super::elf;
 use crate::build::Kernel;
@@ -14,8 +15,9 @@ use xshell::cmd;
 /// Where the player looks for its script and its modules, below the root.
 const PLACE: &str = "parity";
 
-/// An initramfs on top of the ordinary one of that size, and of what the suite of that name has: `entry` of
-/// `tests/guest/parity/` runs as `/guest/<name>`, with this script to play, if there is one.
+/// Builds an initramfs on top of the ordinary one of that size with the files of the suite `entry`.
+/// The file `entry` of `tests/guest/parity/` runs as `/guest/<name>`. If `script` is not empty, the
+/// player, the script and its modules are added.
 pub fn initramfs(
     cx: &Context,
     kernel: &Kernel,
@@ -40,7 +42,7 @@ pub fn initramfs(
     archive.finish()
 }
 
-/// The player, static: it depends on nothing in the guest.
+/// Compiles the player. It is static, so it depends on nothing in the guest.
 fn player(cx: &Context, kernel: &Kernel, sources: &Path, dir: &Path) -> Result<PathBuf> {
     let mut files = guest::files(sources)?;
     files.retain(|path| path.extension() == Some("c".as_ref()));
@@ -55,7 +57,7 @@ fn player(cx: &Context, kernel: &Kernel, sources: &Path, dir: &Path) -> Result<P
     Ok(program)
 }
 
-/// The scenarios' modules, as they are built and as they are rewritten.
+/// Adds the scenarios' modules: the modules as built, and the rewritten ones.
 fn add_modules(
     cx: &Context,
     kernel: &Kernel,
@@ -85,7 +87,7 @@ fn add_modules(
     Ok(())
 }
 
-/// Where the transcript of one core is left.
+/// Writes the transcript of one core among the logs, and returns its path.
 pub fn leave(cx: &Context, name: &str, kernel: &Kernel, text: &str) -> Result<PathBuf> {
     let file = format!("{name}-{}-{}.transcript", kernel.target.name, kernel.core);
     let path = cx.logs().join(file);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Random sequences of what an administrator may do, the same for the same seed.
+//! Random sequences of an administrator's commands. The same seed gives the same sequences.
 //!
-//! A small model of what is loaded steers them: most commands should get somewhere, and a command while
-//! a transition stalls has an outcome that does not depend on time only if it is known what stalls.
+//! A small model of what is loaded steers the choice of commands, so that most commands have an
+//! effect. It also makes sure that the cause of a stalled transition is known. Otherwise the
+//! outcome of a command during the stall would depend on timing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,19 +12,20 @@ const PATCHES: &[&str] = &["parity_p1", "parity_p2", "parity_p3", "parity_p4"];
 const MODULES: &[&str] = &["parity_target", "parity_other"];
 const FUNCTIONS: &[&str] = &["alpha", "beta", "gamma"];
 
-/// Commands of one sequence.
+/// Number of commands in one sequence.
 const LENGTH: std::ops::RangeInclusive<u64> = 12..=20;
 
-/// The name of one.
+/// Returns the name of a sequence.
 pub fn name(index: usize) -> String {
     format!("sequence-{index}")
 }
 
-/// That many sequences, as a script.
+/// Returns `count` sequences as a script.
 pub fn script(seed: u64, count: usize) -> String {
     let mut text = String::new();
     for index in 0..count {
-        // Each has a seed of its own, so that the first N are the same however many there are.
+        // Each sequence has its own seed, so that the first N do not depend on the number of
+        // sequences.
         let seed = seed.wrapping_mul(1_000_003).wrapping_add(index as u64);
         let _ = writeln!(text, "scenario {}", name(index));
         for command in Sequence::new(seed).commands() {
@@ -33,7 +35,7 @@ pub fn script(seed: u64, count: usize) -> String {
     text
 }
 
-/// splitmix64: small, and the same everywhere.
+/// A splitmix64 generator: small, and the same everywhere.
 struct Random(u64);
 
 impl Random {
@@ -58,7 +60,7 @@ impl Random {
     }
 }
 
-/// A patch that is loaded.
+/// A loaded patch.
 #[derive(Default)]
 struct Patch {
     enabled: bool,
@@ -68,7 +70,7 @@ struct Patch {
 
 struct Sequence {
     random: Random,
-    /// Patches that are loaded.
+    /// The loaded patches.
     patches: BTreeMap<&'static str, Patch>,
     /// Whether each module is loaded.
     modules: BTreeMap<&'static str, bool>,
@@ -105,7 +107,8 @@ impl Sequence {
         self.commands.push(command);
     }
 
-    /// A patch, most of the time one of which this holds: a request for another mostly tests the shell.
+    /// Picks a patch, most of the time one for which `likely` holds. A command for any other patch
+    /// mostly tests the shell.
     fn pick(&mut self, likely: impl Fn(Option<&Patch>) -> bool) -> &'static str {
         let holds = |name: &&str| likely(self.patches.get(name));
         let fit: Vec<&'static str> = PATCHES.iter().copied().filter(holds).collect();
@@ -116,7 +119,7 @@ impl Sequence {
         }
     }
 
-    /// Functions of one object, none of them sometimes.
+    /// Picks functions of one object, and sometimes none.
     fn functions(&mut self) -> String {
         let chosen: Vec<&str> = FUNCTIONS
             .iter()
@@ -130,7 +133,7 @@ impl Sequence {
         }
     }
 
-    /// Parameters of a patch, and the module for which its callback fails.
+    /// Picks the parameters of a patch, and the module for which its callback fails.
     fn parameters(&mut self) -> (String, Option<&'static str>) {
         let mut text = String::new();
         if self.random.percent(40) {
@@ -219,7 +222,7 @@ impl Sequence {
         }
     }
 
-    /// A module that is asked for is loaded, unless a callback refuses it.
+    /// Notes that a module is loaded, unless a callback refuses it.
     fn loads(&mut self, module: &'static str) {
         let refuses = |patch: &Patch| patch.enabled && patch.failing == Some(module);
         if !self.patches.values().any(refuses) {
@@ -237,7 +240,7 @@ impl Sequence {
         self.modules.get(module).copied().unwrap_or(false)
     }
 
-    /// A transition that a held task keeps from completing, and what may be tried meanwhile.
+    /// Adds a transition that a held task keeps from completing, and commands to try meanwhile.
     fn stall(&mut self) {
         let free = PATCHES
             .iter()
@@ -274,7 +277,8 @@ impl Sequence {
                 }
             }
         }
-        // The task that is in the way first: what follows waits for the transition to complete.
+        // Release the task that blocks the transition first: the next command waits for the
+        // transition to complete.
         let (first, second) = if enabled {
             ("parity_target", patch)
         } else {
@@ -285,7 +289,7 @@ impl Sequence {
         if enabled && replace {
             self.disable_all();
         }
-        // Reversed, it is disabled when all is over; its module stays.
+        // After a reversed transition, the patch is disabled and its module stays loaded.
         let failing = None;
         self.patches.insert(patch, Patch { enabled, failing });
     }

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a guest told about one core, and how two cores' tales differ.
+//! Transcripts of what a guest reported about one core, and the difference between two of them.
 //!
-//! A transcript is what the player in `tests/guest/parity/` prints: a heading for each scenario and for
-//! each step, and below a step lines that start with a letter. Times are not printed at all; other
-//! things that differ from boot to boot are blotted out here.
+//! The player in `tests/guest/parity/` prints the transcript: a heading for each scenario and for
+//! each step, and below a step lines that start with a letter. It prints no times. Other values
+//! that differ from boot to boot are masked here.
 
 use similar::TextDiff;
 use std::fmt::Write as _;
 
-/// One step of a scenario and all that was seen after it.
+/// One step of a scenario, and everything that was seen after it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {
     /// The command.
     pub command: String,
-    /// What came of it.
+    /// The lines that were printed after it.
     pub lines: Vec<String>,
 }
 
@@ -26,12 +26,12 @@ pub struct Scenario {
     pub steps: Vec<Step>,
 }
 
-/// All that one guest told.
+/// The whole report of one guest.
 #[derive(Debug, Default)]
 pub struct Transcript {
     /// The scenarios, as far as the guest got.
     pub scenarios: Vec<Scenario>,
-    /// Whether it got to the end.
+    /// Whether the guest got to the end.
     pub whole: bool,
 }
 
@@ -39,7 +39,7 @@ impl Transcript {
     /// Takes one line of the guest's console.
     pub fn line(&mut self, line: &str) {
         if let Some(name) = line.strip_prefix("# scenario ") {
-            // What is seen before the first step is a step too.
+            // The lines before the first step form a step too.
             self.scenarios.push(Scenario {
                 name: name.to_owned(),
                 steps: vec![Step {
@@ -56,8 +56,8 @@ impl Transcript {
                     lines: Vec::new(),
                 });
             } else if let Some(step) = scenario.steps.last_mut() {
-                // Upstream's suite has a test that lets the kernel write to the console; what it writes
-                // comes as lines of the log too.
+                // One test of upstream's suite lets the kernel write to the console. These lines
+                // are skipped, because they also come as lines of the log.
                 if !line.starts_with(['#', '[']) {
                     step.lines.push(blot(line));
                 }
@@ -65,7 +65,7 @@ impl Transcript {
         }
     }
 
-    /// As text, for people and for `diff`.
+    /// Formats the transcript as text, for people and for `diff`.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for scenario in &self.scenarios {
@@ -82,13 +82,14 @@ impl Transcript {
 }
 
 impl Step {
-    /// What must not be seen on any core: complaints of the kernel, and broken promises.
+    /// Returns lines that must not appear on any core: complaints of the kernel, and broken
+    /// promises.
     pub fn wrongs(&self) -> impl Iterator<Item = &str> {
         let wrong = |line: &&String| line.starts_with("c ") || line.starts_with("x ");
         self.lines.iter().filter(wrong).map(String::as_str)
     }
 
-    /// How many lines of the log are in it.
+    /// Returns how many lines of the log are in it.
     pub fn log_lines(&self) -> usize {
         self.lines
             .iter()
@@ -96,14 +97,15 @@ impl Step {
             .count()
     }
 
-    /// How many lines the sysfs tree had after it.
+    /// Returns how many lines the sysfs tree had after it.
     pub fn sysfs_lines(&self) -> usize {
         let count = |line: &String| line.strip_prefix("n ")?.parse::<usize>().ok();
         self.lines.iter().find_map(count).unwrap_or(0)
     }
 }
 
-/// The difference between two versions of a step, as a unified diff; `None` if there is none.
+/// Returns the difference between two versions of a step as a unified diff, or `None` if there is
+/// none.
 pub fn difference(names: (&str, &str), a: &[String], b: &[String]) -> Option<String> {
     if a == b {
         return None;
@@ -125,10 +127,10 @@ pub fn difference(names: (&str, &str), a: &[String], b: &[String]) -> Option<Str
     )
 }
 
-/// How upstream's test of a system call is told which processes call it.
+/// The parameter that tells upstream's test of a system call which processes call it.
 const PIDS: &str = "klp_pids=";
 
-/// Blots out what differs between two boots of the same kernel: addresses and process numbers.
+/// Masks what differs between two boots of the same kernel: addresses and process numbers.
 fn blot(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     let mut rest = match line.find(PIDS) {
@@ -157,7 +159,7 @@ fn blot(line: &str) -> String {
     out
 }
 
-/// Whether what is to come is the number in `task name:123`, as the livepatch core writes it.
+/// Whether the next word is the number in `task name:123`, as the livepatch core writes it.
 fn follows_a_task(before: &str) -> bool {
     before
         .strip_suffix(':')

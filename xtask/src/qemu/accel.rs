@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Choosing between KVM and emulation.
+//! Chooses between KVM and emulation.
 //!
-//! That `/dev/kvm` is there and opens says little: inside some containers and virtual machines a guest
-//! starts on it and never leaves the firmware. So a kernel is booted, and has to say something in time.
+//! A `/dev/kvm` that exists and opens proves little: in some containers and virtual machines a
+//! guest starts on it and never leaves the firmware. So a kernel is booted as a probe, and must
+//! print something in time.
 
 use super::console::Console;
 use super::Boot;
@@ -12,10 +13,11 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-/// The environment variable that settles it by hand.
+/// The environment variable that overrides the choice.
 pub const VARIABLE: &str = "LIVEPATCH_RUST_ACCEL";
 
-/// Where KVM works, the kernel's first line takes a fraction of a second.
+/// How long the probe may take. Where KVM works, the kernel's first line takes a fraction of a
+/// second.
 const PROBE: Duration = Duration::from_secs(8);
 
 /// What runs the guest's instructions.
@@ -28,17 +30,18 @@ pub enum Accel {
 }
 
 impl Accel {
-    /// What the emulator is told.
+    /// Returns the emulator's argument.
     pub fn argument(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
-            // One host thread for all CPUs. With a thread each, a CPU may run an instruction that
-            // another has just replaced: ftrace's breakpoints then turn up where nobody expects one.
+            // One host thread runs all CPUs. With a thread per CPU, a CPU may run an instruction
+            // that another CPU has just replaced. A breakpoint of ftrace then hits where the kernel
+            // expects none.
             Self::Tcg => "tcg,thread=single",
         }
     }
 
-    /// As people call it.
+    /// Returns its name for messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
@@ -47,7 +50,7 @@ impl Accel {
     }
 }
 
-/// The faster one that works here.
+/// Returns the faster accelerator that works here.
 pub fn choose(cx: &Context, boot: &Boot<'_>) -> Result<Accel> {
     match std::env::var(VARIABLE).as_deref() {
         Ok("kvm") => return Ok(Accel::Kvm),
@@ -78,20 +81,21 @@ fn opens() -> bool {
         .is_ok()
 }
 
-/// Boots the kernel until it says its name.
+/// Boots the kernel with KVM until it prints its name. Returns whether it does so in time.
 fn probe(cx: &Context, boot: &Boot<'_>) -> Result<bool> {
     let log = cx.logs().join("kvm-probe.log");
     Console::open(boot.command(cx, Accel::Kvm)?, &log)?.says("Linux version", PROBE)
 }
 
-/// The answer for this boot of the host; a new kernel or a moved machine is asked anew.
+/// Returns the answer for this boot of the host. After a change of kernel or a move of the machine,
+/// the probe runs again.
 fn remembered(answer: &Path) -> Option<bool> {
     let text = std::fs::read_to_string(answer).ok()?;
     let (boot, works) = text.trim().split_once(' ')?;
     (boot == boot_id()?).then(|| works == "works")
 }
 
-/// Best effort: without it, the next run asks again.
+/// Remembers the answer. A failure is ignored, because the next run then probes again.
 fn remember(answer: &Path, works: bool) {
     if let Some(boot) = boot_id() {
         let works = if works { "works" } else { "broken" };

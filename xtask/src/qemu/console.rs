@@ -10,13 +10,14 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long a guest has, once it has said its last word or panicked, to print the rest and go.
+/// How long a guest has to print the rest and go, after its script has ended or its kernel has
+/// panicked.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How long the emulator has to answer, on a busy host too.
+/// How long the emulator has to answer, including on a busy host.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// What its monitor asks for a command with.
+/// The prompt of the emulator's monitor.
 const PROMPT: &str = "(qemu) ";
 
 /// How a guest ended.
@@ -28,7 +29,7 @@ pub enum End {
     Panic(String),
     /// It printed nothing for this long.
     Silent(Duration),
-    /// It was not done after this long.
+    /// It still ran after this long.
     Late(Duration),
     /// The emulator ended before the script did.
     Gone(ExitStatus),
@@ -44,7 +45,7 @@ pub struct Console {
 }
 
 impl Console {
-    /// Starts the emulator. What it and the guest print goes to the log.
+    /// Starts the emulator. The output of the emulator and of the guest goes to the log.
     pub fn open(mut command: Command, log: &Path) -> Result<Self> {
         let file =
             File::create(log).with_context(|| format!("cannot write the log {}", log.display()))?;
@@ -67,7 +68,7 @@ impl Console {
         })
     }
 
-    /// Whether the guest says this in time.
+    /// Returns whether the guest prints this text in time.
     pub fn says(&mut self, text: &str, patience: Duration) -> Result<bool> {
         let start = Instant::now();
         let mut said = false;
@@ -89,7 +90,7 @@ impl Console {
         Ok(said)
     }
 
-    /// Hands over each line until the guest ends, or has to be ended.
+    /// Passes each line to `on_line` until the guest ends or has to be ended.
     pub fn follow(
         &mut self,
         deadline: Duration,
@@ -119,16 +120,16 @@ impl Console {
         }
     }
 
-    /// Asks the emulator's monitor, which is behind the console, and gives what it says: nothing if the
-    /// emulator itself hangs. The guest does not get the console back.
+    /// Asks the emulator's monitor, which is behind the console, and returns its answer. The answer
+    /// is empty if the emulator itself hangs. The guest does not get the console back.
     pub fn ask(&mut self, question: &str) -> String {
         if let Some(stdin) = &mut self.child.stdin {
-            // One that has gone does not answer.
+            // An emulator that has ended does not answer, so this error is ignored.
             let _ = stdin.write_all(format!("\x01c{question}\n").as_bytes());
         }
         let start = Instant::now();
         let mut answer = String::new();
-        // It prompts for this command, and for the next one when it has answered.
+        // The monitor prompts for this command, and again after its answer.
         while answer.matches(PROMPT).count() < 2 {
             let left = ANSWER.saturating_sub(start.elapsed());
             let Ok(chunk) = self.chunks.recv_timeout(left) else {
@@ -152,20 +153,21 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        // Fails only for a guest that has ended, which is what it is for.
+        // This fails only if the guest has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
-        // What came between the last look and the end belongs in the log all the same.
+        // Output between the last read and the end also belongs in the log.
         for chunk in self.chunks.try_iter() {
             let _ = self.log.write_all(&chunk);
         }
     }
 }
 
-/// Reads as much as there is: a line without its end, as a hanging guest leaves it, is output too.
+/// Forwards all output as it comes. A line without its end, as a hanging guest leaves it, is output
+/// too.
 fn pump(mut stdout: ChildStdout, chunks: &Sender<Vec<u8>>) {
     let mut buffer = [0; 4096];
     while let Ok(size @ 1..) = stdout.read(&mut buffer) {
@@ -219,7 +221,7 @@ impl Watch {
         self.ending = Some((Instant::now(), ending));
     }
 
-    /// How long to wait for more.
+    /// Returns how long to wait for more output.
     fn patience(&self) -> Duration {
         let quiet = self.silence.saturating_sub(self.last.elapsed());
         let late = self.deadline.saturating_sub(self.start.elapsed());
@@ -230,7 +232,7 @@ impl Watch {
         quiet.min(late).min(grace)
     }
 
-    /// The end, if it has to be made now.
+    /// Returns how the guest ends, if it has to be ended now.
     fn over(&self) -> Option<End> {
         match &self.ending {
             Some((since, _)) if since.elapsed() >= GRACE => self.verdict(),
@@ -241,7 +243,7 @@ impl Watch {
         }
     }
 
-    /// The end that the guest itself announced.
+    /// Returns the end that the guest itself announced.
     fn verdict(&self) -> Option<End> {
         self.ending.as_ref().map(|(_, ending)| match ending {
             Ending::Exit(status) => End::Exit(*status),
@@ -250,7 +252,7 @@ impl Watch {
     }
 }
 
-/// A kernel line without the `[    1.234567] ` before it.
+/// Returns a kernel line without the `[    1.234567] ` before it.
 fn without_timestamp(line: &str) -> &str {
     match line
         .strip_prefix('[')
@@ -268,7 +270,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
     const SHORT: Duration = Duration::from_millis(300);
 
-    /// A shell in place of the emulator.
+    /// Runs a shell in place of the emulator. Returns its end, its lines and its log.
     fn end_of(script: &str, deadline: Duration, silence: Duration) -> (End, Vec<String>, String) {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");

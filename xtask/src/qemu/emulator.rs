@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The emulator: the machine's own, or a newer one in the cache where a target wants that.
+//! Provides the emulator: the machine's own, or a newer one in the cache if a target needs that.
 
 use crate::apt;
 use crate::context::Context;
@@ -10,7 +10,7 @@ use anyhow::{bail, Context as _, Result};
 use std::path::{Path, PathBuf};
 use xshell::{cmd, Shell};
 
-/// The program that runs the target's kernels.
+/// Returns the program that runs the target's kernels.
 pub fn program(cx: &Context, target: &Target) -> Result<PathBuf> {
     let own = PathBuf::from(target.qemu);
     let Some(newer) = &target.newer_qemu else {
@@ -43,21 +43,21 @@ pub fn program(cx: &Context, target: &Target) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// What the program says that it is; `None` if it does not start.
+/// Returns the version that the program prints, or `None` if it does not start.
 fn version(program: &Path) -> Option<String> {
     let sh = Shell::new().ok()?;
     let said = cmd!(sh, "{program} --version").ignore_stderr().quiet();
     version_in(&said.read().ok()?)
 }
 
-/// `QEMU emulator version 7.2.22 (Debian ...)`
+/// Returns the version in a line like `QEMU emulator version 7.2.22 (Debian ...)`.
 fn version_in(said: &str) -> Option<String> {
     let (_, rest) = said.split_once("version ")?;
     Some(rest.split_whitespace().next()?.to_owned())
 }
 
-/// Unpacks Debian's packages. What they are linked with is there: the machine's own emulator needs the
-/// same libraries.
+/// Downloads and unpacks Debian's packages. Their libraries are already there, because the
+/// machine's own emulator needs the same ones.
 fn fetch(cx: &Context, newer: &Newer, dest: &Path) -> Result<()> {
     let incoming = cx.cache.join("incoming");
     let fits = |version: &str| {

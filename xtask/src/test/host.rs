@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The host's part: formatting, lints, and every crate's own tests.
+//! The host's part of the tests: formatting, lints, and every crate's own tests.
 
 use super::{bridge, Tally};
 use crate::build::Kernel;
@@ -10,7 +10,7 @@ use crate::verify;
 use anyhow::Result;
 use console::style;
 
-/// Runs them all.
+/// Runs all of the host's tests.
 pub fn run(cx: &Context) -> Tally {
     println!("{}", style("The host's tests").bold());
     let mut total = lint(
@@ -36,7 +36,7 @@ pub fn run(cx: &Context) -> Tally {
     total
 }
 
-/// Our view of the ABI, against the headers of the kernel that was built.
+/// Checks our view of the ABI against the headers of the built kernel.
 pub fn abi(cx: &Context, kernel: &Kernel) -> Tally {
     let title = format!("Check the ABI of the {} kernel", kernel.target.name);
     let arguments = [
@@ -65,7 +65,7 @@ fn lint(cx: &Context, title: &str, arguments: &[&str], hint: &str) -> Tally {
     Tally::check(result.map(drop))
 }
 
-/// The crates' tests, each counted.
+/// Runs the crates' tests, and counts each of them.
 fn tests(cx: &Context) -> Result<Tally> {
     let arguments = ["test", "--workspace", "--no-fail-fast"];
     let command = cargo::command(cx, &arguments)?;
@@ -79,7 +79,7 @@ fn tests(cx: &Context) -> Result<Tally> {
     Ok(tested.tally)
 }
 
-/// Of `cargo xtask verify`, what takes less than a minute each.
+/// Runs the parts of `cargo xtask verify` that take less than a minute each.
 fn quick_proofs(cx: &Context) -> Result<Tally> {
     let (mut tally, executions) = verify::loom::tests(cx, 0)?;
     println!("  {} loom tests, {executions} executions", tally.passed);

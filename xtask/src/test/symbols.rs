@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The names of the core's symbols: one that is too long for kallsyms is lost to backtraces.
+//! Checks the names of the core's symbols. A name that is too long for kallsyms is lost to
+//! backtraces.
 
 use super::Tally;
 use crate::build::Kernel;
@@ -11,10 +12,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-/// `KSYM_NAME_LEN` of `include/linux/kallsyms.h`: the longest name, with the zero that ends it.
+/// `KSYM_NAME_LEN` of `include/linux/kallsyms.h`: the length of the longest name, including the NUL
+/// that ends it.
 const KSYM_NAME_LEN: usize = 512;
 
-/// How much of a name is printed. The rest adds nothing to what its closures tell.
+/// How many characters of a name are printed. The list of its closures tells the rest.
 const SHOWN: usize = 120;
 
 /// A symbol that kallsyms leaves out.
@@ -24,7 +26,7 @@ struct TooLong {
     name: String,
 }
 
-/// Sees that kallsyms has room for every symbol of a kernel's livepatch core.
+/// Checks that kallsyms has room for every symbol of a kernel's livepatch core.
 pub fn check(kernel: &Kernel) -> Tally {
     let title = format!(
         "Check the lengths of the {} core's symbols",
@@ -52,7 +54,7 @@ fn all_short(objects: &[impl AsRef<Path>]) -> Result<()> {
     Ok(())
 }
 
-/// The names of the functions and variables that an object defines.
+/// Returns the names of the functions and variables that an object defines.
 fn names(object: &[u8]) -> Result<Vec<String>> {
     let file = object::File::parse(object).context("this is no object")?;
     let defined = file.symbols().filter(|symbol| symbol.is_definition());
@@ -61,7 +63,7 @@ fn names(object: &[u8]) -> Result<Vec<String>> {
         .collect()
 }
 
-/// Those that kallsyms leaves out.
+/// Returns the names that kallsyms leaves out.
 fn too_long(names: &[String]) -> impl Iterator<Item = TooLong> + '_ {
     let long = names.iter().filter(|name| name.len() >= KSYM_NAME_LEN);
     long.map(|name| TooLong {
@@ -95,7 +97,8 @@ fn complaint(long: &[TooLong]) -> String {
     text
 }
 
-/// The closures that a readable name has in it, each once, by the function that each is written in.
+/// Returns the closures in a readable name, each once. A closure is named after the function it is
+/// written in.
 fn closures(name: &str) -> Vec<String> {
     let mut found = BTreeSet::new();
     for (at, _) in name.match_indices("::{closure#") {
@@ -116,7 +119,7 @@ mod tests {
     use object::write::{Object, Symbol, SymbolSection};
     use object::{Architecture, BinaryFormat, Endianness, SymbolFlags, SymbolKind, SymbolScope};
 
-    /// An object that defines functions of these names, and uses another one.
+    /// Returns an object that defines functions of these names, and uses another one.
     fn object(defines: &[&str], uses: &str) -> Vec<u8> {
         let mut object = Object::new(BinaryFormat::Elf, Architecture::S390x, Endianness::Big);
         let text = object.section_id(object::write::StandardSection::Text);
@@ -189,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_mangled_name_is_made_readable_and_cut() {
-        // A closure in `two` of a crate `one`, as an argument of the same function many times.
+        // A closure in `two` of a crate `one`, many times as a generic argument of one function.
         let name = format!("_RINvC3one4four{}E", "NCNvC3one3two0".repeat(40));
         let long = [TooLong {
             length: name.len(),

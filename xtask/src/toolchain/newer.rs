@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A rustc that is newer than ours, for targets that want one: Debian's, in the cache.
+//! Provides a rustc from Debian, in the cache, for targets that need a newer one than ours.
 //!
-//! It comes from a suite that the machine does not run, built for a newer C library. So it brings that
-//! library along, and is started by that library's own loader.
+//! It comes from a suite that the machine does not run, and is built for a newer C library. So it
+//! brings that library along, and that library's own loader starts it.
 
 use super::Rustc;
 use crate::apt;
@@ -15,17 +15,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use xshell::{cmd, Shell};
 
-/// What the compiler itself is linked with, besides the LLVM that the machine has a package of.
+/// The libraries that the compiler is linked with, except for LLVM, which the machine has a package
+/// of.
 const LIBRARIES: &[&str] = &["libc6", "libgcc-s1", "libstdc++6"];
 
-/// LLVM's library for the versions of rustc that there are.
+/// LLVM's library for the versions of rustc that are available.
 const LLVM: Need = Need {
     name: "libLLVM 22",
     probe: Probe::Library("libLLVM.so.22.1"),
     packages: &["libllvm22"],
 };
 
-/// Starts the compiler, from wherever the cache is.
+/// A script that starts the compiler, wherever the cache is.
 const START: &str = "#!/bin/sh
 root=$(dirname \"$(readlink -f \"$0\")\")/..
 for loader in \"$root\"/usr/lib/*/ld-linux-*.so.*; do
@@ -33,7 +34,7 @@ for loader in \"$root\"/usr/lib/*/ld-linux-*.so.*; do
 done
 ";
 
-/// The oldest rustc that the tree takes for that target.
+/// Returns the oldest rustc that the tree takes for that target.
 pub fn least(tree: &Path, target: &Target) -> Result<String> {
     let sh = Shell::new()?;
     sh.change_dir(tree);
@@ -54,7 +55,7 @@ pub fn reaches(release: &str, least: &str) -> bool {
     numbers(release) >= numbers(least)
 }
 
-/// Such a rustc, from the cache or from Debian.
+/// Returns a rustc of release `least` or later, from the cache or from Debian.
 pub fn rustc(cx: &Context, least: &str) -> Result<Rustc> {
     provision::ensure(cx, &[LLVM])?;
     if let Some(found) = cached(cx, least) {
@@ -66,7 +67,7 @@ pub fn rustc(cx: &Context, least: &str) -> Result<Rustc> {
     cached(cx, least).context("Debian's rustc does not start here")
 }
 
-/// Where those that were fetched are.
+/// Returns the directory of the compilers that were fetched.
 fn dir(cx: &Context) -> PathBuf {
     cx.cache.join("tools/rustc")
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The loom tests, `tests/host/tests/loom`, as they are and with each ordering left out.
+//! Runs the loom tests, `tests/host/tests/loom`, as they are and with each ordering left out.
 
 use super::{thousands, Findings};
 use crate::cargo::{self, number_before};
@@ -11,10 +11,11 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
-/// Longest that one run of the tests may take, on a busy machine.
+/// Longest time that one run of the tests may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(20 * 60);
 
-/// The tests, built apart: `--cfg loom` changes every crate.
+/// Returns the command that runs the tests. They are built in their own directory, because `--cfg
+/// loom` changes every crate.
 fn command(cx: &Context) -> Result<Command> {
     let arguments = [
         "test",
@@ -25,7 +26,7 @@ fn command(cx: &Context) -> Result<Command> {
         "loom",
         "--",
         "--nocapture",
-        // With one, what tests print would share their lines.
+        // With one thread, the tests' output would be on the same lines as their results.
         "--test-threads=2",
     ];
     let mut command = cargo::command(cx, &arguments)?;
@@ -36,8 +37,8 @@ fn command(cx: &Context) -> Result<Command> {
     Ok(command)
 }
 
-/// How many tests held, and how many executions they took. With so many preemptions more than the
-/// tests say.
+/// Runs the tests with `more` preemptions in addition to those they ask for. Returns their tally
+/// and the number of executions.
 pub fn tests(cx: &Context, more: usize) -> Result<(Tally, u64)> {
     let mut command = command(cx)?;
     command.env("LIVEPATCH_PREEMPTIONS", more.to_string());
@@ -61,7 +62,7 @@ pub fn run(cx: &Context) -> Result<Findings> {
     ))
 }
 
-/// Runs the tests once for each ordering that they come by, with that one left out.
+/// Runs the tests once for each ordering that they use, with that ordering left out.
 pub fn weaken(cx: &Context) -> Result<Findings> {
     let list = cx.logs().join("orderings.txt");
     crate::place::remove(&list)?;

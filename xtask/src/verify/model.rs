@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The model checker, `tests/model`.
+//! Runs the model checker, `tests/model`.
 
 use super::{thousands, Findings};
 use crate::cargo;
@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::step::Step;
 use anyhow::Result;
 
-/// Searches, or only what a few seconds allow.
+/// Searches the model. If `quick`, the search takes only a few seconds.
 pub fn run(cx: &Context, quick: bool) -> Result<Findings> {
     let mut arguments = vec!["run", "--release", "--package", "model", "--"];
     let mut title = "Search the model";
@@ -41,7 +41,7 @@ fn is_scenario(line: &str) -> bool {
     Scenario::parse(line).is_some()
 }
 
-/// What the checker says of one scenario.
+/// The checker's figures for one scenario.
 #[derive(Debug, PartialEq, Eq)]
 struct Scenario {
     states: u64,
@@ -50,7 +50,7 @@ struct Scenario {
 }
 
 impl Scenario {
-    /// From `model: <scenario>: N states, M transitions, depth D, K properties hold`.
+    /// Parses `model: <scenario>: N states, M transitions, depth D, K properties hold`.
     fn parse(line: &str) -> Option<Self> {
         let (_, figures) = line.strip_prefix("model: ")?.rsplit_once(": ")?;
         let number = |what: &str| {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Mutants of the core, by cargo-mutants; `.cargo/mutants.toml` says which, and which ones not.
+//! Tests mutants of the core with cargo-mutants. `.cargo/mutants.toml` includes and excludes
+//! mutants.
 
 use super::Findings;
 use crate::context::Context;
@@ -11,10 +12,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// Hundreds of builds.
+/// How long all mutants may take, with hundreds of builds.
 const DEADLINE: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// Random tests find the same every time, and what they find need not be made smaller.
+/// Settings for random tests: they find the same every time, and do not make a found input smaller.
 const PROPTEST: [(&str, &str); 2] = [
     ("PROPTEST_RNG_SEED", "1"),
     ("PROPTEST_MAX_SHRINK_ITERS", "0"),
@@ -30,11 +31,11 @@ pub fn run(cx: &Context) -> Result<Findings> {
     place::remove(&out)?;
     fs::create_dir_all(&out)?;
 
-    // It runs the cargo that `CARGO` names, as we do.
+    // cargo-mutants runs the cargo that `CARGO` names, as xtask does.
     let mut command = Command::new(program);
     command
         .current_dir(&cx.root)
-        // Each job has a directory of its own; one that the environment names would be shared.
+        // Each job has its own target directory. A directory from the environment would be shared.
         .env_remove("CARGO_TARGET_DIR")
         .envs(PROPTEST)
         .args(["mutants", "--caught", "--unviable", "--colors", "never"])
@@ -53,7 +54,7 @@ pub fn run(cx: &Context) -> Result<Findings> {
     );
     let killed = caught.len() + timeout.len();
     let viable = killed + missed.len();
-    // Its status also tells of tests that hang, which is a way to notice.
+    // The exit status also reports tests that hang, and a hang is a way to notice a mutant.
     if let (Err(error), true) = (&result, missed.is_empty() && timeout.is_empty()) {
         eprintln!("error: {error:#}");
         return Ok(Findings::one(
@@ -83,7 +84,7 @@ fn is_outcome(line: &str) -> bool {
         .any(|outcome| line.starts_with(outcome))
 }
 
-/// The mutants that ended in one way, a line each.
+/// Returns the mutants with one outcome, a line each.
 fn outcomes(out: &Path, name: &str) -> Result<Vec<String>> {
     let path = out.join(name).with_extension("txt");
     let text = fs::read_to_string(&path)
@@ -91,7 +92,7 @@ fn outcomes(out: &Path, name: &str) -> Result<Vec<String>> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// How many patterns the configuration has for mutants that are not to be made.
+/// Returns how many patterns the configuration has for mutants that are not to be made.
 fn left_out(root: &Path) -> Result<usize> {
     let text = fs::read_to_string(root.join(".cargo/mutants.toml"))?;
     Ok(patterns(&text))

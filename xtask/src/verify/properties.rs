@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Property tests, with many more random inputs than `cargo xtask test` takes time for.
+//! Runs the property tests with many more random inputs than `cargo xtask test` has time for.
 
 use super::{thousands, Findings};
 use crate::cargo;
 use crate::context::Context;
 use anyhow::Result;
 
-/// What is tested: programs of the host tests, and by how much fewer inputs where one takes longer.
+/// What is tested: a description, programs of the host tests, and a divisor for the number of
+/// inputs where one input takes longer.
 ///
-/// Names, symbols and booleans come in as bytes that others chose; there it is fuzzing.
+/// Names, symbols and booleans arrive as bytes that others choose, so these tests amount to
+/// fuzzing.
 const PROGRAMS: &[(&str, &[&str], u64)] = &[
     (
         "names, symbols, relocations, stacks, states, shadow variables",
@@ -18,7 +20,7 @@ const PROGRAMS: &[(&str, &[&str], u64)] = &[
     ("sequences of what can happen", &["random"], 100),
 ];
 
-/// Runs them with so many inputs for each property.
+/// Runs the tests with `cases` inputs for each property.
 pub fn run(cx: &Context, cases: u64) -> Result<Findings> {
     let mut findings = Findings {
         passed: true,

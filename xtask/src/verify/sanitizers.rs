@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The host tests under Miri, or where the toolchain has none, under the sanitizers of the compiler.
-//! Either takes a nightly toolchain.
+//! Runs the host tests under Miri and under the sanitizers of the compiler.
+//!
+//! All need a nightly toolchain. The address sanitizer runs only if there is no Miri. The thread
+//! sanitizer needs the source of the library.
 
 use super::Findings;
 use crate::cargo;
@@ -8,10 +10,10 @@ use crate::context::Context;
 use anyhow::{bail, Result};
 use std::path::PathBuf;
 
-/// What the sanitizers are built for.
+/// The target that the tests under a sanitizer are built for.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// What runs under them: the core, the stand-in for the kernel crate, and the tests of both.
+/// The packages to test: the core, the stand-in for the kernel crate, and the tests of both.
 const PACKAGES: &[&str] = &[
     "--package",
     "livepatch_core",
@@ -21,14 +23,14 @@ const PACKAGES: &[&str] = &[
     "host-tests",
 ];
 
-/// What the nightly toolchain has.
+/// The components of the nightly toolchain.
 struct Nightly {
     miri: bool,
     /// The library's source, so that it can be built with a sanitizer too.
     library: bool,
 }
 
-/// What the nightly toolchain has, if there is one.
+/// Returns the components of the nightly toolchain, if there is one.
 fn probe(cx: &Context) -> Result<Option<Nightly>> {
     let says = |program: &str, arguments: &[&str]| -> Result<Option<String>> {
         let output = cargo::nightly(cx, program, arguments)?.output();
@@ -45,7 +47,7 @@ fn probe(cx: &Context) -> Result<Option<Nightly>> {
     }))
 }
 
-/// Runs whatever there is.
+/// Runs every check that the nightly toolchain allows.
 pub fn run(cx: &Context) -> Result<Findings> {
     let Some(nightly) = probe(cx)? else {
         bail!(
@@ -78,12 +80,12 @@ pub fn run(cx: &Context) -> Result<Findings> {
     Ok(findings)
 }
 
-/// Few random inputs: Miri interprets.
+/// Runs the tests under Miri, with few random inputs because Miri interprets the code.
 fn miri(cx: &Context, findings: &mut Findings) -> Result<()> {
     let mut command = cargo::nightly(cx, "cargo", &["miri", "test"])?;
     command
         .args(PACKAGES)
-        // Regressions of properties are looked for in files.
+        // The property tests look for known regressions in files.
         .env("MIRIFLAGS", "-Zmiri-disable-isolation")
         .env("PROPTEST_CASES", "8")
         .env("CARGO_TARGET_DIR", cx.root.join("target/miri"));
@@ -92,12 +94,12 @@ fn miri(cx: &Context, findings: &mut Findings) -> Result<()> {
     Ok(())
 }
 
-/// The address sanitizer finds leaks too.
+/// Runs the tests under one sanitizer. The address sanitizer also finds leaks.
 fn sanitizer(cx: &Context, findings: &mut Findings, name: &str, more: &[&str]) -> Result<()> {
     let mut command = cargo::nightly(cx, "cargo", &["test", "--target", TARGET])?;
     command
         .args(PACKAGES)
-        // Tests in documentation are built without the flags.
+        // Tests in documentation are left out, because they are built without the flags.
         .args(["--lib", "--tests"])
         .args(more)
         .env("RUSTFLAGS", format!("-Zsanitizer={name}"))
