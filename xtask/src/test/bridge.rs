@@ -49,7 +49,8 @@ pub fn lint(cx: &Context, kernel: &Kernel) -> Tally {
     }
     let check = || -> Result<()> {
         let title = format!("Check the {name} core with the kernel's clippy");
-        Step::new(cx, &title, command(cx, kernel, &driver)?)
+        let scratch = tempfile::tempdir()?;
+        Step::new(cx, &title, command(cx, kernel, &driver, scratch.path())?)
             .hint("mend what it points to")
             .run()
             .map(drop)
@@ -57,12 +58,16 @@ pub fn lint(cx: &Context, kernel: &Kernel) -> Tally {
     Tally::check(check())
 }
 
-fn command(cx: &Context, kernel: &Kernel, driver: &Path) -> Result<Command> {
+fn command(cx: &Context, kernel: &Kernel, driver: &Path, scratch: &Path) -> Result<Command> {
     let record = kernel.out.join(RECORD);
     let record =
         fs::read_to_string(&record).with_context(|| format!("cannot read {}", record.display()))?;
-    let line = with_clippy(&record, &driver.to_string_lossy())
-        .with_context(|| format!("{RECORD} does not say how the crate was compiled"))?;
+    let line = with_clippy(
+        &record,
+        &driver.to_string_lossy(),
+        &scratch.to_string_lossy(),
+    )
+    .with_context(|| format!("{RECORD} does not say how the crate was compiled"))?;
     let sh = cx.shell()?;
     let mut command = Command::from(cmd!(sh, "sh -c {line}"));
     kernel.tools.equip(&mut command)?;
@@ -74,13 +79,16 @@ fn command(cx: &Context, kernel: &Kernel, driver: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// The compiler's command from make's record, with clippy in its place and nothing written.
-fn with_clippy(record: &str, driver: &str) -> Option<String> {
+/// Returns the compiler's command from make's record, with clippy in its place. All that clippy writes
+/// goes to `scratch`. It has to be a directory of ours: the compiler puts a new file in the place of
+/// the one that it is told to write, even if that is a device.
+fn with_clippy(record: &str, driver: &str, scratch: &str) -> Option<String> {
     let (_, line) = record.lines().next()?.split_once(" := ")?;
     let compile = line.split(';').next()?;
+    let metadata = format!("--emit=metadata={scratch}/livepatch.rmeta");
     let words = compile.split(' ').map(|word| match word {
         "rustc" => driver,
-        word if word.starts_with("--emit=obj=") => "--emit=metadata=/dev/null",
+        word if word.starts_with("--emit=obj=") => &metadata,
         word if word.starts_with("--emit=") => "",
         word => word,
     });
@@ -100,12 +108,16 @@ mod tests {
             "savedcmd_a.o := OBJTREE=/o rustc --edition=2021 -Wunused --emit=dep-info=.a.o.d \
                       --emit=obj=a.o /src/a.rs  ; objtool a.o\n\nsource_a.o := /src/a.rs\n";
         assert_eq!(
-            with_clippy(record, "/bin/clippy-driver").unwrap(),
-            "OBJTREE=/o /bin/clippy-driver --edition=2021 -Wunused --emit=metadata=/dev/null \
-             /src/a.rs -Dwarnings"
+            with_clippy(record, "/bin/clippy-driver", "/scratch").unwrap(),
+            "OBJTREE=/o /bin/clippy-driver --edition=2021 -Wunused \
+             --emit=metadata=/scratch/livepatch.rmeta /src/a.rs -Dwarnings"
         );
         assert_eq!(
-            with_clippy("savedcmd_a.o := gcc -c a.c\n", "/bin/clippy-driver"),
+            with_clippy(
+                "savedcmd_a.o := gcc -c a.c\n",
+                "/bin/clippy-driver",
+                "/scratch"
+            ),
             None
         );
     }
