@@ -2,8 +2,8 @@
 
 //! The traits that a backend implements.
 
-/// The registers that ftrace saves for a handler (`struct ftrace_regs`), as far as the core reads
-/// or writes them.
+/// The registers that ftrace saves for a handler (`struct ftrace_regs`), as far as the core writes
+/// them.
 pub trait SavedRegisters {
     /// Lets the traced function continue at `address`.
     ///

@@ -41,6 +41,13 @@ pub enum Support {
     No(&'static str),
 }
 
+/// Reasons that several backends give.
+mod reason {
+    pub const EXCEPTION: &str = "a trace that meets an exception is not reliable: \
+                                 the task moves on its way to user mode";
+    pub const ALIGNED: &str = "no instruction is at an odd address";
+}
+
 /// What a backend claims.
 pub trait Claim: Backend {
     /// The unsupported capabilities, each with the reason. A finished port claims all others.

@@ -2,22 +2,16 @@
 
 //! Capability claims of the powerpc backend.
 
-use crate::{powerpc::Powerpc, Capability, Claim};
+use crate::{powerpc::Powerpc, reason, Capability, Claim};
 
 impl Claim for Powerpc {
     const UNSUPPORTED: &'static [(Capability, &'static str)] = &[
-        (
-            Capability::UnwindInterrupts,
-            "a trace that meets an exception is not reliable: the task moves on its way to user mode",
-        ),
+        (Capability::UnwindInterrupts, reason::EXCEPTION),
         (
             Capability::RelocationsAgain,
             "apply_relocate_add() makes a stub for each new address, and none is ever given back",
         ),
-        (
-            Capability::UnalignedReplacement,
-            "no instruction is at an odd address",
-        ),
+        (Capability::UnalignedReplacement, reason::ALIGNED),
         (
             Capability::SettledGear,
             "a branch does not change the TOC: calls stay in the handler",

@@ -2,17 +2,11 @@
 
 //! Capability claims of the s390 backend.
 
-use crate::{s390::S390, Capability, Claim};
+use crate::{reason, s390::S390, Capability, Claim};
 
 impl Claim for S390 {
     const UNSUPPORTED: &'static [(Capability, &'static str)] = &[
-        (
-            Capability::UnwindInterrupts,
-            "a trace that meets an exception is not reliable: the task moves on its way to user mode",
-        ),
-        (
-            Capability::UnalignedReplacement,
-            "no instruction is at an odd address",
-        ),
+        (Capability::UnwindInterrupts, reason::EXCEPTION),
+        (Capability::UnalignedReplacement, reason::ALIGNED),
     ];
 }

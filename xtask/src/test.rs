@@ -28,7 +28,7 @@ pub struct Tally {
     pub passed: usize,
     /// Could not run.
     pub skipped: usize,
-    /// Those that failed: where and what, and in lines of its own what explains it.
+    /// The failed tests. The first line of each says where and what, the others explain it.
     pub failures: Vec<String>,
 }
 
@@ -56,7 +56,7 @@ impl Tally {
         self.failures.len()
     }
 
-    /// One test; `explain` gives what there is to say if it failed.
+    /// Returns the tally of one test. If the test failed, `explain` returns the failure's text.
     pub fn one(passed: bool, explain: impl FnOnce() -> String) -> Self {
         Self {
             passed: passed.into(),
@@ -65,7 +65,7 @@ impl Tally {
         }
     }
 
-    /// One check, which tells itself what is wrong.
+    /// Returns the tally of a check whose error says what is wrong.
     pub fn check(result: Result<()>) -> Self {
         match result {
             Ok(()) => Self::one(true, String::new),
@@ -73,7 +73,7 @@ impl Tally {
         }
     }
 
-    /// What could not even run counts as one failed test.
+    /// Prints an error, and returns it as the tally of one failed test.
     pub fn failure(error: &anyhow::Error) -> Self {
         eprintln!("error: {error:#}");
         Self::one(false, || format!("{error:#}"))
@@ -98,7 +98,7 @@ impl Tally {
         tally
     }
 
-    /// The same, each failure with the place where it happened.
+    /// Returns the tally with the place at the start of each failure.
     fn within(mut self, place: &str) -> Self {
         for failure in &mut self.failures {
             failure.insert_str(0, &format!("{place}: "));
@@ -221,7 +221,7 @@ fn guest(cx: &Context, kernel: &Kernel, tests: &GuestTests) -> Tally {
     let mut total = Tally::default();
     total += host::abi(cx, kernel);
     if kernel.core == Core::Rust {
-        total += bridge::lint(cx, kernel).within("clippy");
+        total += bridge::lint(cx, kernel);
         total += symbols::check(kernel);
     }
     for suite in &tests.suites {
@@ -249,7 +249,7 @@ fn guest(cx: &Context, kernel: &Kernel, tests: &GuestTests) -> Tally {
     total
 }
 
-/// What a suite came to, or that it could not run.
+/// Returns the tally of a suite. A suite that could not run counts as one failed test.
 fn counted(name: &str, tally: Result<Tally>) -> Tally {
     let tally = tally.unwrap_or_else(|error| Tally::failure(&error));
     tally.within(name)

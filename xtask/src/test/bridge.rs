@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The format and the lints of what only Kbuild compiles, and cargo therefore does not see.
+//! Formatting and lints of the code that only Kbuild compiles. Cargo does not see that code.
 
 use super::Tally;
 use crate::build::Kernel;
@@ -11,13 +11,13 @@ use std::path::Path;
 use std::process::Command;
 use xshell::cmd;
 
-/// Formats one file after the other, since a file that is named would have rustfmt go on to its modules,
-/// some of which are elsewhere in the kernel tree.
+/// Formats each file from its standard input. From a named file rustfmt would go on to the file's
+/// modules, and the kernel tree has some of those at another place than the checkout.
 const FORMAT_EACH: &str = "for file; do
     rustfmt --edition 2021 <\"$file\" | diff --label \"$file\" --label formatted -u \"$file\" - || exit
 done";
 
-/// Where the crate is compiled, in the kernel's object directory.
+/// Make's record of the command that compiled the crate, in the kernel's object directory.
 const RECORD: &str = "kernel/livepatch/linux/.livepatch_main.o.cmd";
 
 /// Checks the formatting.
@@ -29,14 +29,15 @@ pub fn format(cx: &Context) -> Tally {
         files.push(cx.root.join("arch/livepatch_arch.rs"));
         let command = cmd!(sh, "sh -c {FORMAT_EACH} rustfmt {files...}");
         Step::new(cx, "Check the bridge's formatting", command)
-            .hint("rustfmt --edition 2021 <FILE, and its output back into it")
+            .hint("write the output of `rustfmt --edition 2021 <FILE` back to the file")
             .run()
             .map(drop)
     };
     Tally::check(check())
 }
 
-/// Runs clippy over the whole crate as Kbuild compiles it, with the kernel tree's lints and settings.
+/// Runs clippy over the whole crate as Kbuild compiles it, with the kernel tree's lints and
+/// settings.
 pub fn lint(cx: &Context, kernel: &Kernel) -> Tally {
     let name = kernel.target.name;
     let driver = kernel.tools.rustc.sysroot.join("bin/clippy-driver");
@@ -74,14 +75,15 @@ fn command(cx: &Context, kernel: &Kernel, driver: &Path, scratch: &Path) -> Resu
     command
         .current_dir(&kernel.out)
         .env("CLIPPY_CONF_DIR", &kernel.src)
-        // Kbuild sets it too: kernel code uses unstable features.
+        // Kernel code uses unstable features. Kbuild sets this variable too.
         .env("RUSTC_BOOTSTRAP", "1");
     Ok(command)
 }
 
-/// Returns the compiler's command from make's record, with clippy in its place. All that clippy writes
-/// goes to `scratch`. It has to be a directory of ours: the compiler puts a new file in the place of
-/// the one that it is told to write, even if that is a device.
+/// Returns the compiler's command from make's record, with clippy in the compiler's place.
+///
+/// Clippy writes only to the directory `scratch`. The output must not be a device such as
+/// `/dev/null`: the compiler replaces its output by a new file, whatever it was.
 fn with_clippy(record: &str, driver: &str, scratch: &str) -> Option<String> {
     let (_, line) = record.lines().next()?.split_once(" := ")?;
     let compile = line.split(';').next()?;
