@@ -1,66 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo xtask`: from a clone of this repository to a kernel that the Rust core live patches.
 //!
-//! | module | concern |
+//! | layer | what is in it |
 //! |---|---|
-//! | [`cli`] | every command and flag |
-//! | [`context`] | paths of checkout, cache and logs; locks |
-//! | [`step`] | running one external program: progress, log, deadline |
-//! | [`target`] | the table of architectures |
-//! | [`cargo`] | running cargo on the workspace |
-//! | [`provision`], [`apt`], [`toolchain`], [`tool`], [`doctor`] | installing what is needed |
-//! | [`place`] | filling the cache with complete entries |
-//! | [`source`] | the kernel source |
-//! | [`graft`], [`series`] | putting our crates and patches into a scratch copy of the source |
-//! | [`config`], [`build`] | configuring and building a kernel |
-//! | [`env`] | building a kernel by hand, with the same tools |
-//! | [`clean`] | freeing disk space |
-//! | [`guest`] | building a guest's initramfs |
-//! | [`klp`] | marking livepatch relocations in a module |
-//! | [`qemu`] | booting a guest, and telling how it ended |
-//! | [`ktap`], [`suite`] | running a script in a guest, and reading its results |
-//! | [`demo`], [`boot`] | showing a guest to the user |
-//! | [`test`], [`parity`], [`conformance`], [`stress`], [`bench`] | tests and figures from guests |
-//! | [`verify`] | model checking, loom, mutants, properties, sanitizers |
+//! | [`commands`] | one file per command; every flag |
+//! | [`guest`] | building a guest, booting it, reading its results |
+//! | [`kernel`] | getting the source, grafting, configuring and building it |
+//! | [`tools`] | paths and locks, running programs, installing what is needed, the targets |
+//!
+//! A file uses files of its own layer and of those below, and no files use each other in a circle.
+//! `layers.rs` has the test for it.
 
-mod apt;
-mod bench;
-mod boot;
-mod build;
-mod cargo;
-mod clean;
-mod cli;
-mod config;
-mod conformance;
-mod context;
-mod demo;
-mod doctor;
-mod env;
-mod graft;
+mod commands;
 mod guest;
-mod klp;
-mod ktap;
-mod parity;
-mod place;
-mod provision;
-mod qemu;
-mod series;
-mod source;
-mod step;
-mod stress;
-mod suite;
-mod target;
-mod test;
-mod tool;
-mod toolchain;
-mod verify;
+mod kernel;
+#[cfg(test)]
+mod layers;
+mod tools;
 
+use crate::commands::cli::{Cli, Command};
+use crate::tools::context::Context;
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    match run(&cli) {
+    match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -69,21 +33,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &cli::Cli) -> anyhow::Result<()> {
-    let cx = context::Context::new(cli)?;
-    match &cli.command {
-        cli::Command::Doctor(args) => doctor::run(&cx, args),
-        cli::Command::Build(args) => build::run(&cx, args),
-        cli::Command::Env(args) => env::run(&cx, args),
-        cli::Command::Graft(args) => graft::run(&cx, args),
-        cli::Command::Demo(args) => demo::run(&cx, args),
-        cli::Command::Boot(args) => boot::run(&cx, args),
-        cli::Command::Test(args) => test::run(&cx, args),
-        cli::Command::Parity(args) => parity::run(&cx, args),
-        cli::Command::Verify(args) => verify::run(&cx, args),
-        cli::Command::Conformance(args) => conformance::run(&cx, args),
-        cli::Command::Stress(args) => stress::run(&cx, args),
-        cli::Command::Bench(args) => bench::run(&cx, args),
-        cli::Command::Clean(args) => clean::run(&cx, args),
+fn run(Cli { global, command }: &Cli) -> anyhow::Result<()> {
+    let (tree, cache) = (global.tree.as_deref(), global.cache_dir.as_deref());
+    let cx = Context::new(tree, cache, global.jobs)?;
+    match command {
+        Command::Doctor(args) => commands::doctor::run(&cx, args),
+        Command::Build(args) => commands::build::run(&cx, args),
+        Command::Env(args) => commands::env::run(&cx, args),
+        Command::Graft(args) => commands::graft::run(&cx, args),
+        Command::Demo(args) => commands::demo::run(&cx, args),
+        Command::Boot(args) => commands::boot::run(&cx, args),
+        Command::Test(args) => commands::test::run(&cx, args),
+        Command::Parity(args) => commands::parity::run(&cx, args),
+        Command::Verify(args) => commands::verify::run(&cx, args),
+        Command::Conformance(args) => commands::conformance::run(&cx, args),
+        Command::Stress(args) => commands::stress::run(&cx, args),
+        Command::Bench(args) => commands::bench::run(&cx, args),
+        Command::Clean(args) => commands::clean::run(&cx, args),
     }
 }

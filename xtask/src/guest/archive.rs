@@ -83,6 +83,15 @@ impl Archive {
         self.file(name, mode, &content)
     }
 
+    /// Adds copies of files of the host to a directory.
+    pub fn copy_all(&mut self, dir: &str, files: &[PathBuf]) -> Result<()> {
+        for from in files {
+            let name = from.file_name().unwrap_or_default().to_string_lossy();
+            self.copy(&format!("{dir}/{name}"), from)?;
+        }
+        Ok(())
+    }
+
     /// Adds copies of everything below a directory of the host.
     pub fn copy_tree(&mut self, name: &str, from: &Path) -> Result<()> {
         self.directory(name)?;

@@ -5,10 +5,10 @@
 //! checkout gets object files. A copy is touched only when its source has changed, so `make`
 //! rebuilds only that.
 
-use crate::build::Kernel;
-use crate::context::Context;
-use crate::place;
-use crate::step;
+use crate::kernel::build::Kernel;
+use crate::tools::context::Context;
+use crate::tools::place;
+use crate::tools::step;
 use anyhow::{bail, Context as _, Result};
 use std::ffi::OsStr;
 use std::fs;
@@ -44,7 +44,7 @@ pub fn built(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<Vec<PathBuf>> 
     }
     let work = dir.join("modules");
     mirror(&cx.root.join("tests/guest/modules"), &work)?;
-    make_modules(cx, kernel, &work, "Build the guest's test modules")?;
+    make(cx, kernel, &work, "Build the guest's test modules")?;
     modules.extend(objects(&work)?);
     Ok(modules)
 }
@@ -54,7 +54,7 @@ pub fn built(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<Vec<PathBuf>> 
 pub fn selftests(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
     let work = dir.join("selftests");
     mirror(&kernel.src.join(SELFTESTS), &work)?;
-    make_modules(
+    make(
         cx,
         kernel,
         &work.join("test_modules"),
@@ -70,16 +70,16 @@ pub fn selftests(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
 }
 
 /// Builds the modules in a directory against a kernel.
-pub fn make_modules(cx: &Context, kernel: &Kernel, work: &Path, title: &str) -> Result<()> {
-    let make = |target: &str| -> Result<Command> {
-        let mut command = kernel.make(cx)?;
-        command.arg(format!("M={}", work.display())).arg(target);
+pub fn make(cx: &Context, kernel: &Kernel, work: &Path, title: &str) -> Result<()> {
+    let command = |target: &str| -> Result<Command> {
+        let mut make = kernel.make(cx)?;
+        make.arg(format!("M={}", work.display())).arg(target);
         if kernel.flavour.llvm(kernel.target).is_some() {
             // This table for linkers lists symbols by number. A tool that changes a module's
             // symbols can't keep the table.
-            command.arg("KCFLAGS=-fno-addrsig");
+            make.arg("KCFLAGS=-fno-addrsig");
         }
-        Ok(command)
+        Ok(make)
     };
     // make does not know that an external module depends on the kernel's configuration.
     let (own, built) = (kernel.out.join(".config"), work.join(".built-for"));
@@ -88,10 +88,10 @@ pub fn make_modules(cx: &Context, kernel: &Kernel, work: &Path, title: &str) -> 
         step::run(
             cx,
             "Remove modules of another configuration",
-            make("clean")?,
+            command("clean")?,
         )?;
     }
-    step::run(cx, title, make("modules")?)?;
+    step::run(cx, title, command("modules")?)?;
     fs::write(&built, config).with_context(|| format!("cannot write {}", built.display()))
 }
 

@@ -4,12 +4,12 @@
 //! The packages are unpacked and nothing in them is run, so any host can make a guest of any
 //! architecture. This module does what installing the packages would have arranged.
 
-use super::archive::Archive;
-use crate::apt;
-use crate::context::Context;
-use crate::place;
-use crate::step::Step;
-use crate::target::Target;
+use crate::guest::archive::Archive;
+use crate::tools::apt;
+use crate::tools::context::Context;
+use crate::tools::place;
+use crate::tools::step::Step;
+use crate::tools::target::Target;
 use anyhow::{Context as _, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -85,7 +85,8 @@ const TRIES: usize = 3;
 /// Returns the userspace as an archive, from the cache or newly made.
 pub fn base(cx: &Context, target: &Target, userspace: Userspace) -> Result<PathBuf> {
     let packages = userspace.packages().join(",");
-    let suite = target.suite.map_or_else(host_suite, str::to_owned);
+    let own = || apt::codename().unwrap_or_else(|| SUITE.to_owned());
+    let suite = target.suite.map_or_else(own, str::to_owned);
     let key = format!("{}-{suite}-{:08x}", userspace.name(), checksum(&packages));
     let dest = cx.cache.join("userspace").join(target.name).join(key);
     let _lock = cx.lock(&format!("userspace-{}-{}", target.name, userspace.name()))?;
@@ -186,17 +187,6 @@ fn merged(name: &str) -> String {
 fn unwanted(name: &str) -> bool {
     UNWANTED.iter().any(|prefix| name.starts_with(prefix))
         || UNWANTED_WITHIN.iter().any(|part| name.contains(part))
-}
-
-/// Returns the host's own suite, which its mirror has.
-fn host_suite() -> String {
-    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let codename = release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    codename
-        .map_or(SUITE, |name| name.trim_matches('"'))
-        .to_owned()
 }
 
 /// Returns an FNV-1a hash, which tells package lists apart and is the same in every build of xtask.

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The commands, one file each. Their flags are in [`cli`].
+
+pub mod bench;
+pub mod boot;
+pub mod build;
+pub mod clean;
+pub mod cli;
+pub mod conformance;
+pub mod demo;
+pub mod doctor;
+pub mod env;
+pub mod graft;
+pub mod parity;
+pub mod stress;
+pub mod test;
+pub mod verify;

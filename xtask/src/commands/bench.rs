@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `cargo xtask bench`: compares the costs of the C core and the Rust core.
+//!
+//! Two kernels are built from the same tree and differ only in the core. They run the same modules,
+//! one kernel right after the other. The measurements become a table, a JSON file and plots. The
+//! ratio of the two cores is what counts, because the machine may be slow or busy.
+
+mod figures;
+mod plot;
+mod text_size;
+
+use crate::commands::bench::figures::{Report, Samples};
+use crate::commands::cli::{self, Group};
+use crate::guest::qemu::{Boot, Clock};
+use crate::guest::userspace::Userspace;
+use crate::guest::{initramfs, modules};
+use crate::kernel::build::{self, Kernel};
+use crate::kernel::flavour::Core;
+use crate::tools::context::Context;
+use crate::tools::{place, provision};
+use anyhow::{bail, Context as _, Result};
+use clap::ValueEnum;
+use console::style;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long one guest may take. The C core needs minutes to disable a patch of 2000 functions.
+const DEADLINE: Duration = Duration::from_secs(60 * 60);
+
+/// Runs the command.
+pub fn run(cx: &Context, args: &cli::Bench) -> Result<()> {
+    provision::ensure(cx, &[plot::FONT_NEED])?;
+    let groups = match args.only.as_slice() {
+        [] => Group::value_variants(),
+        only => only,
+    };
+    let c = build::kernel(cx, args.arch, Core::C)?;
+    let rust = build::kernel(cx, args.arch, Core::Rust)?;
+    let mut report = Report::new(args.arch.name, &rust.release);
+    for &group in groups {
+        let (c, rust) = (measure(cx, &c, group)?, measure(cx, &rust, group)?);
+        report.add(group, &c, &rust);
+    }
+    let dir = match &args.out {
+        Some(dir) => dir.clone(),
+        None => cx.logs().join("bench"),
+    };
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    println!("\n{}", style("C core and Rust core, side by side").bold());
+    let table = report.table();
+    print!("{table}");
+    leave(&dir.join("bench.txt"), &table)?;
+    leave(&dir.join("bench.json"), &report.json()?)?;
+    let plots = plot::all(&report, &dir)?;
+    println!(
+        "table, JSON and {plots} plots (SVG and PNG each): {}",
+        dir.display()
+    );
+    Ok(())
+}
+
+fn leave(path: &Path, text: &str) -> Result<()> {
+    place::remove(path)?;
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Measures a group of figures on one kernel.
+fn measure(cx: &Context, kernel: &Kernel, group: Group) -> Result<Samples> {
+    let (script, clock) = match group {
+        Group::Calls => ("bench-calls", Clock::Instructions),
+        Group::Patches => ("bench-patches", Clock::Time),
+        Group::Tasks => ("bench-tasks", Clock::Instructions),
+        Group::Size => return text_size::measure(kernel),
+    };
+    println!("{script}, {} core", kernel.core);
+    let initramfs = initramfs(cx, kernel, script)?;
+    let boot = Boot {
+        kernel,
+        initramfs: &initramfs,
+        script,
+        append: "",
+        deadline: DEADLINE,
+        // The single write that disables a patch of 2000 functions may be silent for minutes.
+        silence: DEADLINE,
+        clock,
+    };
+    let mut samples = Samples::default();
+    let mut whole = false;
+    let end = boot.run(cx, &mut |line| match line {
+        "done" => whole = true,
+        line => samples.line(line),
+    })?;
+    if !whole {
+        bail!(
+            "the guest with the {} core did not get to the end of {script}; see {}",
+            kernel.core,
+            end.log.display()
+        );
+    }
+    Ok(samples)
+}
+
+/// Builds an initramfs with the benchmark's modules and program. Its script runs as
+/// `/guest/<script>`.
+fn initramfs(cx: &Context, kernel: &Kernel, script: &str) -> Result<PathBuf> {
+    let base = initramfs::base(cx, kernel, Userspace::Small)?;
+    let title = "Build the benchmark's modules";
+    let names = ("bench", script);
+    initramfs::extended(cx, kernel, &base, names, title, |archive, work| {
+        archive.copy_all(
+            "bench",
+            &[modules::compile(cx, kernel, &work.join("bench.c"))?],
+        )?;
+        archive.copy_all("bench", &modules::objects(&work.join("modules"))?)
+    })
+}

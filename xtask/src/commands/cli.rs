@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Every command and flag, in one place.
+
+use crate::kernel::flavour::Core;
+use crate::tools::target::{self, Target};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Build, boot and test the Rust livepatch core.
+///
+/// Start with `cargo xtask demo`. It installs what is missing, or prints the one command that does.
+/// It then takes the kernel source, builds a kernel with the Rust core and live patches it at run
+/// time.
+/// Downloads and builds go to a cache outside the checkout; `cargo xtask clean --cache` frees it.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args)]
+pub struct Global {
+    /// Checkout of Linux 7.3 to use; it is copied, never changed [default: Debian's source package]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub tree: Option<PathBuf>,
+    /// Directory for sources, tools, builds and logs
+    /// [default: $XDG_CACHE_HOME/livepatch-rust, else ~/.cache/livepatch-rust]
+    #[arg(long, global = true, value_name = "DIR", env = "LIVEPATCH_RUST_CACHE")]
+    pub cache_dir: Option<PathBuf>,
+    /// Number of parallel jobs [default: one per CPU]
+    #[arg(short, long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Live patch a running kernel with the Rust core, start to finish
+    Demo(Demo),
+    /// Boot a kernel with the Rust core, to experiment with
+    Boot(Boot),
+    /// Run the host tests, then the guest tests
+    Test(Test),
+    /// Run the same scenarios on the C core and on the Rust core, and compare line by line
+    Parity(Parity),
+    /// Prove the consistency model: model checker, loom, mutants, properties, sanitizers
+    Verify(Verify),
+    /// Exercise every capability that an architecture's backend claims
+    Conformance(Conformance),
+    /// Call patched functions on every CPU while patches, modules, BPF programs and CPUs come and
+    /// go, and count wrong results
+    Stress(Stress),
+    /// Measure the C core and the Rust core side by side: a table, JSON and plots
+    Bench(Bench),
+    /// Build the kernel, without booting it
+    Build(Build),
+    /// Apply the crates and patches to the kernel source, and print the path of the tree
+    Graft(Graft),
+    /// Print the environment for running `make` by hand: `eval "$(cargo xtask env)"`
+    Env(Env),
+    /// List what is installed, what is missing and how to get it
+    Doctor(Doctor),
+    /// Remove built kernels, or everything in the cache
+    Clean(Clean),
+}
+
+/// The kernel to use: its architecture and its livepatch core.
+#[derive(Args, Clone, Copy)]
+pub struct Build {
+    /// Architecture of the kernel
+    #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
+    pub arch: &'static Target,
+    /// Livepatch core of the kernel
+    #[arg(long, value_enum, default_value_t = Core::Rust)]
+    pub core: Core,
+}
+
+/// Flags of `demo`.
+#[derive(Args)]
+pub struct Demo {
+    /// The kernel to use.
+    #[command(flatten)]
+    pub kernel: Build,
+}
+
+/// Flags of `boot`.
+#[derive(Args)]
+pub struct Boot {
+    /// The kernel to boot.
+    #[command(flatten)]
+    pub kernel: Build,
+    /// Open a shell in the guest
+    #[arg(long)]
+    pub shell: bool,
+    /// Words to append to the kernel's command line, such as `livepatch.settle=0`
+    #[arg(
+        long,
+        value_name = "WORDS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub append: String,
+}
+
+/// Flags of `test`.
+#[derive(Args)]
+pub struct Test {
+    /// Run only the host tests
+    #[arg(long, conflicts_with = "guest")]
+    pub host: bool,
+    /// Run only this guest suite: `smoke`, `kselftest`, `neighbours`, `settle`, `regressions`,
+    /// `conformance`, `stress`, or with `--debug-kernel` the `scenarios` of `parity`
+    #[arg(long, value_name = "SUITE")]
+    pub guest: Option<String>,
+    /// Architectures to test: a name, or `all`
+    #[arg(long, default_value = target::DEFAULT, value_name = "ARCH")]
+    pub arch: target::Selection,
+    /// Livepatch core in the guest
+    #[arg(long, value_enum, default_value_t = Core::Rust)]
+    pub core: Core,
+    /// Run the guest suites on a kernel with KASAN, lockdep, kmemleak and the like; many times
+    /// slower
+    #[arg(long, conflicts_with = "host")]
+    pub debug_kernel: bool,
+}
+
+/// Flags of `parity`.
+#[derive(Args)]
+pub struct Parity {
+    /// Architecture of both kernels
+    #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
+    pub arch: &'static Target,
+    /// Seed of the random sequences; the same seed gives the same sequences
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Number of random sequences
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pub sequences: usize,
+    /// Run only this scenario, or one of the groups `scenarios` (on the usual kernel), `starved`
+    /// (allocations fail), `sequences` (random), `kselftest` and `neighbours` (on a kernel with BPF
+    /// if there is one); may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub scenario: Vec<String>,
+    /// Skip upstream's selftests
+    #[arg(long)]
+    pub no_kselftest: bool,
+}
+
+/// Flags of `verify`.
+#[derive(Args)]
+pub struct Verify {
+    /// Run only these parts, in this order [default: all]
+    #[arg(value_enum, value_name = "PART")]
+    pub parts: Vec<Part>,
+    /// Number of random inputs for each property
+    #[arg(long, default_value_t = 1_000_000, value_name = "N")]
+    pub cases: u64,
+}
+
+/// A part of the verification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Exhaustive search of the core against a simulated kernel, within bounds
+    Model,
+    /// The core's atomics and barriers in every order that the memory model allows
+    Loom,
+    /// The loom tests with each ordering left out in turn: some test has to fail
+    Weaken,
+    /// The core changed in hundreds of ways: some test has to fail each time
+    Mutants,
+    /// Random inputs
+    Properties,
+    /// The tests under Miri, or under the sanitizers of the nightly toolchain
+    Sanitizers,
+}
+
+/// Flags of `conformance`.
+#[derive(Args)]
+pub struct Conformance {
+    /// The kernel to exercise.
+    #[command(flatten)]
+    pub kernel: Build,
+}
+
+/// Flags of `stress`.
+#[derive(Args)]
+pub struct Stress {
+    /// The kernel to stress.
+    #[command(flatten)]
+    pub kernel: Build,
+    /// Minutes for which patches come and go
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub minutes: u32,
+}
+
+/// Flags of `bench`.
+#[derive(Args)]
+pub struct Bench {
+    /// Architecture of both kernels
+    #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
+    pub arch: &'static Target,
+    /// Measure only these figures: `calls`, `patches`, `tasks` or `size`; may be given several
+    /// times
+    #[arg(long, value_enum, value_name = "GROUP")]
+    pub only: Vec<Group>,
+    /// Directory for the table, the JSON and the plots [default: beside the logs]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Figures that are measured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Group {
+    /// Instructions per call of a patched function
+    Calls,
+    /// Time to enable, settle, disable and unload patches of 1 to 2000 functions, and their memory
+    Patches,
+    /// Attempts to end a transition with 10 to 10000 tasks
+    Tasks,
+    /// Size of the core's code
+    Size,
+}
+
+/// Flags of `graft`.
+#[derive(Args)]
+pub struct Graft {
+    /// Copy the whole tree, with the series applied, to this new directory outside the cache
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Flags of `env`.
+#[derive(Args)]
+pub struct Env {
+    /// Architecture of the kernels to be built in that shell
+    #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
+    pub arch: &'static Target,
+}
+
+/// Flags of `doctor`.
+#[derive(Args)]
+pub struct Doctor {
+    /// Architecture to check
+    #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
+    pub arch: &'static Target,
+    /// Install what is missing
+    #[arg(long)]
+    pub fix: bool,
+}
+
+/// Flags of `clean`.
+#[derive(Args)]
+pub struct Clean {
+    /// Remove sources, tools and logs too, and print the space that each freed
+    #[arg(long)]
+    pub cache: bool,
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `cargo xtask demo`: live patches a running kernel, start to finish.
+
+use crate::commands::cli;
+use crate::guest::ktap::Report;
+use crate::guest::qemu::Finished;
+use crate::guest::suite::{Outcome, View, DEMO};
+use crate::kernel::build::{self, Kernel};
+use crate::tools::context::Context;
+use anyhow::{bail, Result};
+use console::style;
+use std::time::{Duration, Instant};
+
+/// Runs the command.
+pub fn run(cx: &Context, args: &cli::Demo) -> Result<()> {
+    let start = Instant::now();
+    let kernel = build::kernel(cx, args.kernel.arch, args.kernel.core)?;
+    println!(
+        "Booting Linux {} with the {} core ...",
+        kernel.release, kernel.core
+    );
+    let Outcome { report, end } = DEMO.run(cx, &kernel, View::Story)?;
+    let end = end?;
+    summary(&kernel, &report, &end, start.elapsed());
+    let failed = report.failed();
+    if failed > 0 {
+        bail!(
+            "{failed} of the demo's steps did not hold; full log: {}\n\
+             next: look around in the guest with `cargo xtask boot --arch {} --core {} --shell`",
+            end.log.display(),
+            kernel.target.name,
+            kernel.core
+        );
+    }
+    Ok(())
+}
+
+fn summary(kernel: &Kernel, report: &Report, end: &Finished, whole: Duration) {
+    let Finished { took, log, .. } = end;
+    let held = report.passed();
+    println!("\n{}", style("Summary").bold());
+    if report.failed() == 0 {
+        println!(
+            "  A function of a running Linux {} kernel was replaced and put back by the {}.",
+            kernel.release,
+            kernel.core.name()
+        );
+    }
+    println!("  {held} of {} steps held", held + report.failed());
+    println!(
+        "  {:.1} s from power-on to power-off, {:.0} s in all",
+        took.as_secs_f32(),
+        whole.as_secs_f32()
+    );
+    println!("  the guest's full log: {}", log.display());
+    println!("Go on with");
+    println!("  cargo xtask boot --shell   a shell in such a guest");
+    println!("  cargo xtask test           the host's tests and the guest's");
+    println!("  edit core/src/, and run the demo again");
+}

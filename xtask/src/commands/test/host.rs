@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The host's part of the tests: formatting, lints, and every crate's own tests.
+
+use crate::commands::test::bridge;
+use crate::commands::verify::{loom, model};
+use crate::kernel::build::Kernel;
+use crate::tools::cargo;
+use crate::tools::context::Context;
+use crate::tools::step::Step;
+use crate::tools::tally::Tally;
+use anyhow::Result;
+use console::style;
+
+/// Runs all of the host's tests.
+pub fn run(cx: &Context) -> Tally {
+    println!("{}", style("The host's tests").bold());
+    let mut total = lint(
+        cx,
+        "Check the formatting",
+        &["fmt", "--all", "--check", "--", "--color=never"],
+        "cargo fmt --all",
+    );
+    total += bridge::format(cx);
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    total += lint(cx, "Check with clippy", &clippy, "mend what it points to");
+    for part in [tests, quick_proofs] {
+        total += part(cx).unwrap_or_else(|error| Tally::failure(&error));
+    }
+    total
+}
+
+/// Checks our view of the ABI against the headers of the built kernel.
+pub fn abi(cx: &Context, kernel: &Kernel) -> Tally {
+    let title = format!("Check the ABI of the {} kernel", kernel.target.name);
+    let arguments = [
+        "test",
+        "--package",
+        "abi-tests",
+        "--features",
+        "kernel-tree",
+        "--test",
+        "layout",
+    ];
+    let mut command = match cargo::command(cx, &arguments) {
+        Ok(command) => command,
+        Err(error) => return Tally::failure(&error),
+    };
+    command
+        .env("LIBCLANG_PATH", &kernel.tools.libclang.dir)
+        .env("LIVEPATCH_KERNEL_OUT", &kernel.out)
+        .env("LIVEPATCH_KERNEL_ARCH", kernel.target.name);
+    cargo::tests(cx, &title, command).tally
+}
+
+fn lint(cx: &Context, title: &str, arguments: &[&str], hint: &str) -> Tally {
+    let result = cargo::command(cx, arguments)
+        .and_then(|command| Step::new(cx, title, command).hint(hint).run());
+    Tally::check(result.map(drop))
+}
+
+/// Runs the crates' tests, and counts each of them.
+fn tests(cx: &Context) -> Result<Tally> {
+    let arguments = ["test", "--workspace", "--no-fail-fast"];
+    let command = cargo::command(cx, &arguments)?;
+    let tested = cargo::tests(cx, "Run the crates' tests", command);
+    println!(
+        "  {} tests passed, {} failed; log: {}",
+        tested.tally.passed,
+        tested.tally.failed(),
+        tested.log.display()
+    );
+    Ok(tested.tally)
+}
+
+/// Runs the parts of `cargo xtask verify` that take less than a minute each.
+fn quick_proofs(cx: &Context) -> Result<Tally> {
+    let (mut tally, executions) = loom::tests(cx, 0)?;
+    println!("  {} loom tests, {executions} executions", tally.passed);
+    let searched = model::run(cx, true)?;
+    searched
+        .figures
+        .iter()
+        .for_each(|line| println!("  {line}"));
+    tally += Tally::one(searched.passed, || searched.figures.join("\n"));
+    Ok(tally)
+}

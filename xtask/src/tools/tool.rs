@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Programs that `cargo install` builds, in the versions asked for, into the cache.
+
+use crate::tools::context::Context;
+use crate::tools::need::on_path;
+use crate::tools::place;
+use crate::tools::step::Step;
+use anyhow::Result;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use xshell::cmd;
+
+/// A program of a crate.
+#[derive(Clone, Copy, Debug)]
+pub struct Tool {
+    /// The name of the program.
+    program: &'static str,
+    /// The crate that provides it.
+    package: &'static str,
+    /// The version of both.
+    version: &'static str,
+}
+
+/// The bindgen that kernels are built with.
+pub const BINDGEN: Tool = Tool {
+    program: "bindgen",
+    package: "bindgen-cli",
+    version: "0.72.1",
+};
+
+/// The program that changes the core, to see whether a test notices.
+pub const MUTANTS: Tool = Tool {
+    program: "cargo-mutants",
+    package: "cargo-mutants",
+    version: "27.1.0",
+};
+
+impl fmt::Display for Tool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.program, self.version)
+    }
+}
+
+impl Tool {
+    fn cached(&self, cx: &Context) -> PathBuf {
+        let entry = format!("{}-{}", self.program, self.version);
+        cx.cache.join("tools").join(entry)
+    }
+
+    /// Returns the program, if it is on the machine or in the cache.
+    pub fn find(&self, cx: &Context) -> Option<PathBuf> {
+        let cached = self.cached(cx).join("bin").join(self.program);
+        if cached.exists() {
+            return Some(cached);
+        }
+        let found = on_path(self.program)?;
+        let sh = cx.shell().ok()?;
+        let version = cmd!(sh, "{found} --version").ignore_stderr().read().ok()?;
+        (version.trim() == self.to_string()).then_some(found)
+    }
+
+    /// Returns the program, after installing it if necessary. The caller holds the lock `tools`.
+    pub fn get(&self, cx: &Context) -> Result<PathBuf> {
+        if let Some(found) = self.find(cx) {
+            return Ok(found);
+        }
+        let dest = self.cached(cx);
+        place::whole(&dest, |partial| {
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+            let (sh, target) = (cx.shell()?, partial.join("target"));
+            let package = format!("{}@{}", self.package, self.version);
+            let install = cmd!(
+                sh,
+                "{cargo} install --locked {package} --root {partial} --target-dir {target}"
+            );
+            Step::new(cx, &format!("Install {self}"), install)
+                .counting(|line| line.trim_start().starts_with("Compiling "))
+                .hint("see that the crates' registry is in reach, then run this again")
+                .run()?;
+            place::remove(&target)
+        })?;
+        Ok(dest.join("bin").join(self.program))
+    }
+}
