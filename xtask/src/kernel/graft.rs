@@ -96,6 +96,15 @@ fn patched(
         .collect()
 }
 
+/// Returns the files of the checkout that go into the tree.
+pub fn ours(cx: &Context) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for (from, _) in ROOMS {
+        files.extend(files_in(&cx.root.join(from))?);
+    }
+    Ok(files)
+}
+
 /// Returns the files of one of our directories, at their places in the tree.
 fn room(dir: &Path, to: &Path) -> Result<Files> {
     let files = files_in(dir)?.into_iter();

@@ -1,39 +1,90 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Formatting and lints of the code that only Kbuild compiles. Cargo does not see that code.
+//! Formatting and lints of the code that goes into the kernel tree, with the tree's own settings.
+//! Cargo does not know those, and does not see the code that only Kbuild compiles.
 
 use crate::kernel::build::Kernel;
+use crate::kernel::graft;
+use crate::kernel::source::Source;
 use crate::tools::context::Context;
+use crate::tools::provision;
 use crate::tools::step::Step;
 use crate::tools::tally::Tally;
-use anyhow::{Context as _, Result};
+use anyhow::{ensure, Context as _, Result};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use xshell::cmd;
 
 /// Formats each file from its standard input. From a named file rustfmt would go on to the file's
 /// modules, and the kernel tree has some of those at another place than the checkout.
 const FORMAT_EACH: &str = "for file; do
-    rustfmt --edition 2021 <\"$file\" | diff --label \"$file\" --label formatted -u \"$file\" - || exit
+    rustfmt --config-path \"$0\" <\"$file\" |
+        diff --label \"$file\" --label formatted -u \"$file\" - || exit
 done";
+
+/// What checkpatch need not report: the exported functions are not in C, and the types of ELF have
+/// names in mixed case.
+const NOT_REPORTED: &str = "EXPORT_SYMBOL,CAMELCASE";
 
 /// Make's record of the command that compiled the crate, in the kernel's object directory.
 const RECORD: &str = "kernel/livepatch/linux/.livepatch_main.o.cmd";
 
-/// Checks the formatting.
+/// Checks the formatting with the tree's settings.
 pub fn format(cx: &Context) -> Tally {
     let check = || -> Result<()> {
-        let sh = cx.shell()?;
-        let mut files = sh.read_dir(cx.root.join("core/linux"))?;
-        files.retain(|file| file.extension().is_some_and(|ext| ext == "rs"));
-        files.push(cx.root.join("arch/livepatch_arch.rs"));
-        let command = cmd!(sh, "sh -c {FORMAT_EACH} rustfmt {files...}");
-        Step::new(cx, "Check the bridge's formatting", command)
-            .hint("write the output of `rustfmt --edition 2021 <FILE` back to the file")
+        let (sh, files) = (cx.shell()?, ours(cx, &["rs"])?);
+        let settings = Source::choose(cx)?.upstream().join(".rustfmt.toml");
+        let command = cmd!(sh, "sh -c {FORMAT_EACH} {settings} {files...}");
+        let hint = format!(
+            "write the output of `rustfmt --config-path {} <FILE` back to the file",
+            settings.display()
+        );
+        let step = Step::new(
+            cx,
+            "Check the formatting of what goes into the tree",
+            command,
+        );
+        step.hint(&hint).run().map(drop)
+    };
+    Tally::check(check())
+}
+
+/// Checks the C code with the tree's checkpatch.
+pub fn checkpatch(cx: &Context) -> Tally {
+    let check = || -> Result<()> {
+        provision::ensure(cx, &[provision::PERL])?;
+        let script = Source::choose(cx)?.upstream().join("scripts/checkpatch.pl");
+        let (sh, files) = (cx.shell()?, ours(cx, &["c", "h"])?);
+        // The script lists the headers of its tree, and leaves the list in its current directory.
+        let scratch = tempfile::tempdir()?;
+        sh.change_dir(scratch.path());
+        sh.create_dir("include")?;
+        let command = cmd!(
+            sh,
+            "perl {script} --no-tree --root . --strict --terse --show-types --no-summary
+                --ignore {NOT_REPORTED} -f {files...}"
+        );
+        Step::new(cx, "Check the C code with checkpatch", command)
+            .hint("mend these lines; checkpatch.rst in the tree's Documentation/dev-tools explains the types")
             .run()
             .map(drop)
     };
     Tally::check(check())
+}
+
+/// Returns the files with one of these extensions that go into the tree.
+fn ours(cx: &Context, extensions: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut files = graft::ours(cx)?;
+    files.retain(|file| {
+        extensions
+            .iter()
+            .any(|wanted| file.extension() == Some(wanted.as_ref()))
+    });
+    ensure!(
+        !files.is_empty(),
+        "no file goes into the tree: nothing was checked"
+    );
+    Ok(files)
 }
 
 /// Runs clippy over the whole crate as Kbuild compiles it, with the kernel tree's lints and

@@ -21,6 +21,7 @@ pub fn run(cx: &Context) -> Tally {
         "cargo fmt --all",
     );
     total += bridge::format(cx);
+    total += bridge::checkpatch(cx);
     let clippy = [
         "clippy",
         "--workspace",
