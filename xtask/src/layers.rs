@@ -26,31 +26,21 @@ fn faults(files: &BTreeMap<String, String>) -> Vec<String> {
             expand("", path, &mut paths);
         }
         let used = paths.iter().filter_map(|path| resolve(files, path));
-        arrows.extend(
-            used.filter(|used| used != file)
-                .map(|used| (file.as_str(), used)),
-        );
+        let others = used.filter(|used| used != file);
+        arrows.extend(others.map(|used| (file.as_str(), used)));
     }
-    for (from, to) in &arrows {
-        let rank = |file: &str| {
-            LAYERS
-                .iter()
-                .position(|layer| file.split("::").next() == Some(layer))
-        };
-        if rank(from) < rank(to) {
-            faults.push(format!("{from} uses {to}, which is in a higher layer"));
-        }
-    }
+    let rank = |file: &str| LAYERS.iter().position(|layer| file.starts_with(layer));
+    let up = arrows.iter().filter(|(from, to)| rank(from) < rank(to));
+    faults.extend(up.map(|(from, to)| format!("{from} uses {to}, which is in a higher layer")));
     // What leads into a circle or out of one has an end that no other arrow goes on from.
-    let goes_on = |arrows: &BTreeSet<(&str, &str)>, (from, to): (&str, &str)| {
-        arrows.iter().any(|next| next.0 == to) && arrows.iter().any(|last| last.1 == from)
-    };
-    while let Some(end) = arrows
-        .iter()
-        .copied()
-        .find(|arrow| !goes_on(&arrows, *arrow))
-    {
-        arrows.remove(&end);
+    loop {
+        let from: BTreeSet<&str> = arrows.iter().map(|arrow| arrow.0).collect();
+        let to: BTreeSet<&str> = arrows.iter().map(|arrow| arrow.1).collect();
+        let before = arrows.len();
+        arrows.retain(|arrow| from.contains(arrow.1) && to.contains(arrow.0));
+        if arrows.len() == before {
+            break;
+        }
     }
     let circle = arrows.iter();
     faults.extend(circle.map(|(from, to)| format!("{from} uses {to}, in a circle")));

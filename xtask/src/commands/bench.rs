@@ -7,7 +7,6 @@
 
 mod figures;
 mod plot;
-mod text_size;
 
 use crate::commands::bench::figures::{Report, Samples};
 use crate::commands::cli::{self, Group};
@@ -21,6 +20,7 @@ use crate::tools::{place, provision};
 use anyhow::{bail, Context as _, Result};
 use clap::ValueEnum;
 use console::style;
+use object::{Object, ObjectSection, SectionKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ fn measure(cx: &Context, kernel: &Kernel, group: Group) -> Result<Samples> {
         Group::Calls => ("bench-calls", Clock::Instructions),
         Group::Patches => ("bench-patches", Clock::Time),
         Group::Tasks => ("bench-tasks", Clock::Instructions),
-        Group::Size => return text_size::measure(kernel),
+        Group::Size => return text_size(kernel),
     };
     println!("{script}, {} core", kernel.core);
     let initramfs = initramfs(cx, kernel, script)?;
@@ -97,6 +97,22 @@ fn measure(cx: &Context, kernel: &Kernel, group: Group) -> Result<Samples> {
             end.log.display()
         );
     }
+    Ok(samples)
+}
+
+/// Adds up the code in all objects of the kernel's livepatch core.
+fn text_size(kernel: &Kernel) -> Result<Samples> {
+    let mut total = 0;
+    for path in kernel.core_objects()? {
+        let data =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let file = object::File::parse(&*data)
+            .with_context(|| format!("{} is no object", path.display()))?;
+        let code = file.sections().filter(|s| s.kind() == SectionKind::Text);
+        total += code.map(|section| section.size()).sum::<u64>();
+    }
+    let mut samples = Samples::default();
+    samples.add("text", 0, total);
     Ok(samples)
 }
 

@@ -3,22 +3,16 @@
 
 use crate::commands::cli;
 use crate::guest::suite::{Outcome, Suite, View, HELLO};
-use crate::guest::userspace::Userspace;
 use crate::kernel::build;
 use crate::tools::context::Context;
 use anyhow::{bail, Result};
-use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::time::Duration;
 
 /// A shell on the guest's console, for as long as the user likes.
 static SHELL: Suite = Suite {
-    name: "shell",
-    about: "a shell",
-    userspace: Userspace::Small,
-    append: Cow::Borrowed(""),
     deadline: Duration::MAX,
-    may_skip: false,
+    ..Suite::new("shell", "a shell", 0)
 };
 
 /// Runs the command.
@@ -50,7 +44,7 @@ pub fn run(cx: &Context, args: &cli::Boot) -> Result<()> {
 /// Returns `suite` with the kernel command line that the user wants.
 fn of(suite: &Suite, args: &cli::Boot) -> Suite {
     Suite {
-        append: args.append.clone().into(),
-        ..suite.clone()
+        append: args.append.clone().leak(),
+        ..*suite
     }
 }

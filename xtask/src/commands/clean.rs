@@ -73,8 +73,7 @@ mod tests {
     use super::*;
 
     fn cache() -> (tempfile::TempDir, Context) {
-        let dir = tempfile::tempdir().unwrap();
-        let cx = Context::for_test(dir.path());
+        let (dir, cx) = Context::for_test();
         for name in ["build/a", "tree/b", "tools/c"] {
             fs::create_dir_all(cx.cache.join(name)).unwrap();
         }

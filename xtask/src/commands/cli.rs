@@ -42,7 +42,7 @@ pub struct Global {
 #[derive(Subcommand)]
 pub enum Command {
     /// Live patch a running kernel with the Rust core, start to finish
-    Demo(Demo),
+    Demo(Build),
     /// Boot a kernel with the Rust core, to experiment with
     Boot(Boot),
     /// Run the host tests, then the guest tests
@@ -52,7 +52,7 @@ pub enum Command {
     /// Prove the consistency model: model checker, loom, mutants, properties, sanitizers
     Verify(Verify),
     /// Exercise every capability that an architecture's backend claims
-    Conformance(Conformance),
+    Conformance(Build),
     /// Call patched functions on every CPU while patches, modules, BPF programs and CPUs come and
     /// go, and count wrong results
     Stress(Stress),
@@ -79,14 +79,6 @@ pub struct Build {
     /// Livepatch core of the kernel
     #[arg(long, value_enum, default_value_t = Core::Rust)]
     pub core: Core,
-}
-
-/// Flags of `demo`.
-#[derive(Args)]
-pub struct Demo {
-    /// The kernel to use.
-    #[command(flatten)]
-    pub kernel: Build,
 }
 
 /// Flags of `boot`.
@@ -178,14 +170,6 @@ pub enum Part {
     Properties,
     /// The tests under Miri, or under the sanitizers of the nightly toolchain
     Sanitizers,
-}
-
-/// Flags of `conformance`.
-#[derive(Args)]
-pub struct Conformance {
-    /// The kernel to exercise.
-    #[command(flatten)]
-    pub kernel: Build,
 }
 
 /// Flags of `stress`.

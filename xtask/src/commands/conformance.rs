@@ -4,13 +4,13 @@
 //! The guest exercises every capability, claimed or not. A claimed capability that the guest does
 //! not show is a failure. An unclaimed one is reported with the backend's reason.
 
-mod kit;
 mod relocations;
 
 use crate::commands::cli;
 use crate::guest::ktap::{Case, Event, Report, Verdict};
 use crate::guest::suite::{self, Suite, View};
 use crate::guest::userspace::Userspace;
+use crate::guest::{initramfs, modules};
 use crate::kernel::build::{self, Kernel};
 use crate::kernel::flavour::Core;
 use crate::tools::context::Context;
@@ -18,25 +18,21 @@ use crate::tools::tally::{self, Tally};
 use anyhow::{Context as _, Result};
 use console::style;
 use livepatch_arch::{Capability, Claims, Support, BACKENDS};
-use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::fs;
+use std::path::PathBuf;
 
 /// The name of the suite.
 pub const NAME: &str = "conformance";
 
-static SUITE: Suite = Suite {
-    name: NAME,
-    about: "every capability that a backend can claim",
-    userspace: Userspace::Small,
-    append: Cow::Borrowed(""),
-    deadline: Duration::from_secs(20 * 60),
-    may_skip: false,
-};
+/// The module that gets livepatch relocations.
+const RELOCATIONS: &str = "conformance_relocations.ko";
+
+static SUITE: Suite = Suite::new(NAME, "every capability that a backend can claim", 20);
 
 /// Runs the command.
-pub fn run(cx: &Context, args: &cli::Conformance) -> Result<()> {
-    let kernel = build::kernel(cx, args.kernel.arch, args.kernel.core)?;
+pub fn run(cx: &Context, args: &cli::Build) -> Result<()> {
+    let kernel = build::kernel(cx, args.arch, args.core)?;
     let tally = of(cx, &kernel)?;
     let (passed, failed, skipped) = (tally.passed, tally.failed(), tally.skipped);
     println!("{passed} passed, {failed} failed, {skipped} not claimed");
@@ -51,7 +47,7 @@ pub fn of(cx: &Context, kernel: &Kernel) -> Result<Tally> {
         .iter()
         .find(|claims| claims.name == target)
         .with_context(|| format!("no backend is called {target}: see arch/livepatch_arch.rs"))?;
-    let initramfs = kit::initramfs(cx, kernel)?;
+    let initramfs = initramfs(cx, kernel)?;
     let core = kernel.core.name();
     println!(
         "\n{}",
@@ -71,6 +67,29 @@ pub fn of(cx: &Context, kernel: &Kernel) -> Result<Tally> {
     }
     tally += outcome.tally();
     Ok(tally)
+}
+
+/// Builds the initramfs: the ordinary one, the script, its modules and its program.
+fn initramfs(cx: &Context, kernel: &Kernel) -> Result<PathBuf> {
+    let base = initramfs::base(cx, kernel, Userspace::Small)?;
+    let title = "Build the conformance suite's modules";
+    initramfs::extended(cx, kernel, &base, (NAME, NAME), title, |archive, work| {
+        archive.copy_all(
+            NAME,
+            &[modules::compile(cx, kernel, &work.join("vectors.c"))?],
+        )?;
+        for path in modules::objects(&work.join("modules"))? {
+            let name = modules::name(&path);
+            let mut module =
+                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            if name == RELOCATIONS {
+                module = relocations::convert(&module)
+                    .with_context(|| format!("cannot make livepatch relocations in {name}"))?;
+            }
+            archive.file(&format!("{NAME}/{name}"), 0o644, &module)?;
+        }
+        Ok(())
+    })
 }
 
 /// The result of one capability.
@@ -233,9 +252,8 @@ mod tests {
 
     #[test]
     fn the_guest_knows_every_capability() {
-        let dir = tempfile::tempdir().unwrap();
-        let cx = Context::for_test(dir.path());
-        let script = std::fs::read_to_string(cx.root.join("tests/guest/conformance/run")).unwrap();
+        let (_dir, cx) = Context::for_test();
+        let script = fs::read_to_string(cx.root.join("tests/guest/conformance/run")).unwrap();
         for capability in Capability::ALL {
             let mut words = script.split([' ', '\t', '\n', '"']);
             assert!(

@@ -12,9 +12,9 @@ use console::style;
 use std::time::{Duration, Instant};
 
 /// Runs the command.
-pub fn run(cx: &Context, args: &cli::Demo) -> Result<()> {
+pub fn run(cx: &Context, args: &cli::Build) -> Result<()> {
     let start = Instant::now();
-    let kernel = build::kernel(cx, args.kernel.arch, args.kernel.core)?;
+    let kernel = build::kernel(cx, args.arch, args.core)?;
     println!(
         "Booting Linux {} with the {} core ...",
         kernel.release, kernel.core

@@ -125,9 +125,7 @@ core. `make rustavailable` tells which tool is missing; and this, whether the co
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::rustc::Rustc;
     use crate::kernel::toolchain::Toolchain;
-    use crate::tools::libclang::Libclang;
     use crate::tools::target::TARGETS;
 
     /// Returns the value of each named variable in a shell after the script, or `-` if it is unset.
@@ -228,20 +226,8 @@ mod tests {
 
     #[test]
     fn a_shell_has_the_tools_that_our_own_make_has() {
-        let dir = tempfile::tempdir().unwrap();
-        let cx = Context::for_test(dir.path());
-        let tools = Toolchain {
-            rustc: Rustc {
-                sysroot: "/the/sysroot".into(),
-                release: "1.95.0".into(),
-            },
-            library: "/the/library".into(),
-            bindgen: "/the tools/bindgen".into(),
-            libclang: Libclang {
-                version: 19,
-                dir: "/the/clang".into(),
-            },
-        };
+        let (_dir, cx) = Context::for_test();
+        let tools = Toolchain::for_test("/the/sysroot");
         for target in TARGETS {
             let make = build::make_with(&cx, &tools, target, Flavour::Plain).unwrap();
             let script = script(&make).unwrap();

@@ -64,6 +64,16 @@ struct Part {
     deadline: Duration,
 }
 
+/// What plays the scenarios of a script.
+const PLAYER: Part = Part {
+    name: "parity",
+    entry: "play",
+    userspace: Userspace::Small,
+    flavour: Flavour::Plain,
+    script: String::new(),
+    deadline: Duration::from_secs(30 * 60),
+};
+
 /// Runs the command.
 pub fn run(cx: &Context, args: &cli::Parity) -> Result<()> {
     let parts = parts(cx, args)?;
@@ -105,11 +115,9 @@ fn parts(cx: &Context, args: &cli::Parity) -> Result<Vec<Part>> {
         if !script.is_empty() {
             parts.push(Part {
                 name,
-                entry: "play",
-                userspace: Userspace::Small,
                 flavour,
                 script,
-                deadline: Duration::from_secs(30 * 60),
+                ..PLAYER
             });
         }
     }
@@ -117,11 +125,9 @@ fn parts(cx: &Context, args: &cli::Parity) -> Result<Vec<Part>> {
         let script = SEQUENCES_START.to_owned() + &sequences::script(args.seed, args.sequences);
         parts.push(Part {
             name: "parity-sequences",
-            entry: "play",
-            userspace: Userspace::Small,
-            flavour: Flavour::Plain,
             script,
             deadline: Duration::from_secs(300 + 15 * args.sequences as u64),
+            ..PLAYER
         });
     }
     if wanted(KSELFTEST) && !args.no_kselftest {
@@ -129,22 +135,18 @@ fn parts(cx: &Context, args: &cli::Parity) -> Result<Vec<Part>> {
             name: "parity-kselftest",
             entry: "kselftest",
             userspace: Userspace::Full,
-            flavour: Flavour::Plain,
-            script: String::new(),
-            deadline: Duration::from_secs(30 * 60),
+            ..PLAYER
         });
     }
     if wanted(NEIGHBOURS) {
         parts.push(Part {
             name: "parity-neighbours",
             entry: NEIGHBOURS,
-            userspace: Userspace::Small,
             flavour: match args.arch.bpf {
                 true => Flavour::Bpf,
                 false => Flavour::Plain,
             },
-            script: String::new(),
-            deadline: Duration::from_secs(30 * 60),
+            ..PLAYER
         });
     }
     Ok(parts)
@@ -217,11 +219,9 @@ pub fn alone(cx: &Context, kernel: &Kernel) -> Result<Tally> {
     ] {
         let part = Part {
             name,
-            entry: "play",
-            userspace: Userspace::Small,
             flavour: kernel.flavour,
             script,
-            deadline: Duration::from_secs(30 * 60),
+            ..PLAYER
         };
         let transcript = transcript(cx, kernel, &part)?;
         for name in names(&[&transcript], &split(&part.script)) {
@@ -338,8 +338,7 @@ mod tests {
 
     #[test]
     fn every_scenario_has_a_name_of_its_own_and_steps() {
-        let dir = tempfile::tempdir().unwrap();
-        let cx = Context::for_test(dir.path());
+        let (_dir, cx) = Context::for_test();
         let (plain, starved) = scripts(&cx).unwrap();
         let mut names: Vec<&str> = Vec::new();
         for (name, text) in plain.iter().chain(&starved) {
@@ -352,8 +351,7 @@ mod tests {
 
     #[test]
     fn modules_that_scenarios_load_are_made() {
-        let dir = tempfile::tempdir().unwrap();
-        let cx = Context::for_test(dir.path());
+        let (_dir, cx) = Context::for_test();
         let (plain, starved) = scripts(&cx).unwrap();
         for (name, text) in plain.iter().chain(&starved) {
             for line in text.lines() {

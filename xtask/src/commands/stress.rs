@@ -12,7 +12,6 @@ use crate::tools::context::Context;
 use crate::tools::tally::{self, Tally};
 use anyhow::Result;
 use console::style;
-use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,17 +41,15 @@ pub fn run(cx: &Context, args: &cli::Stress) -> Result<()> {
 
 /// Runs the suite for this many minutes on one kernel.
 pub fn of(cx: &Context, kernel: &Kernel, minutes: u32, view: View) -> Result<Tally> {
+    let about = "calls from every CPU while patches, modules, BPF programs and CPUs come and go";
     let suite = Suite {
-        name: NAME,
-        about: "calls from every CPU while patches, modules, BPF programs and CPUs come and go",
-        userspace: Userspace::Small,
-        append: Cow::Borrowed(""),
         // The minutes pass on the guest's clock, which is slow if the guest is emulated on a busy
         // host.
         deadline: OVERHEAD + Duration::from_secs(5 * 60) * minutes,
         // Not every kernel has BPF, and not every kernel can take CPUs offline. The kernel with BPF
         // can do both.
         may_skip: kernel.flavour != Flavour::Bpf,
+        ..Suite::new(NAME, about, 0)
     };
     let initramfs = initramfs(cx, kernel, minutes)?;
     let core = kernel.core.name();

@@ -10,12 +10,11 @@ use crate::tools::context::Context;
 use crate::tools::tally::{self, Tally};
 use anyhow::{bail, Result};
 use console::style;
-use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
 /// A script of `tests/guest/`, and what it takes to run it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Suite {
     /// The script's name.
     pub name: &'static str,
@@ -24,7 +23,7 @@ pub struct Suite {
     /// The userspace it needs.
     pub userspace: Userspace,
     /// Words that it needs on the kernel's command line; may be empty.
-    pub append: Cow<'static, str>,
+    pub append: &'static str,
     /// How long it may take, including emulation on a busy host.
     pub deadline: Duration,
     /// Whether a skipped test is fine. A suite that every core runs in full has no reason to skip a
@@ -32,70 +31,56 @@ pub struct Suite {
     pub may_skip: bool,
 }
 
+impl Suite {
+    /// Returns a suite that needs only a small userspace, and has no reason to skip a test.
+    pub const fn new(name: &'static str, about: &'static str, minutes: u64) -> Self {
+        Self {
+            name,
+            about,
+            userspace: Userspace::Small,
+            append: "",
+            deadline: Duration::from_secs(60 * minutes),
+            may_skip: false,
+        }
+    }
+}
+
 /// The suite that `demo` runs.
-pub static DEMO: Suite = Suite {
-    name: "demo",
-    about: "one live patch, start to finish",
-    userspace: Userspace::Small,
-    append: Cow::Borrowed(""),
-    deadline: Duration::from_secs(5 * 60),
-    may_skip: false,
-};
+pub static DEMO: Suite = Suite::new("demo", "one live patch, start to finish", 5);
 
 /// Prints which core the kernel has.
-pub static HELLO: Suite = Suite {
-    name: "hello",
-    about: "which core is inside",
-    userspace: Userspace::Small,
-    append: Cow::Borrowed(""),
-    deadline: Duration::from_secs(3 * 60),
-    may_skip: false,
-};
+pub static HELLO: Suite = Suite::new("hello", "which core is inside", 3);
+
+const SMOKE: &str = "the demo's steps, and what the core must refuse";
+const KSELFTEST: &str = "upstream's livepatch selftests, unmodified";
+const NEIGHBOURS: &str = "tracers, kprobes and BPF programs on patched functions, in every gear";
+const SETTLE: &str = "the boot parameter livepatch.settle=0, and what is ready when";
 
 /// The suites that `test` runs, in order.
 pub static TESTS: &[Suite] = &[
     Suite {
-        name: "smoke",
-        about: "the demo's steps, and what the core must refuse",
-        userspace: Userspace::Small,
-        append: Cow::Borrowed(""),
-        deadline: Duration::from_secs(8 * 60),
         may_skip: true,
+        ..Suite::new("smoke", SMOKE, 8)
     },
     Suite {
-        name: "kselftest",
-        about: "upstream's livepatch selftests, unmodified",
         userspace: Userspace::Full,
-        append: Cow::Borrowed(""),
-        deadline: Duration::from_secs(30 * 60),
-        may_skip: false,
+        ..Suite::new("kselftest", KSELFTEST, 30)
     },
     Suite {
-        name: "neighbours",
-        about: "tracers, kprobes and BPF programs on patched functions, in every gear",
-        userspace: Userspace::Small,
-        append: Cow::Borrowed(""),
-        deadline: Duration::from_secs(30 * 60),
         // Not every architecture has kprobes on ftrace, and not every kernel has BPF.
         may_skip: true,
+        ..Suite::new("neighbours", NEIGHBOURS, 30)
     },
     Suite {
-        name: "regressions",
-        about: "what once went wrong",
-        userspace: Userspace::Small,
-        append: Cow::Borrowed(""),
-        deadline: Duration::from_secs(20 * 60),
         // The C core gets some of these cases wrong.
         may_skip: true,
+        ..Suite::new("regressions", "what once went wrong", 20)
     },
     Suite {
-        name: "settle",
-        about: "the boot parameter livepatch.settle=0, and what is ready when",
-        userspace: Userspace::Small,
-        append: Cow::Borrowed("livepatch.settle=0 initcall_debug"),
-        deadline: Duration::from_secs(5 * 60),
+        append: "livepatch.settle=0 initcall_debug",
         // Only the Rust core has the parameter, and only some architectures have the settled gear.
         may_skip: true,
+        ..Suite::new("settle", SETTLE, 5)
     },
 ];
 
@@ -225,7 +210,7 @@ impl Suite {
             kernel,
             initramfs,
             script: self.name,
-            append: &self.append,
+            append: self.append,
             deadline: self.deadline,
             silence: SILENCE,
             clock: Clock::Time,
@@ -311,8 +296,7 @@ mod tests {
 
     #[test]
     fn every_suite_has_its_script() {
-        let dir = tempfile::tempdir().unwrap();
-        let cx = Context::for_test(dir.path());
+        let (_dir, cx) = Context::for_test();
         for suite in TESTS.iter().chain([&DEMO, &HELLO]) {
             let script = cx.root.join("tests/guest").join(suite.name);
             assert!(script.exists(), "{}", script.display());

@@ -132,13 +132,9 @@ fn files_in(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn content(path: &Path) -> Result<Option<Content>> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-    };
     let executable = is_executable(path);
-    Ok(Some(Content { bytes, executable }))
+    let bytes = place::read(path)?;
+    Ok(bytes.map(|bytes| Content { bytes, executable }))
 }
 
 /// Puts `files` into the tree, and restores the other files that were placed. Returns how many
@@ -227,15 +223,14 @@ mod tests {
 
     impl Fixture {
         fn new() -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            let cx = Context::for_test(&dir.path().join("cache"));
+            let (dir, cx) = Context::for_test();
             let entry = dir.path().join("entry");
             let series = dir.path().join("series");
             fs::create_dir_all(&series).unwrap();
             fs::create_dir_all(entry.join("linux/lib")).unwrap();
             fs::write(entry.join("linux/lib/a"), "1\n2\n3\n").unwrap();
             fs::write(entry.join("linux/lib/b"), "b\n").unwrap();
-            let source = Source::for_test(&entry, None);
+            let source = Source::for_test(&entry);
             Self {
                 _dir: dir,
                 cx,

@@ -156,11 +156,7 @@ impl Source {
             Origin::Package if placed.contains(file) => self.kept(file),
             Origin::Package => self.linux().join(file),
         };
-        match fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-        }
+        place::read(&path)
     }
 
     /// Keeps the original of a file that the graft is about to place for the first time.
@@ -183,20 +179,16 @@ impl Source {
 
     /// Returns a source with its scratch tree in `entry`, for tests.
     #[cfg(test)]
-    pub fn for_test(entry: &Path, checkout: Option<&Path>) -> Self {
+    pub fn for_test(entry: &Path) -> Self {
         let version = Version {
             series: SERIES.into(),
             rest: ".0".into(),
-        };
-        let origin = match checkout {
-            Some(dir) => Origin::Checkout(dir.to_path_buf()),
-            None => Origin::Package,
         };
         Self {
             key: "test".into(),
             version,
             entry: entry.to_path_buf(),
-            origin,
+            origin: Origin::Package,
         }
     }
 }
@@ -399,8 +391,7 @@ mod tests {
 
     #[test]
     fn a_half_unpacked_tree_is_not_taken_for_the_source() {
-        let dir = tempfile::tempdir().unwrap();
-        let cx = Context::for_test(dir.path());
+        let (_dir, cx) = Context::for_test();
         let name = format!("{}_7.3.4-1", package_name());
         fs::create_dir_all(trees(&cx).join(format!(".partial-{name}"))).unwrap();
         assert_eq!(cached_package(&cx), None);

@@ -112,6 +112,25 @@ impl Toolchain {
     }
 }
 
+#[cfg(test)]
+impl Toolchain {
+    /// Returns a toolchain with the compiler in `sysroot`.
+    pub fn for_test(sysroot: impl Into<PathBuf>) -> Self {
+        Self {
+            rustc: Rustc {
+                sysroot: sysroot.into(),
+                release: "1.95.0".into(),
+            },
+            library: "/the/library".into(),
+            bindgen: "/the tools/bindgen".into(),
+            libclang: Libclang {
+                version: 19,
+                dir: "/the/clang".into(),
+            },
+        }
+    }
+}
+
 /// Whether a variable of our own environment would change a kernel build.
 fn leaks(name: &str) -> bool {
     const NAMES: &[&str] = &[
@@ -137,18 +156,7 @@ mod tests {
         let path = std::env::var_os("PATH").unwrap();
         let mut dirs = std::env::split_paths(&path);
         let bin = dirs.find(|dir| dir.ends_with("bin")).unwrap();
-        let tools = Toolchain {
-            rustc: Rustc {
-                sysroot: bin.parent().unwrap().into(),
-                release: String::new(),
-            },
-            library: PathBuf::new(),
-            bindgen: "/tools/bindgen".into(),
-            libclang: Libclang {
-                version: 19,
-                dir: PathBuf::new(),
-            },
-        };
+        let tools = Toolchain::for_test(bin.parent().unwrap());
         let mut command = Command::new("make");
         tools.equip(&mut command).unwrap();
         let (_, equipped) = command
@@ -156,7 +164,7 @@ mod tests {
             .find(|(name, _)| *name == "PATH")
             .unwrap();
         let equipped: Vec<_> = std::env::split_paths(equipped.unwrap()).collect();
-        assert_eq!(equipped[..2], [bin.clone(), "/tools".into()]);
+        assert_eq!(equipped[..2], [bin.clone(), "/the tools".into()]);
         assert_eq!(equipped.iter().filter(|dir| **dir == bin).count(), 1);
     }
 

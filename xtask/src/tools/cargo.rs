@@ -3,9 +3,8 @@
 
 use crate::tools::context::Context;
 use crate::tools::step::Step;
-use crate::tools::tally::Tally;
+use crate::tools::tally::{self, Tally};
 use anyhow::Result;
-use console::style;
 use std::path::PathBuf;
 use std::process::Command;
 use xshell::cmd;
@@ -46,7 +45,7 @@ pub fn tests(cx: &Context, title: &str, command: Command) -> Tested {
     let mut tally = count(&text);
     if let Err(error) = result {
         for name in failures(&text) {
-            println!("  {} {name}", style("✗").red());
+            println!("  {} {name}", tally::mark(false));
         }
         // A crate that does not compile has no test results, so the error counts as a failure.
         match tally.failed() {

@@ -25,6 +25,7 @@ use xshell::Shell;
 const LOCK_PATIENCE: Duration = Duration::from_secs(45 * 60);
 
 /// What every command needs.
+#[derive(Clone)]
 pub struct Context {
     /// The checkout that xtask was built from.
     pub root: PathBuf,
@@ -94,22 +95,21 @@ impl Context {
     /// Returns a context for work that runs beside other work.
     pub fn in_background(&self) -> Self {
         Self {
-            root: self.root.clone(),
-            cache: self.cache.clone(),
-            jobs: self.jobs,
-            tree: self.tree.clone(),
             background: true,
+            ..self.clone()
         }
     }
 
     /// Returns a context with its own cache, for tests.
     #[cfg(test)]
-    pub fn for_test(cache: &Path) -> Self {
+    pub fn for_test() -> (tempfile::TempDir, Self) {
+        let dir = tempfile::tempdir().unwrap();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
             .unwrap()
             .to_path_buf();
-        Self::at(root, cache.to_path_buf(), 1, None).unwrap()
+        let cx = Self::at(root, dir.path().to_path_buf(), 1, None).unwrap();
+        (dir, cx)
     }
 
     /// Returns a shell in the checkout, so that programs see its `rust-toolchain.toml`.
@@ -209,8 +209,7 @@ mod tests {
 
     #[test]
     fn a_held_lock_is_waited_for_but_not_forever() {
-        let dir = tempfile::tempdir().unwrap();
-        let cx = Context::for_test(dir.path());
+        let (_dir, cx) = Context::for_test();
         let held = cx.lock("thing").unwrap();
         let error = cx
             .lock_for("thing", Duration::ZERO)

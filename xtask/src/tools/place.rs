@@ -47,6 +47,15 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Returns the content of a file, or `None` if there is no such file.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
 /// Checks that there is room for `bytes` at `path`, which need not exist yet.
 pub fn room(path: &Path, bytes: u64, what: &str) -> Result<()> {
     let there = path

@@ -354,8 +354,7 @@ mod tests {
 
     #[test]
     fn a_failure_shows_the_end_of_the_log_and_where_it_is() {
-        let dir = tempfile::tempdir().unwrap();
-        let cx = Context::for_test(dir.path());
+        let (_dir, cx) = Context::for_test();
         let step = Step::new(&cx, "Break it", shell("echo out; echo why >&2; exit 3"));
         let error = step.hint("mend it").run().unwrap_err().to_string();
         for part in [
@@ -413,8 +412,7 @@ mod tests {
 
     #[test]
     fn a_deadline_ends_the_program() {
-        let dir = tempfile::tempdir().unwrap();
-        let cx = Context::for_test(dir.path());
+        let (_dir, cx) = Context::for_test();
         let start = Instant::now();
         let step = Step::new(&cx, "hang", shell("exec sleep 60"));
         let error = step
@@ -428,8 +426,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_points_to_the_doctor() {
-        let dir = tempfile::tempdir().unwrap();
-        let cx = Context::for_test(dir.path());
+        let (_dir, cx) = Context::for_test();
         let error = run(&cx, "gone", Command::new("no-such-program")).unwrap_err();
         assert!(format!("{error:#}").contains("xtask doctor"), "{error:#}");
     }

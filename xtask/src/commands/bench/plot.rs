@@ -19,8 +19,17 @@ pub const FONT_NEED: Need = Need {
 };
 
 const SIZE: (u32, u32) = (960, 600);
-const C: RGBColor = RGBColor(0x1f, 0x77, 0xb4);
-const RUST: RGBColor = RGBColor(0xd6, 0x4b, 0x1e);
+
+/// Each core's name, color and value of a figure.
+type Core = (&'static str, RGBColor, fn(&Figure) -> f64);
+const CORES: [Core; 2] = [
+    ("C core", RGBColor(0x1f, 0x77, 0xb4), |figure| {
+        figure.c.median
+    }),
+    ("Rust core", RGBColor(0xd6, 0x4b, 0x1e), |figure| {
+        figure.rust.median
+    }),
+];
 
 /// Draws every figure that was measured for several sizes, and the costs of calls. Returns the
 /// number of plots.
@@ -125,14 +134,7 @@ fn lines<B: DrawingBackend>(
         .y_desc(unit)
         .label_style(("sans-serif", 15))
         .draw()?;
-    for (label, color, of) in [
-        (
-            "C core",
-            C,
-            (|figure: &Figure| figure.c.median) as fn(&Figure) -> f64,
-        ),
-        ("Rust core", RUST, |figure| figure.rust.median),
-    ] {
+    for (label, color, of) in CORES {
         let points: Vec<(f64, f64)> = figures
             .iter()
             .map(|figure| (figure.size as f64, of(figure)))
@@ -187,15 +189,7 @@ fn bars<B: DrawingBackend>(
         .y_desc("instructions beyond an unpatched call")
         .label_style(("sans-serif", 15))
         .draw()?;
-    for (legend, color, left, of) in [
-        (
-            "C core",
-            C,
-            0.15,
-            (|figure: &Figure| figure.c.median) as fn(&Figure) -> f64,
-        ),
-        ("Rust core", RUST, 0.5, |figure| figure.rust.median),
-    ] {
+    for ((legend, color, of), left) in CORES.into_iter().zip([0.15, 0.5]) {
         let bar = |(index, figure): (usize, &&Figure)| {
             let x = index as f64 + left;
             Rectangle::new([(x, 0.0), (x + 0.35, of(figure))], color.filled())
