@@ -21,7 +21,11 @@ fn faults(files: &BTreeMap<String, String>) -> Vec<String> {
         if let Some(line) = lines.iter().find(bad) {
             faults.push(format!("{file} has to begin paths with `crate`: {line}"));
         }
-        let mut paths: Vec<String> = lines.iter().filter_map(|line| child(file, line)).collect();
+        let child = |line: &&str| {
+            let name = line.trim_start_matches("pub ").strip_prefix("mod ")?;
+            Some(format!("{file}::{}", name.strip_suffix(';')?))
+        };
+        let mut paths: Vec<String> = lines.iter().filter_map(child).collect();
         for path in lines.join("\n").split("crate::").skip(1) {
             expand("", path, &mut paths);
         }
@@ -32,30 +36,17 @@ fn faults(files: &BTreeMap<String, String>) -> Vec<String> {
     let rank = |file: &str| LAYERS.iter().position(|layer| file.starts_with(layer));
     let up = arrows.iter().filter(|(from, to)| rank(from) < rank(to));
     faults.extend(up.map(|(from, to)| format!("{from} uses {to}, which is in a higher layer")));
-    // What leads into a circle or out of one has an end that no other arrow goes on from.
-    loop {
-        let from: BTreeSet<&str> = arrows.iter().map(|arrow| arrow.0).collect();
-        let to: BTreeSet<&str> = arrows.iter().map(|arrow| arrow.1).collect();
-        let before = arrows.len();
-        arrows.retain(|arrow| from.contains(arrow.1) && to.contains(arrow.0));
-        if arrows.len() == before {
-            break;
-        }
+    // An arrow is in no circle if none goes on from its end, or none comes to its start.
+    arrows.retain(|(from, to)| rank(from) == rank(to));
+    let mut before = 0;
+    while arrows.len() != before {
+        before = arrows.len();
+        let (from, to): (Vec<&str>, Vec<&str>) = arrows.iter().copied().unzip();
+        arrows.retain(|arrow| from.contains(&arrow.1) && to.contains(&arrow.0));
     }
     let circle = arrows.iter();
     faults.extend(circle.map(|(from, to)| format!("{from} uses {to}, in a circle")));
     faults
-}
-
-/// Returns the submodule that a line of a file declares.
-fn child(file: &str, line: &str) -> Option<String> {
-    let name = line.trim_start_matches("pub ").strip_prefix("mod ")?;
-    let parent = if file == "main" {
-        String::new()
-    } else {
-        format!("{file}::")
-    };
-    Some(parent + name.strip_suffix(';')?)
 }
 
 /// Finds the paths that begin with `path` and go on with a text, which may be a list in braces.
@@ -106,44 +97,17 @@ fn arrows_go_down_and_never_round() {
 
 #[test]
 fn what_goes_up_or_round_is_named() {
-    let files = |texts: &[(&str, &str)]| -> Vec<String> {
-        let texts = texts
-            .iter()
-            .map(|(name, text)| ((*name).into(), (*text).into()));
-        faults(&texts.collect())
+    let told = |a: &str, b: &str, c: &str| {
+        let texts = [("guest::a", a), ("tools::b", b), ("tools::c", c)];
+        faults(&texts.map(|(name, text)| (name.into(), text.into())).into()).join("; ")
     };
-    let down = (
-        "guest::a",
-        "mod own;\nuse crate::tools::{b::{self, X},\n c,\n};",
-    );
-    let own = (
-        "guest::a::own",
-        "use crate::tools::b;\n// crate::main is only a word here.",
-    );
-    let sound = [
-        ("main", "mod guest;"),
-        down,
-        own,
-        ("tools::b", "use super::*;"),
-        ("tools::c", ""),
-    ];
-    assert!(files(&sound).is_empty(), "{:?}", files(&sound));
-    let up = files(&[down, ("tools::c", "let x = crate::guest::a::f();")]);
-    assert!(
-        up.contains(&"tools::c uses guest::a, which is in a higher layer".into()),
-        "{up:?}"
-    );
-    let round = [
-        down,
-        ("tools::b", "use crate::tools::c::{Y};"),
-        ("tools::c", "use crate::tools::b;"),
-    ];
-    let wanted = [
-        "tools::b uses tools::c, in a circle",
-        "tools::c uses tools::b, in a circle",
-    ];
-    assert_eq!(files(&round), wanted);
-    let parent = files(&[down, ("guest::a::own", "use crate::guest::a::Z;")]);
-    assert_eq!(parent.len(), 2, "{parent:?}");
-    assert_eq!(files(&[("tools::b", "use super::c;")]).len(), 1);
+    let (a, b) = ("use crate::tools::{b::{self, X},\n c,\n};", "use super::*;");
+    assert_eq!(told(a, b, "// crate::guest::a is only named."), "");
+    let up = "tools::c uses guest::a, which is in a higher layer";
+    assert_eq!(told(a, b, "let x = crate::guest::a::f();"), up);
+    let round = "tools::b uses tools::c, in a circle; tools::c uses tools::b, in a circle";
+    let b = "use crate::tools::{Y, c::{Z}};";
+    assert_eq!(told(a, b, "use crate::tools::b;"), round);
+    let sibling = "tools::c has to begin paths with `crate`: use super::b;";
+    assert_eq!(told(a, b, "use super::b;"), sibling);
 }

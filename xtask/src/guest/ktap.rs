@@ -198,18 +198,17 @@ impl Reader {
 impl Report {
     /// Returns how many tests passed.
     pub fn passed(&self) -> usize {
-        self.cases
-            .iter()
-            .filter(|case| case.verdict == Verdict::Pass)
-            .count()
+        self.count(|verdict| *verdict == Verdict::Pass)
     }
 
     /// Returns how many tests were skipped.
     pub fn skipped(&self) -> usize {
-        self.cases
-            .iter()
-            .filter(|case| matches!(case.verdict, Verdict::Skip(_)))
-            .count()
+        self.count(|verdict| matches!(verdict, Verdict::Skip(_)))
+    }
+
+    fn count(&self, which: fn(&Verdict) -> bool) -> usize {
+        let cases = self.cases.iter();
+        cases.filter(|case| which(&case.verdict)).count()
     }
 
     /// Returns how many tests failed, including problems of the stream.

@@ -171,24 +171,15 @@ impl Configuration<'_> {
 
 /// Returns symbols and their values. The value of a symbol that is not set is `n`.
 fn symbols(text: &str) -> BTreeMap<&str, &str> {
-    let symbol = |line: &'_ str| -> Option<(usize, usize)> {
+    let symbols = text.lines().filter_map(|line| {
+        let line = line.trim_end();
         if line.starts_with("CONFIG_") {
-            let equals = line.find('=')?;
-            return Some((0, equals));
+            return line.split_once('=');
         }
         let name = line.strip_prefix("# ")?.strip_suffix(" is not set")?;
-        name.starts_with("CONFIG_").then_some((2, 2 + name.len()))
-    };
-    text.lines()
-        .filter_map(|line| {
-            let line = line.trim_end();
-            let (start, end) = symbol(line)?;
-            Some((
-                &line[start..end],
-                line.get(end + 1..).filter(|_| start == 0).unwrap_or("n"),
-            ))
-        })
-        .collect()
+        name.starts_with("CONFIG_").then_some((name, "n"))
+    });
+    symbols.collect()
 }
 
 /// Returns what the fragments ask for and the configuration lacks. Later fragments overrule earlier
