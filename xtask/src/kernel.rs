@@ -7,12 +7,13 @@
 //! | [`series`], [`graft`] | putting our patches and crates into a scratch copy of the source |
 //! | [`rustc`], [`newer`], [`toolchain`] | the tools that compile Rust for the kernel |
 //! | [`flavour`], [`config`] | what can be built, and its configuration |
-//! | [`build`] | building it |
+//! | [`make`], [`build`] | building it |
 
 pub mod build;
 pub mod config;
 pub mod flavour;
 pub mod graft;
+pub mod make;
 pub mod newer;
 pub mod rustc;
 pub mod series;

@@ -13,8 +13,9 @@ use crate::commands::cli::{self, Group};
 use crate::guest::qemu::{Boot, Clock};
 use crate::guest::userspace::Userspace;
 use crate::guest::{initramfs, modules};
-use crate::kernel::build::{self, Kernel};
+use crate::kernel::build;
 use crate::kernel::flavour::Core;
+use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
 use crate::tools::{place, provision};
 use anyhow::{bail, Context as _, Result};
@@ -36,7 +37,7 @@ pub fn run(cx: &Context, args: &cli::Bench) -> Result<()> {
     };
     let c = build::kernel(cx, args.arch, Core::C)?;
     let rust = build::kernel(cx, args.arch, Core::Rust)?;
-    let mut report = Report::new(args.arch.name, &rust.release);
+    let mut report = Report::new(args.arch.name, &rust.release()?);
     for &group in groups {
         let (c, rust) = (measure(cx, &c, group)?, measure(cx, &rust, group)?);
         report.add(group, &c, &rust);

@@ -24,7 +24,7 @@ pub fn run(cx: &Context, args: &cli::Boot) -> Result<()> {
     if args.shell {
         println!(
             "Booting Linux {}; leave at any time with Ctrl-a x",
-            kernel.release
+            kernel.release()?
         );
         return of(&SHELL, args).attach(cx, &kernel);
     }

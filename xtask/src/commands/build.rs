@@ -11,8 +11,9 @@ pub fn run(cx: &Context, args: &cli::Build) -> Result<()> {
     let kernel = build::kernel(cx, args.arch, args.core)?;
     eprintln!(
         "Linux {} with the {} livepatch core",
-        kernel.release, kernel.core
+        kernel.release()?,
+        kernel.core
     );
-    println!("{}", kernel.image.display());
+    println!("{}", kernel.image().display());
     Ok(())
 }

@@ -5,7 +5,8 @@ use crate::commands::cli;
 use crate::guest::ktap::Report;
 use crate::guest::qemu::Finished;
 use crate::guest::suite::{Outcome, View, DEMO};
-use crate::kernel::build::{self, Kernel};
+use crate::kernel::build;
+use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
 use anyhow::{bail, Result};
 use console::style;
@@ -17,11 +18,12 @@ pub fn run(cx: &Context, args: &cli::Build) -> Result<()> {
     let kernel = build::kernel(cx, args.arch, args.core)?;
     println!(
         "Booting Linux {} with the {} core ...",
-        kernel.release, kernel.core
+        kernel.release()?,
+        kernel.core
     );
     let Outcome { report, end } = DEMO.run(cx, &kernel, View::Story)?;
     let end = end?;
-    summary(&kernel, &report, &end, start.elapsed());
+    summary(&kernel, &report, &end, start.elapsed())?;
     let failed = report.failed();
     if failed > 0 {
         bail!(
@@ -35,14 +37,14 @@ pub fn run(cx: &Context, args: &cli::Build) -> Result<()> {
     Ok(())
 }
 
-fn summary(kernel: &Kernel, report: &Report, end: &Finished, whole: Duration) {
+fn summary(kernel: &Kernel, report: &Report, end: &Finished, whole: Duration) -> Result<()> {
     let Finished { took, log, .. } = end;
     let held = report.passed();
     println!("\n{}", style("Summary").bold());
     if report.failed() == 0 {
         println!(
             "  A function of a running Linux {} kernel was replaced and put back by the {}.",
-            kernel.release,
+            kernel.release()?,
             kernel.core.name()
         );
     }
@@ -57,4 +59,5 @@ fn summary(kernel: &Kernel, report: &Report, end: &Finished, whole: Duration) {
     println!("  cargo xtask boot --shell   a shell in such a guest");
     println!("  cargo xtask test           the host's tests and the guest's");
     println!("  edit core/src/, and run the demo again");
+    Ok(())
 }

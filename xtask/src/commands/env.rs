@@ -8,6 +8,7 @@
 use crate::commands::cli;
 use crate::kernel::build;
 use crate::kernel::flavour::Flavour;
+use crate::kernel::make::make_with;
 use crate::tools::context::Context;
 use crate::tools::target;
 use anyhow::{bail, Result};
@@ -24,7 +25,7 @@ pub fn run(cx: &Context, args: &cli::Env) -> Result<()> {
         eprintln!("{caveat}");
     }
     let (_, tools) = build::ready(cx, args.arch, Flavour::Plain)?;
-    let make = build::make_with(cx, &tools, args.arch, Flavour::Plain)?;
+    let make = make_with(cx, &tools, args.arch, Flavour::Plain)?;
     std::io::stdout().write_all(&script(&make)?)?;
     eprintln!(
         "for `make` of {name} kernels, in a shell of its own: eval \"$(cargo xtask env --arch {name})\"\n\
@@ -229,7 +230,7 @@ mod tests {
         let (_dir, cx) = Context::for_test();
         let tools = Toolchain::for_test("/the/sysroot");
         for target in TARGETS {
-            let make = build::make_with(&cx, &tools, target, Flavour::Plain).unwrap();
+            let make = make_with(&cx, &tools, target, Flavour::Plain).unwrap();
             let script = script(&make).unwrap();
             let llvm = target.llvm.map_or("-".to_owned(), |llvm| llvm.suffix());
             let wanted = [

@@ -7,8 +7,9 @@ mod symbols;
 
 use crate::commands::{cli, conformance, parity, stress};
 use crate::guest::suite::{self, Outcome, Suite, View};
-use crate::kernel::build::{self, Kernel};
+use crate::kernel::build;
 use crate::kernel::flavour::{Core, Flavour};
+use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
 use crate::tools::tally::{self, Tally};
 use anyhow::{anyhow, Result};

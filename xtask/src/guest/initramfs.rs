@@ -5,7 +5,7 @@
 use crate::guest::archive::Archive;
 use crate::guest::modules;
 use crate::guest::userspace::{self, Userspace};
-use crate::kernel::build::Kernel;
+use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
 use crate::tools::provision;
 use anyhow::Result;

@@ -5,7 +5,7 @@
 //! checkout gets object files. A copy is touched only when its source has changed, so `make`
 //! rebuilds only that.
 
-use crate::kernel::build::Kernel;
+use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
 use crate::tools::place;
 use crate::tools::step;

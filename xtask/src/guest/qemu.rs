@@ -10,8 +10,8 @@ mod emulator;
 
 use crate::guest::qemu::accel::Accel;
 use crate::guest::qemu::console::{Console, End};
-use crate::kernel::build::Kernel;
 use crate::kernel::flavour::Flavour;
+use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
 use crate::tools::step;
 use anyhow::{bail, Context as _, Result};
@@ -157,7 +157,7 @@ impl Boot<'_> {
             Flavour::Plain | Flavour::Fault | Flavour::Bpf => MEMORY,
             Flavour::Debug => DEBUG_MEMORY,
         };
-        let (image, initramfs) = (&self.kernel.image, self.initramfs);
+        let (image, initramfs) = (self.kernel.image(), self.initramfs);
         // One socket per CPU: firmware without ACPI tells the kernel only about the first CPU of
         // each socket.
         let cpus = format!("{cpus},sockets={cpus}");

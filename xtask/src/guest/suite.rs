@@ -5,7 +5,7 @@ use crate::guest::initramfs;
 use crate::guest::ktap::{Case, Event, Reader, Report, Verdict};
 use crate::guest::qemu::{Boot, Clock, EmulatorHangs, Finished, SILENCE};
 use crate::guest::userspace::Userspace;
-use crate::kernel::build::Kernel;
+use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
 use crate::tools::tally::{self, Tally};
 use anyhow::{bail, Result};

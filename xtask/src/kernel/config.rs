@@ -5,10 +5,9 @@
 //! afterwards.
 
 use crate::kernel::flavour::{Core, Flavour};
-use crate::kernel::toolchain::Toolchain;
+use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
 use crate::tools::step::Step;
-use crate::tools::target::Target;
 use anyhow::{bail, Context as _, Result};
 use ignore::WalkBuilder;
 use std::collections::BTreeMap;
@@ -19,154 +18,132 @@ use std::process::Command;
 use std::time::SystemTime;
 use xshell::cmd;
 
-/// The configuration that a kernel is to get.
-pub struct Configuration<'a> {
-    /// The grafted tree.
-    pub src: &'a Path,
-    /// The object directory.
-    pub out: &'a Path,
-    /// The target it runs on.
-    pub target: &'static Target,
-    /// The livepatch core in it.
-    pub core: Core,
-    /// Its configuration beyond the core.
-    pub flavour: Flavour,
+/// Configures the object directory of a kernel, unless it is up to date.
+pub fn apply(cx: &Context, kernel: &Kernel) -> Result<()> {
+    let fragments = fragments(cx, kernel)?;
+    let stamp = stamp(cx, kernel, &fragments)?;
+    let stamp_file = kernel.out.join(".livepatch-rust.stamp");
+    if fs::read_to_string(&stamp_file).is_ok_and(|old| old == stamp) {
+        return Ok(());
+    }
+    fs::create_dir_all(&kernel.out)?;
+    let run = |title: &str, command: Command| {
+        let title = format!(
+            "Configure {} {} kernel: {title}",
+            kernel.target.name, kernel.core
+        );
+        Step::new(cx, &title, command).run()
+    };
+    let with = |goal: &str| -> Result<Command> {
+        let mut command = kernel.make(cx)?;
+        command.arg(goal);
+        Ok(command)
+    };
+    run("tinyconfig", with("tinyconfig")?)?;
+    let sh = cx.shell()?;
+    sh.change_dir(&kernel.src);
+    let script = kernel.src.join("scripts/kconfig/merge_config.sh");
+    let (out, config, parts) = (&kernel.out, kernel.out.join(".config"), &fragments);
+    let merge = cmd!(sh, "{script} -m -O {out} {config} {parts...}");
+    let mut merge = merge.into();
+    kernel.tools.equip(&mut merge)?;
+    run("merge", merge)?;
+    run("olddefconfig", with("olddefconfig")?)?;
+    let available = with("rustavailable")?;
+    Step::new(cx, "Check that the tree takes this Rust", available)
+        .hint("the lines above say which tool is too old, too new or missing")
+        .run()?;
+    check(kernel, &fragments)?;
+    fs::write(stamp_file, stamp).context("cannot note the configuration")
 }
 
-impl Configuration<'_> {
-    /// Configures the object directory, unless it is up to date. `make` returns the build's own
-    /// `make` command.
-    pub fn apply(
-        &self,
-        cx: &Context,
-        tools: &Toolchain,
-        make: impl Fn() -> Result<Command>,
-    ) -> Result<()> {
-        let fragments = self.fragments(cx)?;
-        let stamp = self.stamp(cx, &fragments, tools)?;
-        let stamp_file = self.out.join(".livepatch-rust.stamp");
-        if fs::read_to_string(&stamp_file).is_ok_and(|old| old == stamp) {
-            return Ok(());
+/// Returns the fragments, in the order in which they are merged.
+fn fragments(cx: &Context, kernel: &Kernel) -> Result<Vec<PathBuf>> {
+    let dir = cx.root.join("xtask/kconfig");
+    let mut fragments = vec![
+        dir.join("common.config"),
+        dir.join(format!("{}.config", kernel.target.name)),
+    ];
+    match kernel.flavour {
+        Flavour::Plain => {}
+        Flavour::Fault => fragments.push(dir.join("fault.config")),
+        Flavour::Bpf => fragments.push(dir.join("bpf.config")),
+        Flavour::Debug => {
+            fragments.extend(["fault.config", "debug.config"].map(|name| dir.join(name)));
         }
-        fs::create_dir_all(self.out)?;
-        let run = |title: &str, command: Command| {
-            let title = format!(
-                "Configure {} {} kernel: {title}",
-                self.target.name, self.core
-            );
-            Step::new(cx, &title, command).run()
-        };
-        let with = |goal: &str| -> Result<Command> {
-            let mut command = make()?;
-            command.arg(goal);
-            Ok(command)
-        };
-        run("tinyconfig", with("tinyconfig")?)?;
-        let sh = cx.shell()?;
-        sh.change_dir(self.src);
-        let script = self.src.join("scripts/kconfig/merge_config.sh");
-        let (out, config, parts) = (self.out, self.out.join(".config"), &fragments);
-        let merge = cmd!(sh, "{script} -m -O {out} {config} {parts...}");
-        let mut merge = merge.into();
-        tools.equip(&mut merge)?;
-        run("merge", merge)?;
-        run("olddefconfig", with("olddefconfig")?)?;
-        let available = with("rustavailable")?;
-        Step::new(cx, "Check that the tree takes this Rust", available)
-            .hint("the lines above say which tool is too old, too new or missing")
-            .run()?;
-        self.check(&fragments)?;
-        fs::write(stamp_file, stamp).context("cannot note the configuration")
     }
-
-    /// Returns the fragments, in the order in which they are merged.
-    fn fragments(&self, cx: &Context) -> Result<Vec<PathBuf>> {
-        let dir = cx.root.join("xtask/kconfig");
-        let mut fragments = vec![
-            dir.join("common.config"),
-            dir.join(format!("{}.config", self.target.name)),
-        ];
-        match self.flavour {
-            Flavour::Plain => {}
-            Flavour::Fault => fragments.push(dir.join("fault.config")),
-            Flavour::Bpf => fragments.push(dir.join("bpf.config")),
-            Flavour::Debug => {
-                fragments.extend(["fault.config", "debug.config"].map(|name| dir.join(name)));
-            }
-        }
-        let kconfig = fs::read_to_string(self.src.join("kernel/livepatch/Kconfig"))?;
-        let has_choice = kconfig
-            .lines()
-            .any(|line| line.trim() == "config LIVEPATCH_CORE_RUST");
-        match (self.core, has_choice) {
-            (core, true) => fragments.push(dir.join(format!("core-{core}.config"))),
-            // A tree without the choice has the C core.
-            (Core::C, false) => {}
-            (Core::Rust, false) => bail!(
-                "this tree has no Rust livepatch core to choose: kernel/livepatch/Kconfig has no \
+    let kconfig = fs::read_to_string(kernel.src.join("kernel/livepatch/Kconfig"))?;
+    let has_choice = kconfig
+        .lines()
+        .any(|line| line.trim() == "config LIVEPATCH_CORE_RUST");
+    match (kernel.core, has_choice) {
+        (core, true) => fragments.push(dir.join(format!("core-{core}.config"))),
+        // A tree without the choice has the C core.
+        (Core::C, false) => {}
+        (Core::Rust, false) => bail!(
+            "this tree has no Rust livepatch core to choose: kernel/livepatch/Kconfig has no \
                  LIVEPATCH_CORE_RUST\nnext: see that xtask/series adds it, or build with --core c"
-            ),
-        }
-        Ok(fragments)
+        ),
     }
+    Ok(fragments)
+}
 
-    /// Returns everything that the configuration depends on, as text.
-    ///
-    /// The tools are included because Kconfig depends on them: after a change of tools, `make`
-    /// would ask questions on a terminal.
-    fn stamp(&self, cx: &Context, fragments: &[PathBuf], tools: &Toolchain) -> Result<String> {
-        let mut stamp = String::new();
-        for fragment in fragments {
-            let text = fs::read_to_string(fragment).with_context(|| {
-                format!(
-                    "no configuration for {}: {}",
-                    self.target.name,
-                    fragment.display()
-                )
-            })?;
-            stamp.push_str(&text);
-        }
-        let compiler = match self.flavour.llvm(self.target) {
-            Some(llvm) => format!("clang{}", llvm.suffix()),
-            None => format!("{}gcc", self.target.cross_compile()),
-        };
-        let sh = cx.shell()?;
-        let version = cmd!(sh, "{compiler} --version").read();
-        stamp.push_str(&version.with_context(|| format!("cannot run {compiler}"))?);
-        writeln!(stamp, "{tools:?}")?;
-        let mut walk = WalkBuilder::new(self.src);
-        walk.standard_filters(false).sort_by_file_path(Path::cmp);
-        for entry in walk.build() {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with("Kconfig") {
-                let meta = entry.metadata()?;
-                let changed = meta.modified()?.duration_since(SystemTime::UNIX_EPOCH);
-                let changed = changed.unwrap_or_default().as_nanos();
-                writeln!(stamp, "{} {} {changed}", entry.path().display(), meta.len())?;
-            }
-        }
-        Ok(stamp)
+/// Returns everything that the configuration depends on, as text.
+///
+/// The tools are included because Kconfig depends on them: after a change of tools, `make`
+/// would ask questions on a terminal.
+fn stamp(cx: &Context, kernel: &Kernel, fragments: &[PathBuf]) -> Result<String> {
+    let mut stamp = String::new();
+    for fragment in fragments {
+        let text = fs::read_to_string(fragment).with_context(|| {
+            format!(
+                "no configuration for {}: {}",
+                kernel.target.name,
+                fragment.display()
+            )
+        })?;
+        stamp.push_str(&text);
     }
-
-    /// Checks that the configuration has everything that the fragments ask for.
-    fn check(&self, fragments: &[PathBuf]) -> Result<()> {
-        let texts = fragments
-            .iter()
-            .map(fs::read_to_string)
-            .collect::<Result<Vec<_>, _>>()?;
-        let config = self.out.join(".config");
-        let unmet = unmet(&texts, &fs::read_to_string(&config)?);
-        if unmet.is_empty() {
-            return Ok(());
+    let compiler = match kernel.flavour.llvm(kernel.target) {
+        Some(llvm) => format!("clang{}", llvm.suffix()),
+        None => format!("{}gcc", kernel.target.cross_compile()),
+    };
+    let sh = cx.shell()?;
+    let version = cmd!(sh, "{compiler} --version").read();
+    stamp.push_str(&version.with_context(|| format!("cannot run {compiler}"))?);
+    writeln!(stamp, "{:?}", kernel.tools)?;
+    let mut walk = WalkBuilder::new(&kernel.src);
+    walk.standard_filters(false).sort_by_file_path(Path::cmp);
+    for entry in walk.build() {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("Kconfig") {
+            let meta = entry.metadata()?;
+            let changed = meta.modified()?.duration_since(SystemTime::UNIX_EPOCH);
+            let changed = changed.unwrap_or_default().as_nanos();
+            writeln!(stamp, "{} {} {changed}", entry.path().display(), meta.len())?;
         }
-        bail!(
+    }
+    Ok(stamp)
+}
+
+/// Checks that the configuration has everything that the fragments ask for.
+fn check(kernel: &Kernel, fragments: &[PathBuf]) -> Result<()> {
+    let texts = fragments
+        .iter()
+        .map(fs::read_to_string)
+        .collect::<Result<Vec<_>, _>>()?;
+    let config = kernel.out.join(".config");
+    let unmet = unmet(&texts, &fs::read_to_string(&config)?);
+    if unmet.is_empty() {
+        return Ok(());
+    }
+    bail!(
             "Kconfig did not take all that xtask/kconfig/ asks for; the configuration in {} lacks\n  \
              {}\nnext: see what these depend on (in the tree, `make menuconfig`, then `/`), and add \
              that to the fragments",
             config.display(),
             unmet.join("\n  ")
         )
-    }
 }
 
 /// Returns symbols and their values. The value of a symbol that is not set is `n`.

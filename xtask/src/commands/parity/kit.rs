@@ -6,7 +6,7 @@ use crate::commands::parity::elf;
 use crate::guest::archive::Archive;
 use crate::guest::userspace::Userspace;
 use crate::guest::{initramfs, modules};
-use crate::kernel::build::Kernel;
+use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
 use crate::tools::{place, step};
 use anyhow::{Context as _, Result};

@@ -2,8 +2,8 @@
 //! Formatting and lints of the code that goes into the kernel tree, with the tree's own settings.
 //! Cargo does not know those, and does not see the code that only Kbuild compiles.
 
-use crate::kernel::build::Kernel;
 use crate::kernel::graft;
+use crate::kernel::make::Kernel;
 use crate::kernel::source::Source;
 use crate::tools::context::Context;
 use crate::tools::provision;

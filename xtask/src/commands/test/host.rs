@@ -3,7 +3,7 @@
 
 use crate::commands::test::bridge;
 use crate::commands::verify::{loom, model};
-use crate::kernel::build::Kernel;
+use crate::kernel::make::Kernel;
 use crate::tools::cargo;
 use crate::tools::context::Context;
 use crate::tools::step::Step;

@@ -2,7 +2,7 @@
 //! Checks the names of the core's symbols. A name that is too long for kallsyms is lost to
 //! backtraces.
 
-use crate::kernel::build::Kernel;
+use crate::kernel::make::Kernel;
 use crate::tools::step;
 use crate::tools::tally::Tally;
 use anyhow::{bail, Context as _, Result};
