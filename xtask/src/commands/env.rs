@@ -39,17 +39,11 @@ pub fn run(cx: &Context, args: &cli::Env) -> Result<()> {
 fn script(make: &Command) -> Result<Vec<u8>> {
     let mut script = Vec::new();
     for (name, value) in variables(make)? {
-        match value {
-            Some(value) => {
-                script.extend(b"export ");
-                script.extend(name.as_bytes());
-                script.push(b'=');
-                script.extend(quoted(&value));
-            }
-            None => {
-                script.extend(b"unset ");
-                script.extend(name.as_bytes());
-            }
+        script.extend(value.as_ref().map_or(&b"unset "[..], |_| b"export "));
+        script.extend(name.as_bytes());
+        if let Some(value) = value {
+            script.push(b'=');
+            script.extend(quoted(&value));
         }
         script.push(b'\n');
     }

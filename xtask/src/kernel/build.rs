@@ -65,6 +65,7 @@ pub fn kernel_of(
     )
     .counting(is_compilation)
     .run()?;
+    // Both are there after a build.
     kernel.release()?;
     let image = kernel.image();
     if !image.exists() {

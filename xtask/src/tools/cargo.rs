@@ -9,18 +9,19 @@ use std::path::PathBuf;
 use std::process::Command;
 use xshell::cmd;
 
-/// Returns a cargo command with these arguments. It lacks the variables that the cargo that runs
+/// Returns a cargo command with these arguments, which are words. It lacks the variables that the cargo that runs
 /// xtask has set for xtask's own package.
-pub fn command(cx: &Context, arguments: &[&str]) -> Result<Command> {
+pub fn command(cx: &Context, arguments: &str) -> Result<Command> {
     let sh = cx.shell()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = arguments.split_whitespace();
     Ok(clean(cmd!(sh, "{cargo} {arguments...}").into()))
 }
 
-/// Returns a command that runs `program` of the nightly toolchain, which only rustup provides.
-pub fn nightly(cx: &Context, program: &str, arguments: &[&str]) -> Result<Command> {
-    let sh = cx.shell()?;
-    let mut command = clean(cmd!(sh, "rustup run nightly {program} {arguments...}").into());
+/// Returns a command that runs these words with the nightly toolchain, which only rustup provides.
+pub fn nightly(cx: &Context, words: &str) -> Result<Command> {
+    let (sh, words) = (cx.shell()?, words.split_whitespace());
+    let mut command = clean(cmd!(sh, "rustup run nightly {words...}").into());
     for name in ["CARGO", "RUSTC", "RUSTDOC"] {
         command.env_remove(name);
     }

@@ -17,21 +17,13 @@ pub fn run(cx: &Context) -> Tally {
     let mut total = lint(
         cx,
         "Check the formatting",
-        &["fmt", "--all", "--check", "--", "--color=never"],
+        "fmt --all --check -- --color=never",
         "cargo fmt --all",
     );
     total += bridge::format(cx);
     total += bridge::checkpatch(cx);
-    let clippy = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--all-features",
-        "--",
-        "-D",
-        "warnings",
-    ];
-    total += lint(cx, "Check with clippy", &clippy, "mend what it points to");
+    let clippy = "clippy --workspace --all-targets --all-features -- -D warnings";
+    total += lint(cx, "Check with clippy", clippy, "mend what it points to");
     for part in [tests, quick_proofs] {
         total += part(cx).unwrap_or_else(|error| Tally::failure(&error));
     }
@@ -41,16 +33,8 @@ pub fn run(cx: &Context) -> Tally {
 /// Checks our view of the ABI against the headers of the built kernel.
 pub fn abi(cx: &Context, kernel: &Kernel) -> Tally {
     let title = format!("Check the ABI of the {} kernel", kernel.target.name);
-    let arguments = [
-        "test",
-        "--package",
-        "abi-tests",
-        "--features",
-        "kernel-tree",
-        "--test",
-        "layout",
-    ];
-    let mut command = match cargo::command(cx, &arguments) {
+    let arguments = "test --package abi-tests --features kernel-tree --test layout";
+    let mut command = match cargo::command(cx, arguments) {
         Ok(command) => command,
         Err(error) => return Tally::failure(&error),
     };
@@ -61,7 +45,7 @@ pub fn abi(cx: &Context, kernel: &Kernel) -> Tally {
     cargo::tests(cx, &title, command).tally
 }
 
-fn lint(cx: &Context, title: &str, arguments: &[&str], hint: &str) -> Tally {
+fn lint(cx: &Context, title: &str, arguments: &str, hint: &str) -> Tally {
     let result = cargo::command(cx, arguments)
         .and_then(|command| Step::new(cx, title, command).hint(hint).run());
     Tally::check(result.map(drop))
@@ -69,8 +53,7 @@ fn lint(cx: &Context, title: &str, arguments: &[&str], hint: &str) -> Tally {
 
 /// Runs the crates' tests, and counts each of them.
 fn tests(cx: &Context) -> Result<Tally> {
-    let arguments = ["test", "--workspace", "--no-fail-fast"];
-    let command = cargo::command(cx, &arguments)?;
+    let command = cargo::command(cx, "test --workspace --no-fail-fast")?;
     let tested = cargo::tests(cx, "Run the crates' tests", command);
     println!(
         "  {} tests passed, {} failed; log: {}",

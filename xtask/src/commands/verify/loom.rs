@@ -18,19 +18,10 @@ const DEADLINE: Duration = Duration::from_secs(20 * 60);
 /// Returns the command that runs the tests. They are built in their own directory, because `--cfg
 /// loom` changes every crate.
 fn command(cx: &Context) -> Result<Command> {
-    let arguments = [
-        "test",
-        "--release",
-        "--package",
-        "host-tests",
-        "--test",
-        "loom",
-        "--",
-        "--nocapture",
-        // With one thread, the tests' output would be on the same lines as their results.
-        "--test-threads=2",
-    ];
-    let mut command = cargo::command(cx, &arguments)?;
+    // With one thread, the tests' output would be on the same lines as their results.
+    let arguments =
+        "test --release --package host-tests --test loom -- --nocapture --test-threads=2";
+    let mut command = cargo::command(cx, arguments)?;
     command
         .env("RUSTFLAGS", "--cfg loom")
         .env("RUST_BACKTRACE", "0")

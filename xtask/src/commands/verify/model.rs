@@ -9,12 +9,11 @@ use anyhow::Result;
 
 /// Searches the model. If `quick`, the search takes only a few seconds.
 pub fn run(cx: &Context, quick: bool) -> Result<Findings> {
-    let mut arguments = vec!["run", "--release", "--package", "model", "--"];
-    let mut title = "Search the model";
-    if quick {
-        arguments.push("--quick");
-        title = "Search the model quickly";
-    }
+    let (title, flag) = match quick {
+        true => ("Search the model quickly", "--quick"),
+        false => ("Search the model", ""),
+    };
+    let arguments = format!("run --release --package model -- {flag}");
     let step = Step::new(cx, title, cargo::command(cx, &arguments)?).counting(is_scenario);
     let log = step.log();
     let result = step.run();

@@ -11,13 +11,13 @@ use anyhow::Result;
 ///
 /// Names, symbols and booleans arrive as bytes that others choose, so these tests amount to
 /// fuzzing.
-const PROGRAMS: &[(&str, &[&str], u64)] = &[
+const PROGRAMS: &[(&str, &str, u64)] = &[
     (
         "names, symbols, relocations, stacks, states, shadow variables",
-        &["names", "logic", "properties"],
+        "--test names --test logic --test properties",
         1,
     ),
-    ("sequences of what can happen", &["random"], 100),
+    ("sequences of what can happen", "--test random", 100),
 ];
 
 /// Runs the tests with `cases` inputs for each property.
@@ -28,10 +28,7 @@ pub fn run(cx: &Context, cases: u64) -> Result<Findings> {
     };
     for (what, programs, fewer) in PROGRAMS {
         let cases = (cases / fewer).max(1);
-        let mut arguments = vec!["test", "--release", "--package", "host-tests"];
-        for program in *programs {
-            arguments.extend(["--test", program]);
-        }
+        let arguments = format!("test --release --package host-tests {programs}");
         let mut command = cargo::command(cx, &arguments)?;
         command.env("PROPTEST_CASES", cases.to_string());
         let tested = cargo::tests(cx, &format!("Try random {what}"), command);

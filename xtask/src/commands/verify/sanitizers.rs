@@ -14,14 +14,7 @@ use std::path::PathBuf;
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// The packages to test: the core, the stand-in for the kernel crate, and the tests of both.
-const PACKAGES: &[&str] = &[
-    "--package",
-    "livepatch_core",
-    "--package",
-    "kernel",
-    "--package",
-    "host-tests",
-];
+const PACKAGES: &str = "--package livepatch_core --package kernel --package host-tests";
 
 /// The components of the nightly toolchain.
 struct Nightly {
@@ -32,17 +25,17 @@ struct Nightly {
 
 /// Returns the components of the nightly toolchain, if there is one.
 fn probe(cx: &Context) -> Result<Option<Nightly>> {
-    let says = |program: &str, arguments: &[&str]| -> Result<Option<String>> {
-        let output = cargo::nightly(cx, program, arguments)?.output();
+    let says = |words: &str| -> Result<Option<String>> {
+        let output = cargo::nightly(cx, words)?.output();
         let output = output.ok().filter(|output| output.status.success());
         Ok(output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()))
     };
-    let Some(sysroot) = says("rustc", &["--print", "sysroot"])? else {
+    let Some(sysroot) = says("rustc --print sysroot")? else {
         return Ok(None);
     };
     let library = PathBuf::from(sysroot).join("lib/rustlib/src/rust/library/core/src/lib.rs");
     Ok(Some(Nightly {
-        miri: says("cargo", &["miri", "--version"])?.is_some(),
+        miri: says("cargo miri --version")?.is_some(),
         library: library.exists(),
     }))
 }
@@ -67,10 +60,10 @@ pub fn run(cx: &Context) -> Result<Findings> {
              (`rustup component add miri --toolchain nightly`); in its place:"
                 .into(),
         );
-        sanitizer(cx, &mut findings, "address", &[])?;
+        sanitizer(cx, &mut findings, "address", "")?;
     }
     match nightly.library {
-        true => sanitizer(cx, &mut findings, "thread", &["-Zbuild-std"])?,
+        true => sanitizer(cx, &mut findings, "thread", "-Zbuild-std")?,
         false => findings.figures.push(
             "thread sanitizer: not run, it takes the library's source \
              (`rustup component add rust-src --toolchain nightly`)"
@@ -82,9 +75,8 @@ pub fn run(cx: &Context) -> Result<Findings> {
 
 /// Runs the tests under Miri, with few random inputs because Miri interprets the code.
 fn miri(cx: &Context, findings: &mut Findings) -> Result<()> {
-    let mut command = cargo::nightly(cx, "cargo", &["miri", "test"])?;
+    let mut command = cargo::nightly(cx, &format!("cargo miri test {PACKAGES}"))?;
     command
-        .args(PACKAGES)
         // The property tests look for known regressions in files.
         .env("MIRIFLAGS", "-Zmiri-disable-isolation")
         .env("PROPTEST_CASES", "8")
@@ -95,18 +87,14 @@ fn miri(cx: &Context, findings: &mut Findings) -> Result<()> {
 }
 
 /// Runs the tests under one sanitizer. The address sanitizer also finds leaks.
-fn sanitizer(cx: &Context, findings: &mut Findings, name: &str, more: &[&str]) -> Result<()> {
-    let mut command = cargo::nightly(cx, "cargo", &["test", "--target", TARGET])?;
-    command
-        .args(PACKAGES)
-        // Tests in documentation are left out, because they are built without the flags.
-        .args(["--lib", "--tests"])
-        .args(more)
-        .env("RUSTFLAGS", format!("-Zsanitizer={name}"))
-        .env(
-            "CARGO_TARGET_DIR",
-            cx.root.join("target/sanitizer").join(name),
-        );
+fn sanitizer(cx: &Context, findings: &mut Findings, name: &str, more: &str) -> Result<()> {
+    // Tests in documentation are left out, because they are built without the flags.
+    let words = format!("cargo test --target {TARGET} {PACKAGES} --lib --tests {more}");
+    let mut command = cargo::nightly(cx, &words)?;
+    command.env("RUSTFLAGS", format!("-Zsanitizer={name}")).env(
+        "CARGO_TARGET_DIR",
+        cx.root.join("target/sanitizer").join(name),
+    );
     let title = format!("Run the tests under the {name} sanitizer");
     let tested = cargo::tests(cx, &title, command);
     report(findings, &format!("{name} sanitizer"), &tested);
