@@ -12,7 +12,6 @@ use crate::livepatch_core::{
     symbol::Name,
     sysfs::{
         gear_text,
-        parse_bool,
         parse_gear,
         Writable, //
     }, //
@@ -35,6 +34,7 @@ use kernel::{
     container_of,
     error::to_result,
     prelude::*,
+    str::kstrtobool_bytes,
     sync::atomic::{
         atomic_load,
         Atomic,
@@ -494,7 +494,7 @@ unsafe extern "C" fn enabled_store(
     // SAFETY: `kobj` is embedded in a live patch, and `buffer` holds a C string.
     unsafe {
         store(kobj, buffer, count, |patch, input| {
-            let value = parse_bool(input)?;
+            let value = kstrtobool_bytes(input)?;
             let mut core = KLP_MUTEX.lock();
             core.store(&Linux, patch, Writable::Enabled, value)
         })
@@ -513,7 +513,7 @@ unsafe extern "C" fn force_store(
     // SAFETY: `kobj` is embedded in a live patch, and `buffer` holds a C string.
     unsafe {
         store(kobj, buffer, count, |patch, input| {
-            let value = parse_bool(input)?;
+            let value = kstrtobool_bytes(input)?;
             let mut core = KLP_MUTEX.lock();
             core.store(&Linux, patch, Writable::Force, value)
         })

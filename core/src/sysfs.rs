@@ -27,20 +27,6 @@ pub enum Writable {
     Force,
 }
 
-/// Parses a boolean as `kstrtobool()` does: by its first letter, or by its first two for `on` and
-/// `off`.
-///
-/// Errors: `EINVAL`.
-pub fn parse_bool(input: &[u8]) -> Result<bool> {
-    match input {
-        [b'e' | b'E' | b'y' | b'Y' | b't' | b'T' | b'1', ..] => Ok(true),
-        [b'd' | b'D' | b'n' | b'N' | b'f' | b'F' | b'0', ..] => Ok(false),
-        [b'o' | b'O', b'n' | b'N', ..] => Ok(true),
-        [b'o' | b'O', b'f' | b'F', ..] => Ok(false),
-        _ => Err(EINVAL),
-    }
-}
-
 /// Parses the name of a gear. A trailing newline is allowed. Errors: `EINVAL`.
 pub fn parse_gear(input: &[u8]) -> Result<Gear> {
     match input.strip_suffix(b"\n").unwrap_or(input) {

@@ -16,7 +16,7 @@ use livepatch_core::registry::{Core, NotEnabled};
 use livepatch_core::stack::Range;
 use livepatch_core::state::SystemState;
 use livepatch_core::symbol::Name;
-use livepatch_core::sysfs::{parse_bool, Writable};
+use livepatch_core::sysfs::Writable;
 use livepatch_core::transition::State;
 use std::cell::Cell;
 
@@ -183,9 +183,13 @@ impl World {
         Ok(patch)
     }
 
-    /// Writes to a patch's `enabled`, even if its directory is gone.
+    /// Writes 0 or 1 to a patch's `enabled`, even if its directory is gone.
     pub fn write_enabled(&mut self, patch: PatchId, text: &str) -> Result {
-        let value = parse_bool(text.as_bytes())?;
+        let value = match text {
+            "0" => false,
+            "1" => true,
+            _ => panic!("not a boolean: {text}"),
+        };
         self.core
             .store(&self.kernel, patch, Writable::Enabled, value)
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Names of klp sections and symbols, and booleans, against models of the C code.
+//! Names of klp sections and symbols against models of the C code, and names of gears.
 //!
 //! To test ten million inputs instead of a few thousand (minutes in a release build):
 //!
@@ -13,7 +13,7 @@ use livepatch_core::dispatch::Gear;
 use livepatch_core::relocation::{
     parse_section, parse_symbol, SymbolName, MAX_OBJECT, MAX_SYMBOL, SECTION_PREFIX, SYMBOL_PREFIX,
 };
-use livepatch_core::sysfs::{gear_text, parse_bool, parse_gear};
+use livepatch_core::sysfs::{gear_text, parse_gear};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -85,20 +85,6 @@ fn scan_symbol(name: &[u8]) -> Option<Result<SymbolName<'_>, ()>> {
         name,
         position,
     }))
-}
-
-/// `kstrtobool()`: recognizes the documented words by their first letters.
-fn kernel_boolean(text: &[u8]) -> Option<bool> {
-    let first = text.first()?.to_ascii_lowercase();
-    let second = text.get(1).map(u8::to_ascii_lowercase);
-    match (first, second) {
-        (b'o', Some(b'n')) => Some(true),
-        (b'o', Some(b'f')) => Some(false),
-        (b'o', _) => None,
-        _ if b"yt1e".contains(&first) => Some(true),
-        _ if b"nf0d".contains(&first) => Some(false),
-        _ => None,
-    }
 }
 
 fn compare(name: &[u8]) {
@@ -192,23 +178,6 @@ proptest! {
         text.extend_from_slice(&rest);
         prop_assert_eq!(parse_section(&text), Some(object.as_slice()));
     }
-
-    #[test]
-    fn booleans_are_those_of_the_kernel(text in vec(any::<u8>(), 0..4)) {
-        prop_assert_eq!(parse_bool(&text).ok(), kernel_boolean(&text));
-    }
-}
-
-#[test]
-fn every_boolean_of_two_bytes() {
-    for first in 0..=255 {
-        assert_eq!(parse_bool(&[first]).ok(), kernel_boolean(&[first]));
-        for second in 0..=255 {
-            let text = [first, second];
-            assert_eq!(parse_bool(&text).ok(), kernel_boolean(&text), "{text:?}");
-        }
-    }
-    assert!(parse_bool(b"").is_err());
 }
 
 #[test]
