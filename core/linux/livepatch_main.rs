@@ -11,7 +11,8 @@
 //! | `abi.rs` | the functions that modules and the rest of the kernel call |
 //! | `livepatch.c` | what has to be C: exports, the ftrace handler, walks over tasks, buffers |
 //! | `descriptors.rs` | `struct klp_patch`, `klp_object`, `klp_func`: read once, written back |
-//! | `sysfs.rs` | kobjects and attributes |
+//! | `kobject.rs` | kobjects and attributes, for any structure |
+//! | `sysfs.rs` | the directories and attributes of patches |
 //! | `symbols.rs`, `relocations.rs` | kallsyms; ELF sections of livepatch modules |
 //! | `ftrace.rs` | hooks, the handler, and the table in which it finds them |
 //! | `tasks.rs` | tasks, stacks, CPUs, the scheduler |
@@ -31,6 +32,7 @@ mod abi;
 mod debug;
 mod descriptors;
 mod ftrace;
+mod kobject;
 mod relocations;
 mod shadow;
 mod symbols;

@@ -24,131 +24,243 @@ use crate::{
         ObjectRef,
         PatchRef, //
     },
+    kobject::{
+        Attribute,
+        Attributes,
+        Directory,
+        Group,
+        Groups,
+        HasKobject,
+        Show,
+        Store,
+        Type, //
+    },
     Linux,
-    Shared as Static,
     KLP_MUTEX, //
 };
-use core::ffi::CStr;
+use core::mem::offset_of;
 use kernel::{
     bindings,
     container_of,
     error::to_result,
+    fmt,
     prelude::*,
-    str::kstrtobool_bytes,
-    sync::atomic::{
-        atomic_load,
-        Atomic,
-        Relaxed, //
-    }, //
+    str::kstrtobool,
+    sync::{
+        atomic::{
+            atomic_load,
+            Relaxed, //
+        },
+        SetOnce, //
+    },
+    types::Opaque, //
 };
 
 /// `/sys/kernel/livepatch`.
-static ROOT: Atomic<*mut bindings::kobject> = Atomic::new(core::ptr::null_mut());
+static ROOT: SetOnce<Directory> = SetOnce::new();
 
 /// Makes the root directory. Errors: `ENOMEM`.
 pub(crate) fn init() -> Result {
-    // SAFETY: `/sys/kernel` exists by the time of initcalls.
-    let root = unsafe {
-        bindings::kobject_create_and_add(c"livepatch".as_char_ptr(), bindings::kernel_kobj)
-    };
-    if root.is_null() {
-        return Err(ENOMEM);
-    }
-    ROOT.store(root, Relaxed);
+    ROOT.populate(Directory::in_kernel(c"livepatch")?);
     Ok(())
 }
 
-/// A function that reads an attribute. It gets the kobject, the attribute, and a buffer of a page.
-type Show = unsafe extern "C" fn(
-    *mut bindings::kobject,
-    *mut bindings::kobj_attribute,
-    *mut c_char,
-) -> isize;
-type Store = unsafe extern "C" fn(
-    *mut bindings::kobject,
-    *mut bindings::kobj_attribute,
-    *const c_char,
-    usize,
-) -> isize;
+/// A patch.
+#[repr(transparent)]
+struct Patch(Opaque<bindings::klp_patch>);
 
-const fn attribute(
-    name: &'static CStr,
-    mode: u16,
-    show: Option<Show>,
-    store: Option<Store>,
-) -> Static<bindings::kobj_attribute> {
-    // SAFETY: All zeroes is an attribute without name and functions.
-    let mut attribute: bindings::kobj_attribute = unsafe { core::mem::zeroed() };
-    attribute.attr.name = name.to_bytes_with_nul().as_ptr();
-    attribute.attr.mode = mode;
-    attribute.__bindgen_anon_1.show = show;
-    attribute.__bindgen_anon_2.store = store;
-    Static::new(attribute)
+// SAFETY: Fields that change while the patch is shared are only accessed atomically.
+unsafe impl Sync for Patch {}
+
+// SAFETY: `kobj` is a kobject.
+unsafe impl HasKobject for Patch {
+    const OFFSET: usize = offset_of!(bindings::klp_patch, kobj);
+
+    unsafe fn release(this: *mut Self) {
+        let patch: *mut bindings::klp_patch = this.cast();
+        // SAFETY: `prepare_patch` initialized the completion. `finish` waits for it, and keeps the
+        // patch until then.
+        unsafe { bindings::complete(&raw mut (*patch).finish) };
+    }
 }
 
-static ENABLED: Static<bindings::kobj_attribute> =
-    attribute(c"enabled", 0o644, Some(enabled_show), Some(enabled_store));
-static TRANSITION: Static<bindings::kobj_attribute> =
-    attribute(c"transition", 0o444, Some(transition_show), None);
-static FORCE: Static<bindings::kobj_attribute> =
-    attribute(c"force", 0o200, None, Some(force_store));
-static REPLACE: Static<bindings::kobj_attribute> =
-    attribute(c"replace", 0o444, Some(replace_show), None);
-static STACK_ORDER: Static<bindings::kobj_attribute> =
-    attribute(c"stack_order", 0o444, Some(stack_order_show), None);
-static GEAR: Static<bindings::kobj_attribute> =
-    attribute(c"gear", 0o644, Some(gear_show), Some(gear_store));
-static PATCHED: Static<bindings::kobj_attribute> =
-    attribute(c"patched", 0o444, Some(patched_show), None);
+impl Patch {
+    /// The core's handle.
+    fn handle(&self) -> Result<PatchRef> {
+        // SAFETY: A patch with a directory is valid, and the core knows it by this address.
+        unsafe { PatchRef::from_raw(self.0.get()) }.ok_or(EINVAL)
+    }
 
-/// A null-terminated list of `N - 1` attributes.
-type List<const N: usize> = Static<[*mut bindings::attribute; N]>;
-
-static PATCH_ATTRIBUTES: List<7> = Static::new([
-    ENABLED.get().cast(),
-    TRANSITION.get().cast(),
-    FORCE.get().cast(),
-    REPLACE.get().cast(),
-    STACK_ORDER.get().cast(),
-    GEAR.get().cast(),
-    core::ptr::null_mut(),
-]);
-static OBJECT_ATTRIBUTES: List<2> = Static::new([PATCHED.get().cast(), core::ptr::null_mut()]);
-
-const fn group<const N: usize>(attributes: &'static List<N>) -> Static<bindings::attribute_group> {
-    // SAFETY: All zeroes is a group without name and attributes.
-    let mut group: bindings::attribute_group = unsafe { core::mem::zeroed() };
-    group.__bindgen_anon_2.attrs = attributes.get().cast();
-    Static::new(group)
+    /// Writes a boolean to an attribute.
+    fn store(&self, input: &CStr, attribute: Writable) -> Result {
+        let value = kstrtobool(input)?;
+        KLP_MUTEX
+            .lock()
+            .store(&Linux, self.handle()?, attribute, value)
+    }
 }
 
-static PATCH_GROUP: Static<bindings::attribute_group> = group(&PATCH_ATTRIBUTES);
-static OBJECT_GROUP: Static<bindings::attribute_group> = group(&OBJECT_ATTRIBUTES);
+/// An object of a patch.
+#[repr(transparent)]
+struct Object(Opaque<bindings::klp_object>);
 
-/// A null-terminated list of one group.
-type Groups = Static<[*const bindings::attribute_group; 2]>;
+// SAFETY: Fields that change while the object is shared are only accessed atomically.
+unsafe impl Sync for Object {}
 
-static PATCH_GROUPS: Groups = Static::new([PATCH_GROUP.get().cast_const(), core::ptr::null()]);
-static OBJECT_GROUPS: Groups = Static::new([OBJECT_GROUP.get().cast_const(), core::ptr::null()]);
+// SAFETY: `kobj` is a kobject.
+unsafe impl HasKobject for Object {
+    const OFFSET: usize = offset_of!(bindings::klp_object, kobj);
 
-const fn kobj_type(
-    release: unsafe extern "C" fn(*mut bindings::kobject),
-    groups: *mut *const bindings::attribute_group,
-) -> Static<bindings::kobj_type> {
-    // SAFETY: All zeroes is a type without anything.
-    let mut kobj_type: bindings::kobj_type = unsafe { core::mem::zeroed() };
-    kobj_type.release = Some(release);
-    kobj_type.sysfs_ops = &raw const bindings::kobj_sysfs_ops;
-    kobj_type.default_groups = groups;
-    Static::new(kobj_type)
+    unsafe fn release(this: *mut Self) {
+        let object: *mut bindings::klp_object = this.cast();
+        // SAFETY: The object is valid.
+        if !unsafe { (*object).dynamic } {
+            return;
+        }
+        // SAFETY: The core allocated the object's name, which nothing uses any more.
+        unsafe { bindings::kfree((*object).name.cast()) };
+        // SAFETY: The core allocated the object, which nothing uses any more.
+        unsafe { bindings::kfree(object.cast()) };
+    }
 }
 
-static PATCH_TYPE: Static<bindings::kobj_type> =
-    kobj_type(release_patch, PATCH_GROUPS.get().cast());
-static OBJECT_TYPE: Static<bindings::kobj_type> =
-    kobj_type(release_object, OBJECT_GROUPS.get().cast());
-static FUNCTION_TYPE: Static<bindings::kobj_type> =
-    kobj_type(release_function, core::ptr::null_mut());
+/// A function of an object.
+#[repr(transparent)]
+struct Function(Opaque<bindings::klp_func>);
+
+// SAFETY: The function is not accessed by way of its directory.
+unsafe impl Sync for Function {}
+
+// SAFETY: `kobj` is a kobject.
+unsafe impl HasKobject for Function {
+    const OFFSET: usize = offset_of!(bindings::klp_func, kobj);
+
+    unsafe fn release(this: *mut Self) {
+        let function: *mut bindings::klp_func = this.cast();
+        // SAFETY: The function is valid.
+        if !unsafe { (*function).nop } {
+            return;
+        }
+        // SAFETY: The core allocated the nop's name, which nothing uses any more.
+        unsafe { bindings::kfree((*function).old_name.cast()) };
+        // SAFETY: The core allocated the nop, which nothing uses any more.
+        unsafe { bindings::kfree(function.cast()) };
+    }
+}
+
+static ENABLED: Attribute<Patch> = Attribute::read_write::<Enabled>(c"enabled");
+static TRANSITION: Attribute<Patch> = Attribute::read_only::<Transition>(c"transition");
+static FORCE: Attribute<Patch> = Attribute::write_only::<Force>(c"force");
+static REPLACE: Attribute<Patch> = Attribute::read_only::<Replace>(c"replace");
+static STACK_ORDER: Attribute<Patch> = Attribute::read_only::<StackOrder>(c"stack_order");
+static GEAR: Attribute<Patch> = Attribute::read_write::<GearOfCalls>(c"gear");
+
+static PATCH_TYPE: Type<Patch> = {
+    static ATTRIBUTES: Attributes<Patch, 6> =
+        Attributes::new([&ENABLED, &TRANSITION, &FORCE, &REPLACE, &STACK_ORDER, &GEAR]);
+    static GROUP: Group<Patch> = Group::new(&ATTRIBUTES);
+    static GROUPS: Groups<Patch> = Groups::new(&GROUP);
+    Type::new(Some(&GROUPS))
+};
+
+static PATCHED: Attribute<Object> = Attribute::read_only::<Patched>(c"patched");
+
+static OBJECT_TYPE: Type<Object> = {
+    static ATTRIBUTES: Attributes<Object, 1> = Attributes::new([&PATCHED]);
+    static GROUP: Group<Object> = Group::new(&ATTRIBUTES);
+    static GROUPS: Groups<Object> = Groups::new(&GROUP);
+    Type::new(Some(&GROUPS))
+};
+
+static FUNCTION_TYPE: Type<Function> = Type::new(None);
+
+/// `enabled`: whether the patch is to be in use.
+enum Enabled {}
+
+impl Show<Patch> for Enabled {
+    fn show(patch: &Patch) -> Result<impl fmt::Display> {
+        // The core's lock is not taken, since a transition may hold it for long.
+        //
+        // SAFETY: The patch is valid, and the field is only accessed atomically while it is shared.
+        let enabled = unsafe { atomic_load(&raw mut (*patch.0.get()).enabled, Relaxed) };
+        Ok(u8::from(enabled))
+    }
+}
+
+impl Store<Patch> for Enabled {
+    fn store(patch: &Patch, input: &CStr) -> Result {
+        patch.store(input, Writable::Enabled)
+    }
+}
+
+/// `transition`: whether the patch is in transition.
+enum Transition {}
+
+impl Show<Patch> for Transition {
+    fn show(patch: &Patch) -> Result<impl fmt::Display> {
+        Ok(u8::from(transition_patch() == Some(patch.handle()?)))
+    }
+}
+
+/// `force`: forces the patch's transition.
+enum Force {}
+
+impl Store<Patch> for Force {
+    fn store(patch: &Patch, input: &CStr) -> Result {
+        patch.store(input, Writable::Force)
+    }
+}
+
+/// `replace`: whether the patch replaces those before it.
+enum Replace {}
+
+impl Show<Patch> for Replace {
+    fn show(patch: &Patch) -> Result<impl fmt::Display> {
+        // SAFETY: The patch is valid, and the field does not change.
+        let replace = unsafe { (*patch.0.get()).replace };
+        Ok(u8::from(replace))
+    }
+}
+
+/// `stack_order`: the position of the patch among those that are enabled.
+enum StackOrder {}
+
+impl Show<Patch> for StackOrder {
+    fn show(patch: &Patch) -> Result<impl fmt::Display> {
+        Ok(KLP_MUTEX.lock().stack_order(patch.handle()?))
+    }
+}
+
+/// `gear`: how calls of the patched functions go.
+enum GearOfCalls {}
+
+impl Show<Patch> for GearOfCalls {
+    fn show(patch: &Patch) -> Result<impl fmt::Display> {
+        Ok(gear_text(KLP_MUTEX.lock().gear(patch.handle()?)))
+    }
+}
+
+impl Store<Patch> for GearOfCalls {
+    fn store(patch: &Patch, input: &CStr) -> Result {
+        let gear = parse_gear(input.to_bytes())?;
+        if gear == Gear::Settled && !crate::ftrace::can_settle() {
+            return Err(EOPNOTSUPP);
+        }
+        KLP_MUTEX.lock().set_gear(&Linux, patch.handle()?, gear)
+    }
+}
+
+/// `patched`: whether the object's functions are patched.
+enum Patched {}
+
+impl Show<Object> for Patched {
+    fn show(object: &Object) -> Result<impl fmt::Display> {
+        // SAFETY: The object is valid, and the field is only accessed atomically while it is
+        // shared.
+        let patched = unsafe { atomic_load(&raw mut (*object.0.get()).patched, Relaxed) };
+        Ok(u8::from(patched))
+    }
+}
 
 /// Initializes a patch's kobject, and the work and the completion for giving it up later.
 ///
@@ -156,32 +268,40 @@ static FUNCTION_TYPE: Static<bindings::kobj_type> =
 ///
 /// The patch is valid and not in use yet.
 pub(crate) unsafe fn prepare_patch(patch: *mut bindings::klp_patch) {
-    // SAFETY: The patch is valid and not in use yet. The work has a lockdep class of its own.
+    // SAFETY: The patch is valid and not in use yet.
+    unsafe { PATCH_TYPE.init(patch.cast()) };
+    // SAFETY: The work is not in use yet. It has a lockdep class of its own.
     unsafe {
-        init_kobject(&raw mut (*patch).kobj, PATCH_TYPE.get());
         bindings::init_work_with_key(
             &raw mut (*patch).free_work,
             Some(free_work),
             false,
             c"klp_free_patch_work".as_char_ptr(),
             kernel::static_lock_class!().as_ptr(),
-        );
-        bindings::init_completion(&raw mut (*patch).finish);
-    }
+        )
+    };
+    // SAFETY: Nothing waits for the completion yet.
+    unsafe { bindings::init_completion(&raw mut (*patch).finish) };
 }
 
-/// Initializes a kobject that is not in use. An earlier use may have left something in it: a
-/// kobject keeps the address of its name after the name was freed.
+/// Initializes an object's kobject.
 ///
 /// # Safety
 ///
-/// The kobject is valid and not in use.
-unsafe fn init_kobject(kobj: *mut bindings::kobject, kobj_type: *const bindings::kobj_type) {
-    // SAFETY: The kobject is valid and not in use. All zeroes is also what a static kobject starts
-    // with.
-    unsafe { kobj.write_bytes(0, 1) };
-    // SAFETY: The kobject is zeroed, and its type is a static.
-    unsafe { bindings::kobject_init(kobj, kobj_type) };
+/// The object is valid and not in use yet.
+pub(crate) unsafe fn prepare_object(object: *mut bindings::klp_object) {
+    // SAFETY: The object is valid and not in use yet.
+    unsafe { OBJECT_TYPE.init(object.cast()) };
+}
+
+/// Initializes a function's kobject.
+///
+/// # Safety
+///
+/// The function is valid and not in use yet.
+pub(crate) unsafe fn prepare_function(function: *mut bindings::klp_func) {
+    // SAFETY: The function is valid and not in use yet.
+    unsafe { FUNCTION_TYPE.init(function.cast()) };
 }
 
 /// Whether a patch's directory exists or is still being removed.
@@ -195,33 +315,14 @@ pub(crate) unsafe fn is_in_use(patch: *const bindings::klp_patch) -> bool {
     unsafe { (*patch).kobj.state_initialized() != 0 }
 }
 
-/// Initializes an object's kobject.
-///
-/// # Safety
-///
-/// The object is valid and not in use yet.
-pub(crate) unsafe fn prepare_object(object: *mut bindings::klp_object) {
-    // SAFETY: The object, with its kobject, is valid and not in use yet.
-    unsafe { init_kobject(&raw mut (*object).kobj, OBJECT_TYPE.get()) };
-}
-
-/// Initializes a function's kobject.
-///
-/// # Safety
-///
-/// The function is valid and not in use yet.
-pub(crate) unsafe fn prepare_function(function: *mut bindings::klp_func) {
-    // SAFETY: The function, with its kobject, is valid and not in use yet.
-    unsafe { init_kobject(&raw mut (*function).kobj, FUNCTION_TYPE.get()) };
-}
-
 /// Makes a patch's directory.
 pub(crate) fn add_patch(patch: PatchRef, name: &Name) -> Result {
+    let root = ROOT.as_ref().ok_or(ENODEV)?;
     // SAFETY: The kobject was initialized, the root is never removed, and the name ends with a NUL.
     to_result(unsafe {
         bindings::kobject_add(
-            &raw mut (*patch.as_ptr()).kobj,
-            ROOT.load(Relaxed),
+            Patch::kobject(patch.as_ptr().cast()),
+            root.as_ptr(),
             c"%s".as_char_ptr(),
             name.as_bytes_with_nul().as_ptr(),
         )
@@ -234,8 +335,8 @@ pub(crate) fn add_object(patch: PatchRef, object: ObjectRef, name: Option<&Name>
     // SAFETY: Both kobjects were initialized, and the name ends with a NUL.
     to_result(unsafe {
         bindings::kobject_add(
-            &raw mut (*object.as_ptr()).kobj,
-            &raw mut (*patch.as_ptr()).kobj,
+            Object::kobject(object.as_ptr().cast()),
+            Patch::kobject(patch.as_ptr().cast()),
             c"%s".as_char_ptr(),
             name.as_ptr(),
         )
@@ -252,8 +353,8 @@ pub(crate) fn add_function(
     // SAFETY: Both kobjects were initialized, and the name ends with a NUL.
     to_result(unsafe {
         bindings::kobject_add(
-            &raw mut (*function.as_ptr()).kobj,
-            &raw mut (*object.as_ptr()).kobj,
+            Function::kobject(function.as_ptr().cast()),
+            Object::kobject(object.as_ptr().cast()),
             c"%s,%lu".as_char_ptr(),
             name.as_bytes_with_nul().as_ptr(),
             position as c_ulong,
@@ -269,18 +370,17 @@ pub(crate) fn add_function(
 ///
 /// The core does not use the patch any more, and has not put its reference to the kobject yet.
 pub(crate) unsafe fn finish(patch: *mut bindings::klp_patch) {
-    // SAFETY: `prepare_patch` initialized the kobject and the completion. The reference that is put
-    // here is the core's.
-    unsafe {
-        bindings::kobject_put(&raw mut (*patch).kobj);
-        bindings::wait_for_completion(&raw mut (*patch).finish);
-    }
+    let kobj = Patch::kobject(patch.cast());
+    // SAFETY: The core has a reference to the kobject and does not use it any more.
+    unsafe { bindings::kobject_put(kobj) };
+    // SAFETY: `prepare_patch` initialized the completion.
+    unsafe { bindings::wait_for_completion(&raw mut (*patch).finish) };
     // After the unlock the module may enable the patch again, if its init function is still
     // running. That changes the patch's fields, so `put_module()` has to read them under the lock.
     let _core = KLP_MUTEX.lock();
-    // SAFETY: The patch is valid until its module goes. `release_patch` has run, so nothing uses
+    // SAFETY: The patch is valid until its module goes. `Patch::release` has run, so nothing uses
     // the kobject any more.
-    unsafe { (&raw mut (*patch).kobj).write_bytes(0, 1) };
+    unsafe { kobj.write(pin_init::zeroed()) };
     // SAFETY: The core took the reference when it enabled the patch, which it does not use any
     // more.
     unsafe { descriptors::put_module(patch) };
@@ -292,251 +392,8 @@ pub(crate) unsafe fn finish(patch: *mut bindings::klp_patch) {
 ///
 /// `work` is the `free_work` of a patch that the core has given up. The context may sleep.
 unsafe extern "C" fn free_work(work: *mut bindings::work_struct) {
-    // SAFETY: `work` is in a patch that the core has given up.
-    unsafe { finish(container_of!(work, bindings::klp_patch, free_work)) };
-}
-
-/// Tells [`finish`] that a patch's kobject is no longer in use.
-///
-/// # Safety
-///
-/// `kobj` is embedded in a `klp_patch`, and its last reference is gone.
-unsafe extern "C" fn release_patch(kobj: *mut bindings::kobject) {
-    // SAFETY: The kobject is in a patch, which is valid at least until `finish` is told.
-    unsafe {
-        let patch = container_of!(kobj, bindings::klp_patch, kobj);
-        bindings::complete(&raw mut (*patch).finish);
-    }
-}
-
-/// Frees an object, if the core allocated it.
-///
-/// # Safety
-///
-/// `kobj` is embedded in a `klp_object`, and its last reference is gone.
-unsafe extern "C" fn release_object(kobj: *mut bindings::kobject) {
-    // SAFETY: The kobject is in an object. The core allocated dynamic objects and their names.
-    unsafe {
-        let object = container_of!(kobj, bindings::klp_object, kobj);
-        if (*object).dynamic {
-            bindings::kfree((*object).name.cast());
-            bindings::kfree(object.cast());
-        }
-    }
-}
-
-/// Frees a function, if it is a nop, which the core allocated.
-///
-/// # Safety
-///
-/// `kobj` is embedded in a `klp_func`, and its last reference is gone.
-unsafe extern "C" fn release_function(kobj: *mut bindings::kobject) {
-    // SAFETY: The kobject is in a function. The core allocated nops and their names.
-    unsafe {
-        let function = container_of!(kobj, bindings::klp_func, kobj);
-        if (*function).nop {
-            bindings::kfree((*function).old_name.cast());
-            bindings::kfree(function.cast());
-        }
-    }
-}
-
-/// The patch of an attribute's kobject.
-///
-/// # Safety
-///
-/// `kobj` is embedded in a `klp_patch`.
-unsafe fn patch_of(kobj: *mut bindings::kobject) -> *mut bindings::klp_patch {
-    // SAFETY: `kobj` is embedded in a `klp_patch`.
-    unsafe { container_of!(kobj, bindings::klp_patch, kobj) }
-}
-
-/// Prints a number and a newline to a sysfs buffer.
-///
-/// # Safety
-///
-/// `buffer` is a buffer that sysfs passed to a `show` function.
-unsafe fn emit(buffer: *mut c_char, value: c_int) -> isize {
-    // SAFETY: `buffer` came from sysfs, and the format takes an integer.
-    unsafe { bindings::sysfs_emit(buffer, c"%d\n".as_char_ptr(), value) as isize }
-}
-
-/// # Safety
-///
-/// `kobj` is embedded in a live `klp_patch`, and `buffer` came from sysfs.
-unsafe extern "C" fn enabled_show(
-    kobj: *mut bindings::kobject,
-    _attribute: *mut bindings::kobj_attribute,
-    buffer: *mut c_char,
-) -> isize {
-    // The core's lock is not taken, since a transition may hold it for long.
-    //
-    // SAFETY: The patch is live, and the field is only accessed atomically while it is shared. The
-    // buffer came from sysfs.
-    unsafe {
-        let enabled = atomic_load(&raw mut (*patch_of(kobj)).enabled, Relaxed);
-        emit(buffer, c_int::from(enabled))
-    }
-}
-
-/// # Safety
-///
-/// `kobj` is embedded in a live `klp_patch`, and `buffer` came from sysfs.
-unsafe extern "C" fn transition_show(
-    kobj: *mut bindings::kobject,
-    _attribute: *mut bindings::kobj_attribute,
-    buffer: *mut c_char,
-) -> isize {
-    // SAFETY: The kobject is embedded in a live patch, and the buffer came from sysfs.
-    unsafe {
-        let patch = PatchRef::from_raw(patch_of(kobj));
-        emit(buffer, c_int::from(transition_patch() == patch))
-    }
-}
-
-/// # Safety
-///
-/// `kobj` is embedded in a live `klp_patch`, and `buffer` came from sysfs.
-unsafe extern "C" fn replace_show(
-    kobj: *mut bindings::kobject,
-    _attribute: *mut bindings::kobj_attribute,
-    buffer: *mut c_char,
-) -> isize {
-    // SAFETY: The patch is live, and the field does not change. The buffer came from sysfs.
-    unsafe { emit(buffer, c_int::from((*patch_of(kobj)).replace)) }
-}
-
-/// # Safety
-///
-/// `kobj` is embedded in a live `klp_patch`, and `buffer` came from sysfs.
-unsafe extern "C" fn stack_order_show(
-    kobj: *mut bindings::kobject,
-    _attribute: *mut bindings::kobj_attribute,
-    buffer: *mut c_char,
-) -> isize {
-    // SAFETY: The kobject is embedded in a live patch.
-    let Some(patch) = (unsafe { PatchRef::from_raw(patch_of(kobj)) }) else {
-        return 0;
-    };
-    let order = KLP_MUTEX.lock().stack_order(patch);
-    // SAFETY: The buffer came from sysfs.
-    unsafe { emit(buffer, order as c_int) }
-}
-
-/// # Safety
-///
-/// `kobj` is embedded in a live `klp_patch`, and `buffer` came from sysfs.
-unsafe extern "C" fn gear_show(
-    kobj: *mut bindings::kobject,
-    _attribute: *mut bindings::kobj_attribute,
-    buffer: *mut c_char,
-) -> isize {
-    // SAFETY: The kobject is embedded in a live patch.
-    let Some(patch) = (unsafe { PatchRef::from_raw(patch_of(kobj)) }) else {
-        return 0;
-    };
-    let text = gear_text(KLP_MUTEX.lock().gear(patch));
-    // SAFETY: The buffer came from sysfs, and the format takes a string.
-    unsafe { bindings::sysfs_emit(buffer, c"%s\n".as_char_ptr(), text.as_char_ptr()) as isize }
-}
-
-/// # Safety
-///
-/// `kobj` is embedded in a live `klp_object`, and `buffer` came from sysfs.
-unsafe extern "C" fn patched_show(
-    kobj: *mut bindings::kobject,
-    _attribute: *mut bindings::kobj_attribute,
-    buffer: *mut c_char,
-) -> isize {
-    // SAFETY: The object is live, and the field is only accessed atomically while it is shared. The
-    // buffer came from sysfs.
-    unsafe {
-        let object = container_of!(kobj, bindings::klp_object, kobj);
-        let patched = atomic_load(&raw mut (*object).patched, Relaxed);
-        emit(buffer, c_int::from(patched))
-    }
-}
-
-/// Carries out a write to an attribute of a patch.
-///
-/// # Safety
-///
-/// `kobj` is embedded in a live `klp_patch`, and `buffer` holds a C string.
-unsafe fn store(
-    kobj: *mut bindings::kobject,
-    buffer: *const c_char,
-    count: usize,
-    carry_out: fn(PatchRef, &[u8]) -> Result,
-) -> isize {
-    // SAFETY: `buffer` holds a C string, and `kobj` is embedded in a live patch.
-    let (input, patch) = unsafe {
-        let input = CStr::from_char_ptr(buffer).to_bytes();
-        (input, PatchRef::from_raw(patch_of(kobj)))
-    };
-    match patch
-        .ok_or(EINVAL)
-        .and_then(|patch| carry_out(patch, input))
-    {
-        Ok(()) => count as isize,
-        Err(error) => error.to_errno() as isize,
-    }
-}
-
-/// # Safety
-///
-/// `kobj` is embedded in a live `klp_patch`, and `buffer` holds a C string.
-unsafe extern "C" fn enabled_store(
-    kobj: *mut bindings::kobject,
-    _attribute: *mut bindings::kobj_attribute,
-    buffer: *const c_char,
-    count: usize,
-) -> isize {
-    // SAFETY: `kobj` is embedded in a live patch, and `buffer` holds a C string.
-    unsafe {
-        store(kobj, buffer, count, |patch, input| {
-            let value = kstrtobool_bytes(input)?;
-            let mut core = KLP_MUTEX.lock();
-            core.store(&Linux, patch, Writable::Enabled, value)
-        })
-    }
-}
-
-/// # Safety
-///
-/// `kobj` is embedded in a live `klp_patch`, and `buffer` holds a C string.
-unsafe extern "C" fn force_store(
-    kobj: *mut bindings::kobject,
-    _attribute: *mut bindings::kobj_attribute,
-    buffer: *const c_char,
-    count: usize,
-) -> isize {
-    // SAFETY: `kobj` is embedded in a live patch, and `buffer` holds a C string.
-    unsafe {
-        store(kobj, buffer, count, |patch, input| {
-            let value = kstrtobool_bytes(input)?;
-            let mut core = KLP_MUTEX.lock();
-            core.store(&Linux, patch, Writable::Force, value)
-        })
-    }
-}
-
-/// # Safety
-///
-/// `kobj` is embedded in a live `klp_patch`, and `buffer` holds a C string.
-unsafe extern "C" fn gear_store(
-    kobj: *mut bindings::kobject,
-    _attribute: *mut bindings::kobj_attribute,
-    buffer: *const c_char,
-    count: usize,
-) -> isize {
-    // SAFETY: `kobj` is embedded in a live patch, and `buffer` holds a C string.
-    unsafe {
-        store(kobj, buffer, count, |patch, input| {
-            let gear = parse_gear(input)?;
-            if gear == Gear::Settled && !crate::ftrace::can_settle() {
-                return Err(EOPNOTSUPP);
-            }
-            KLP_MUTEX.lock().set_gear(&Linux, patch, gear)
-        })
-    }
+    // SAFETY: `work` is the `free_work` of a patch.
+    let patch = unsafe { container_of!(work, bindings::klp_patch, free_work) };
+    // SAFETY: The core has given up the patch.
+    unsafe { finish(patch) };
 }

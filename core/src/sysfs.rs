@@ -15,7 +15,6 @@ use super::{
     registry::Core,
     Kernel, //
 };
-use core::ffi::CStr;
 use kernel::prelude::*;
 
 /// An attribute of a patch that can be written.
@@ -37,11 +36,11 @@ pub fn parse_gear(input: &[u8]) -> Result<Gear> {
 }
 
 /// Returns the name of a gear. Without a gear, the transition decides how calls go.
-pub fn gear_text(gear: Option<Gear>) -> &'static CStr {
+pub fn gear_text(gear: Option<Gear>) -> &'static str {
     match gear {
-        None => c"transition",
-        Some(Gear::Handler) => c"handler",
-        Some(Gear::Settled) => c"settled",
+        None => "transition",
+        Some(Gear::Handler) => "handler",
+        Some(Gear::Settled) => "settled",
     }
 }
 

@@ -183,7 +183,7 @@ proptest! {
 #[test]
 fn gears_are_what_they_are_called() {
     for gear in [Gear::Handler, Gear::Settled] {
-        let text = gear_text(Some(gear)).to_bytes();
+        let text = gear_text(Some(gear)).as_bytes();
         assert_eq!(parse_gear(text), Ok(gear));
         assert_eq!(parse_gear(&[text, b"\n"].concat()), Ok(gear));
         assert!(parse_gear(&[text, b"\n\n"].concat()).is_err());
