@@ -17,7 +17,8 @@
 //! | `ftrace.rs` | hooks, the handler, and the table in which it finds them |
 //! | `tasks.rs` | tasks, stacks, CPUs, the scheduler |
 //! | `shadow.rs` | the table of shadow variables |
-//! | `debug.rs` | call sites for dynamic debug |
+//! | `dynamic_debug.rs` | call sites for dynamic debug, for any message |
+//! | `debug.rs` | the debug messages |
 
 /// The logic. On the host it is a crate of its own, so its modules refer to each other by `super`.
 #[path = "../core/livepatch_core.rs"]
@@ -31,6 +32,7 @@ mod livepatch_arch;
 mod abi;
 mod debug;
 mod descriptors;
+mod dynamic_debug;
 mod ftrace;
 mod kobject;
 mod relocations;
