@@ -113,14 +113,16 @@ impl<T> Shared<T> {
 #[no_mangle]
 #[link_section = ".init.text"]
 unsafe extern "C" fn livepatch_early_init() -> c_int {
-    // SAFETY: This is the only call. No module has been loaded yet, so nothing uses any of these.
-    unsafe {
-        tasks::init();
-        ftrace::init();
-        shadow::init();
-        descriptors::init();
-        KLP_MUTEX.init();
-    }
+    // SAFETY: This is the only call, and there was no transition yet that would be retried.
+    unsafe { tasks::init() };
+    // SAFETY: This is the only call, and no function was traced yet.
+    unsafe { ftrace::init() };
+    // SAFETY: This is the only call, and no module uses shadow variables yet.
+    unsafe { shadow::KLP_SHADOW_LOCK.init() };
+    // SAFETY: This is the only call, and there are no patches yet.
+    unsafe { descriptors::init() };
+    // SAFETY: This is the only call, and no module uses the core yet.
+    unsafe { KLP_MUTEX.init() };
     0
 }
 

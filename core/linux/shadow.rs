@@ -11,14 +11,22 @@ use crate::livepatch_core::shadow::{
     Store, //
 };
 use core::{
-    mem::MaybeUninit,
+    marker::PhantomData,
+    mem::{
+        offset_of,
+        ManuallyDrop, //
+    },
     ptr::NonNull, //
 };
 use kernel::{
     bindings,
     container_of,
     prelude::*,
-    sync::rcu, //
+    sync::{
+        rcu,
+        GlobalGuard, //
+    },
+    types::Opaque, //
 };
 
 /// The table has 2 to the 12th buckets, as in C.
@@ -38,93 +46,125 @@ struct Variable {
 type Constructor = bindings::klp_shadow_ctor_t;
 type Destructor = bindings::klp_shadow_dtor_t;
 
-/// The buckets. Written under [`LOCK`], read under RCU.
-static BUCKETS: crate::Shared<[bindings::hlist_head; 1 << BUCKET_BITS]> = {
-    // SAFETY: An array of zeroed list heads is an array of empty lists.
-    crate::Shared::new(unsafe { MaybeUninit::zeroed().assume_init() })
-};
+kernel::sync::global_lock! {
+    /// Guards changes of the table. Interrupts are off while it is held, since interrupt handlers
+    /// may use variables too.
+    // SAFETY: `livepatch_early_init` initializes the lock before any module is loaded. Only modules
+    // use variables.
+    pub(crate) unsafe(uninit) static KLP_SHADOW_LOCK: SpinLockIrq<()> = ();
+}
 
-/// Guards changes of the table. Interrupts are off while it is held, since interrupt handlers may
-/// use variables too.
-static LOCK: crate::Shared<MaybeUninit<bindings::spinlock_t>> =
-    crate::Shared::new(MaybeUninit::uninit());
+/// Evidence that the lock is held.
+type Locked = GlobalGuard<KLP_SHADOW_LOCK>;
 
-/// Initializes the lock of the table, for [`crate::livepatch_early_init`].
-///
-/// # Safety
-///
-/// This is the only call, and nothing has used the lock yet.
-pub(crate) unsafe fn init() {
-    // SAFETY: This is the only call, and nothing has used the lock yet.
-    unsafe {
-        bindings::__spin_lock_init(
-            LOCK.get().cast(),
-            c"klp_shadow_lock".as_char_ptr(),
-            kernel::static_lock_class!().as_ptr(),
-        );
+/// Evidence that no variable of the table is freed as long as it exists.
+trait Evidence {}
+
+impl Evidence for Locked {}
+impl Evidence for rcu::Guard {}
+
+/// The buckets. Written under [`KLP_SHADOW_LOCK`], read under RCU.
+static BUCKETS: [Bucket; 1 << BUCKET_BITS] = pin_init::zeroed();
+
+/// A list of variables. All zeroes is an empty one.
+#[derive(Zeroable)]
+#[repr(transparent)]
+struct Bucket(Opaque<bindings::hlist_head>);
+
+// SAFETY: Readers use RCU, and writers hold the lock.
+unsafe impl Sync for Bucket {}
+
+impl Bucket {
+    /// The bucket of an object's variables.
+    fn of(object: usize) -> &'static Self {
+        /// The golden ratio, as in [`include/linux/hash.h`](srctree/include/linux/hash.h).
+        const GOLDEN_RATIO: u64 = 0x61C8_8646_80B5_83EB;
+        let hash = (object as u64).wrapping_mul(GOLDEN_RATIO) >> (u64::BITS - BUCKET_BITS);
+        // SAFETY: The shift leaves `BUCKET_BITS` bits.
+        unsafe { BUCKETS.get_unchecked(hash as usize) }
+    }
+
+    /// The variables in the bucket.
+    fn variables<'a>(&self, _evidence: &'a impl Evidence) -> impl Iterator<Item = Entry<'a>> {
+        // The reads are volatile, as in `rcu_dereference()`: they pair with the release by which a
+        // variable is added.
+        //
+        // SAFETY: The bucket is valid.
+        let mut next = unsafe { (&raw const (*self.0.get()).first).read_volatile() };
+        core::iter::from_fn(move || {
+            let node = NonNull::new(next)?.as_ptr();
+            // SAFETY: The evidence keeps the node's variable from being freed.
+            next = unsafe { (&raw const (*node).next).read_volatile() };
+            // SAFETY: Every node of the list is in a variable.
+            let variable = unsafe { container_of!(node, Variable, node) };
+            // INVARIANT: The evidence keeps the variable from being freed during `'a`.
+            NonNull::new(variable).map(|variable| Entry(variable, PhantomData))
+        })
     }
 }
 
-/// Evidence that [`LOCK`] is held. Dropping it releases the lock. It holds the interrupt flags.
-struct Locked(c_ulong);
-
-impl Locked {
-    fn new() -> Self {
-        // SAFETY: `init` initialized the lock before any module was loaded. Only modules get here.
-        Self(unsafe { bindings::spin_lock_irqsave(LOCK.get().cast()) })
-    }
-}
-
-impl Drop for Locked {
-    fn drop(&mut self) {
-        // SAFETY: `new` took the lock and saved these flags.
-        unsafe { bindings::spin_unlock_irqrestore(LOCK.get().cast(), self.0) };
-    }
-}
-
-fn bucket(object: usize) -> *mut bindings::hlist_head {
-    /// The golden ratio, as in [`include/linux/hash.h`](srctree/include/linux/hash.h).
-    const GOLDEN_RATIO: u64 = 0x61C8_8646_80B5_83EB;
-    let hash = (object as u64).wrapping_mul(GOLDEN_RATIO) >> (u64::BITS - BUCKET_BITS);
-    BUCKETS
-        .get()
-        .cast::<bindings::hlist_head>()
-        .wrapping_add(hash as usize)
-}
-
-/// The variables in a bucket.
+/// A reference to a variable.
 ///
-/// # Safety
+/// # Invariants
 ///
-/// The caller is in an RCU read-side critical section, or holds the lock, for as long as it uses
-/// the iterator and the variables from it. `bucket` is one of [`BUCKETS`].
-unsafe fn variables(bucket: *mut bindings::hlist_head) -> impl Iterator<Item = NonNull<Variable>> {
-    // SAFETY: The bucket is one of `BUCKETS`. The read is volatile, as in `rcu_dereference()`: it
-    // pairs with the release by which a variable is added.
-    let mut next = unsafe { (&raw const (*bucket).first).read_volatile() };
-    core::iter::from_fn(move || {
-        let node = NonNull::new(next)?.as_ptr();
-        // SAFETY: Every node of the list is in a variable, which RCU or the lock keeps from being
-        // freed.
-        unsafe {
-            next = (&raw const (*node).next).read_volatile();
-            NonNull::new(container_of!(node, Variable, node))
+/// The pointer is to a variable that is not freed during `'a`. Its key does not change.
+struct Entry<'a>(NonNull<Variable>, PhantomData<&'a Variable>);
+
+impl Entry<'_> {
+    fn object(&self) -> *mut c_void {
+        // SAFETY: By the type invariants, the variable is valid.
+        unsafe { (*self.0.as_ptr()).object }
+    }
+
+    fn id(&self) -> c_ulong {
+        // SAFETY: By the type invariants, the variable is valid.
+        unsafe { (*self.0.as_ptr()).id }
+    }
+
+    fn is(&self, key: Key) -> bool {
+        self.object() as usize == key.object && self.id() == key.id
+    }
+
+    fn data(&self) -> NonNull<c_void> {
+        // SAFETY: By the type invariants, the variable is valid. Its data is in the same allocation.
+        unsafe { self.0.byte_add(offset_of!(Variable, data)) }.cast()
+    }
+
+    /// Takes the variable out of the table and frees it after an RCU grace period.
+    ///
+    /// # Safety
+    ///
+    /// The variable is in the table. `destructor` is null or may be called for its data.
+    unsafe fn free(self, _locked: &Locked, destructor: Destructor) {
+        let variable = self.0.as_ptr();
+        // SAFETY: The lock is held, and the variable is in the table.
+        unsafe { bindings::hlist_del_rcu(&raw mut (*variable).node) };
+        if let Some(destructor) = destructor {
+            // SAFETY: The destructor may be called for the variable's data.
+            unsafe { destructor(self.object(), self.data().as_ptr()) };
         }
-    })
+        // SAFETY: The variable is no longer in the table, so no one else has it freed.
+        unsafe { bindings::call_rcu(&raw mut (*variable).rcu, Some(free_memory)) };
+    }
 }
 
-fn is(variable: NonNull<Variable>, key: Key) -> bool {
-    let variable = variable.as_ptr();
-    // SAFETY: The variable is valid. These fields do not change once it is in the table.
-    unsafe { (*variable).object as usize == key.object && (*variable).id == key.id }
-}
-
-fn data(variable: NonNull<Variable>) -> NonNull<c_void> {
-    // SAFETY: The data follows the variable in the same allocation.
-    unsafe { NonNull::new_unchecked((&raw mut (*variable.as_ptr()).data).cast()) }
+/// Frees the memory of a variable, as an RCU callback.
+///
+/// # Safety
+///
+/// `head` is in a variable that was taken out of the table at least a grace period ago.
+unsafe extern "C" fn free_memory(head: *mut bindings::callback_head) {
+    // SAFETY: `head` is in a variable.
+    let variable = unsafe { container_of!(head, Variable, rcu) };
+    // SAFETY: The variable came from `kmalloc()`. After the grace period no reader uses it.
+    unsafe { bindings::kfree(variable.cast()) };
 }
 
 /// A request through the C ABI: the data's size, and how to allocate and construct it.
+///
+/// # Invariants
+///
+/// `constructor` is null or may be called for data of this size with `argument`.
 struct Call {
     size: usize,
     flags: bindings::gfp_t,
@@ -133,11 +173,22 @@ struct Call {
 }
 
 /// A variable that is not in the table. It is freed unless it is added.
+///
+/// # Invariants
+///
+/// The pointer is to a variable from `kmalloc()`, to which nothing else refers.
 struct Unused(NonNull<Variable>);
+
+impl Unused {
+    fn entry(&self) -> Entry<'_> {
+        // INVARIANT: `self` owns the variable, so it is not freed while `self` is borrowed.
+        Entry(self.0, PhantomData)
+    }
+}
 
 impl Drop for Unused {
     fn drop(&mut self) {
-        // SAFETY: `allocate` allocated the variable, and nothing else refers to it.
+        // SAFETY: By the type invariants, the variable is from `kmalloc()` and not used.
         unsafe { bindings::kfree(self.0.as_ptr().cast()) };
     }
 }
@@ -156,11 +207,16 @@ impl Store for Call {
         // SAFETY: `__kmalloc_noprof()` accepts any size and flags.
         let memory = unsafe { bindings::__kmalloc_noprof(size, self.flags | bindings::__GFP_ZERO) };
         let variable = NonNull::new(memory.cast::<Variable>())?;
+        let value = Variable {
+            node: pin_init::zeroed(),
+            rcu: pin_init::zeroed(),
+            object: key.object as *mut c_void,
+            id: key.id,
+            data: [],
+        };
         // SAFETY: The memory was just allocated and is large enough for a variable.
-        unsafe {
-            (*variable.as_ptr()).object = key.object as *mut c_void;
-            (*variable.as_ptr()).id = key.id as c_ulong;
-        }
+        unsafe { variable.write(value) };
+        // INVARIANT: The variable was just allocated.
         Some(Unused(variable))
     }
 
@@ -168,72 +224,35 @@ impl Store for Call {
         let Some(constructor) = self.constructor else {
             return Ok(());
         };
-        // SAFETY: The C ABI requires a constructor that may be called for this data and argument.
-        let result = unsafe {
-            constructor(
-                (*variable.0.as_ptr()).object,
-                data(variable.0).as_ptr(),
-                self.argument,
-            )
-        };
-        if result == 0 {
-            Ok(())
-        } else {
-            Err(result)
+        let entry = variable.entry();
+        // SAFETY: By the type invariants, the constructor may be called for this data.
+        match unsafe { constructor(entry.object(), entry.data().as_ptr(), self.argument) } {
+            0 => Ok(()),
+            error => Err(error),
         }
     }
 
     fn add(&self, _locked: &Locked, variable: Unused) -> NonNull<c_void> {
-        let raw = variable.0;
         // The table owns the variable from here on.
-        core::mem::forget(variable);
+        let variable = ManuallyDrop::new(variable);
+        let entry = variable.entry();
+        let bucket = Bucket::of(entry.object() as usize).0.get();
         // SAFETY: The lock is held, and the variable is complete and in no list.
-        unsafe {
-            let bucket = bucket((*raw.as_ptr()).object as usize);
-            bindings::hlist_add_head_rcu(&raw mut (*raw.as_ptr()).node, bucket);
-        }
-        data(raw)
+        unsafe { bindings::hlist_add_head_rcu(&raw mut (*entry.0.as_ptr()).node, bucket) };
+        entry.data()
     }
 
     fn lock<R>(&self, job: impl FnOnce(&Locked) -> R) -> R {
-        job(&Locked::new())
+        job(&KLP_SHADOW_LOCK.lock())
     }
 }
 
 fn get(key: Key) -> Option<NonNull<c_void>> {
-    let _guard = rcu::read_lock();
-    // SAFETY: `_guard` keeps an RCU read-side critical section open while the iterator is used.
-    unsafe { variables(bucket(key.object)) }
-        .find(|&variable| is(variable, key))
-        .map(data)
-}
-
-/// Takes a variable out of the table and frees it after an RCU grace period.
-///
-/// # Safety
-///
-/// The lock is held, and the variable is in the table. `destructor` is null or may be called for
-/// the variable's data.
-unsafe fn free(variable: NonNull<Variable>, destructor: Destructor) {
-    // SAFETY: The lock is held, and the variable is in the table. The destructor may be called for
-    // its data.
-    unsafe {
-        bindings::hlist_del_rcu(&raw mut (*variable.as_ptr()).node);
-        if let Some(destructor) = destructor {
-            destructor((*variable.as_ptr()).object, data(variable).as_ptr());
-        }
-        bindings::call_rcu(&raw mut (*variable.as_ptr()).rcu, Some(free_memory));
-    }
-}
-
-/// Frees the memory of a variable, as an RCU callback.
-///
-/// # Safety
-///
-/// `head` is in a variable that was taken out of the table at least a grace period ago.
-unsafe extern "C" fn free_memory(head: *mut bindings::callback_head) {
-    // SAFETY: `head` is in a variable from `kmalloc()`. After the grace period no reader uses it.
-    unsafe { bindings::kfree(container_of!(head, Variable, rcu).cast()) };
+    let guard = rcu::read_lock();
+    let entry = Bucket::of(key.object)
+        .variables(&guard)
+        .find(|entry| entry.is(key));
+    entry.map(|entry| entry.data())
 }
 
 fn key(object: *mut c_void, id: c_ulong) -> Key {
@@ -270,7 +289,14 @@ pub(crate) unsafe extern "C" fn klp_shadow_alloc(
     constructor: Constructor,
     argument: *mut c_void,
 ) -> *mut c_void {
-    match Call::new(size, flags, constructor, argument).get_or_allocate(object, id) {
+    // INVARIANT: `constructor` is null or may be called for data of this size with `argument`.
+    let call = Call {
+        size,
+        flags,
+        constructor,
+        argument,
+    };
+    match call.get_or_allocate(object, id) {
         Outcome::New(data) => data.as_ptr(),
         Outcome::Existing(_) => {
             // SAFETY: The format takes a pointer and a long, which follow it.
@@ -304,27 +330,20 @@ pub(crate) unsafe extern "C" fn klp_shadow_get_or_alloc(
     constructor: Constructor,
     argument: *mut c_void,
 ) -> *mut c_void {
-    match Call::new(size, flags, constructor, argument).get_or_allocate(object, id) {
+    // INVARIANT: `constructor` is null or may be called for data of this size with `argument`.
+    let call = Call {
+        size,
+        flags,
+        constructor,
+        argument,
+    };
+    match call.get_or_allocate(object, id) {
         Outcome::New(data) | Outcome::Existing(data) => data.as_ptr(),
         Outcome::NoMemory | Outcome::NotConstructed(_) => core::ptr::null_mut(),
     }
 }
 
 impl Call {
-    fn new(
-        size: usize,
-        flags: bindings::gfp_t,
-        constructor: Constructor,
-        argument: *mut c_void,
-    ) -> Self {
-        Self {
-            size,
-            flags,
-            constructor,
-            argument,
-        }
-    }
-
     fn get_or_allocate(&self, object: *mut c_void, id: c_ulong) -> Outcome<NonNull<c_void>> {
         let outcome = get_or_allocate(self, key(object, id));
         if let Outcome::NotConstructed(error) = outcome {
@@ -357,13 +376,14 @@ pub(crate) unsafe extern "C" fn klp_shadow_free(
     destructor: Destructor,
 ) {
     let key = key(object, id);
-    let _guard = Locked::new();
-    // SAFETY: `_guard` holds the lock until this returns.
-    let variable = unsafe { variables(bucket(key.object)) }.find(|&variable| is(variable, key));
-    if let Some(variable) = variable {
-        // SAFETY: The lock is held, and the variable was found in the table under it. The
-        // destructor may be called for its data.
-        unsafe { free(variable, destructor) };
+    let locked = KLP_SHADOW_LOCK.lock();
+    let entry = Bucket::of(key.object)
+        .variables(&locked)
+        .find(|entry| entry.is(key));
+    if let Some(entry) = entry {
+        // SAFETY: The variable was found in the table under the lock. The destructor may be called
+        // for its data.
+        unsafe { entry.free(&locked, destructor) };
     }
 }
 
@@ -375,19 +395,14 @@ pub(crate) unsafe extern "C" fn klp_shadow_free(
 /// more.
 #[export]
 pub(crate) unsafe extern "C" fn klp_shadow_free_all(id: c_ulong, destructor: Destructor) {
-    let _guard = Locked::new();
-    for index in 0..1usize << BUCKET_BITS {
-        let bucket = BUCKETS
-            .get()
-            .cast::<bindings::hlist_head>()
-            .wrapping_add(index);
-        // SAFETY: The lock is held, and the destructor may be called for each variable's data. The
-        // iterator has moved on to the next variable before `free` gets one.
-        unsafe {
-            for variable in variables(bucket) {
-                if (*variable.as_ptr()).id == id {
-                    free(variable, destructor);
-                }
+    let locked = KLP_SHADOW_LOCK.lock();
+    for bucket in &BUCKETS {
+        // The iterator has moved on to the next variable before `free` gets one.
+        for entry in bucket.variables(&locked) {
+            if entry.id() == id {
+                // SAFETY: The variable was found in the table under the lock. The destructor may be
+                // called for its data.
+                unsafe { entry.free(&locked, destructor) };
             }
         }
     }
