@@ -14,7 +14,10 @@ use crate::livepatch_core::{
     symbol::Name, //
 };
 use crate::Linux;
-use core::ffi::CStr;
+use core::{
+    ffi::CStr,
+    ptr::NonNull, //
+};
 use kernel::{
     bindings,
     error::to_result,
@@ -25,7 +28,8 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// The pointers are valid, and `index` and `symbols` are indices of sections.
+/// The pointers are valid. `index` and `symbols` are indices of sections, whose headers have their
+/// addresses in memory.
 #[derive(Clone, Copy)]
 pub(crate) struct ElfSection {
     /// The livepatch module.
@@ -43,40 +47,41 @@ pub(crate) struct ElfSection {
 }
 
 impl ElfSection {
-    fn header(&self) -> *mut bindings::Elf64_Shdr {
-        self.headers.wrapping_add(self.index as usize)
+    /// The header of the section.
+    fn header(&self) -> &bindings::Elf64_Shdr {
+        // SAFETY: By the type invariants, the headers are valid, and `index` is a section's.
+        unsafe { &*self.headers.wrapping_add(self.index as usize) }
     }
 
-    /// The symbol of the `index`-th relocation, or null if there is none.
-    fn elf_symbol(&self, index: usize) -> *mut bindings::Elf64_Sym {
+    /// The header of the symbol table.
+    fn table(&self) -> &bindings::Elf64_Shdr {
+        // SAFETY: By the type invariants, the headers are valid, and `symbols` is a section's.
+        unsafe { &*self.headers.wrapping_add(self.symbols as usize) }
+    }
+
+    /// The symbol of the `index`-th relocation.
+    fn elf_symbol(&self, index: usize) -> Option<NonNull<bindings::Elf64_Sym>> {
         if index >= self.count() {
-            return core::ptr::null_mut();
+            return None;
         }
-        // SAFETY: The headers are valid, and `self.index` and `self.symbols` are indices of
-        // sections. The loader has set the addresses of both sections. The relocation is in its
-        // section, since `index` is below `count()`. The symbol is in its section, since `number`
-        // is below `count`.
-        unsafe {
-            let relocations = (*self.header()).sh_addr as *const bindings::Elf64_Rela;
-            let number = (*relocations.add(index)).r_info >> 32;
-            let table = self.headers.add(self.symbols as usize);
-            let count = (*table).sh_size / size_of::<bindings::Elf64_Sym>() as u64;
-            if number >= count {
-                return core::ptr::null_mut();
-            }
-            ((*table).sh_addr as *mut bindings::Elf64_Sym).add(number as usize)
+        let relocations = self.header().sh_addr as *const bindings::Elf64_Rela;
+        // SAFETY: By the type invariants, the address is that of the relocations. `index` is below
+        // their number.
+        let number = unsafe { (*relocations.wrapping_add(index)).r_info } >> 32;
+        let table = self.table();
+        if number >= table.sh_size / size_of::<bindings::Elf64_Sym>() as u64 {
+            return None;
         }
+        let symbols = table.sh_addr as *mut bindings::Elf64_Sym;
+        NonNull::new(symbols.wrapping_add(number as usize))
     }
 }
 
 impl Section for ElfSection {
     fn name(&self) -> &[u8] {
-        // SAFETY: The header and the names of the sections are valid, and those names are C
-        // strings.
-        unsafe {
-            let offset = (*self.header()).sh_name as usize;
-            CStr::from_char_ptr(self.section_names.add(offset)).to_bytes()
-        }
+        let offset = self.header().sh_name as usize;
+        // SAFETY: By the type invariants, the names of sections are valid. Each is a C string.
+        unsafe { CStr::from_char_ptr(self.section_names.wrapping_add(offset)) }.to_bytes()
     }
 
     fn symbol_table(&self) -> u32 {
@@ -84,30 +89,28 @@ impl Section for ElfSection {
     }
 
     fn count(&self) -> usize {
-        // SAFETY: The headers are valid, and `index` is the index of a section.
-        let size = unsafe { (*self.header()).sh_size };
-        size as usize / size_of::<bindings::Elf64_Rela>()
+        self.header().sh_size as usize / size_of::<bindings::Elf64_Rela>()
     }
 
     fn symbol(&self, index: usize) -> Option<(&[u8], bool)> {
-        // SAFETY: The symbol is in the module's symbol table. Names of symbols are C strings.
-        unsafe {
-            let symbol = self.elf_symbol(index).as_ref()?;
-            let name = CStr::from_char_ptr(self.symbol_names.add(symbol.st_name as usize));
-            let marked = u32::from(symbol.st_shndx) == bindings::SHN_LIVEPATCH;
-            Some((name.to_bytes(), marked))
-        }
+        // SAFETY: The symbol is in the module's symbol table.
+        let symbol = unsafe { self.elf_symbol(index)?.as_ref() };
+        let name = self.symbol_names.wrapping_add(symbol.st_name as usize);
+        // SAFETY: By the type invariants, the names of symbols are valid. Each is a C string.
+        let name = unsafe { CStr::from_char_ptr(name) };
+        let marked = u32::from(symbol.st_shndx) == bindings::SHN_LIVEPATCH;
+        Some((name.to_bytes(), marked))
     }
 
     fn set_address(&mut self, index: usize, address: usize) {
-        // SAFETY: The symbol is in the module's symbol table, which nothing else uses now.
-        if let Some(symbol) = unsafe { self.elf_symbol(index).as_mut() } {
-            symbol.st_value = address as u64;
+        if let Some(symbol) = self.elf_symbol(index) {
+            // SAFETY: The symbol is in the module's symbol table, which nothing else uses now.
+            unsafe { (*symbol.as_ptr()).st_value = address as u64 };
         }
     }
 
     fn apply(&mut self) -> Result {
-        // SAFETY: The pointers are valid, and `symbols` and `index` are indices of sections.
+        // SAFETY: By the type invariants, the pointers are valid and the indices are of sections.
         to_result(unsafe {
             bindings::apply_relocate_add(
                 self.headers,
@@ -120,7 +123,7 @@ impl Section for ElfSection {
     }
 
     fn clear(&mut self) {
-        // SAFETY: The pointers are valid, and `symbols` and `index` are indices of sections.
+        // SAFETY: By the type invariants, the pointers are valid and the indices are of sections.
         unsafe {
             bindings::clear_relocate_add(
                 self.headers,
@@ -151,28 +154,29 @@ pub(crate) unsafe fn of_object(
     object: &Name,
     apply: bool,
 ) -> Result {
-    // SAFETY: The patch and its module are valid, and a livepatch module keeps its ELF information.
-    let (count, section) = unsafe {
-        let module = (*patch).mod_;
-        let info = (*module).klp_info;
-        let section = ElfSection {
-            module,
-            headers: (*info).sechdrs,
-            section_names: (*info).secstrings,
-            symbol_names: (*module).core_kallsyms.strtab,
-            symbols: (*info).symndx,
-            index: 0,
-        };
-        (c_uint::from((*info).hdr.e_shnum), section)
+    // SAFETY: The patch is valid.
+    let module = unsafe { (*patch).mod_ };
+    // SAFETY: The patch's module is valid.
+    let info = unsafe { (*module).klp_info };
+    // SAFETY: A livepatch module keeps its ELF information.
+    let info = unsafe { &*info };
+    let section = ElfSection {
+        module,
+        headers: info.sechdrs,
+        section_names: info.secstrings,
+        // SAFETY: The patch's module is valid.
+        symbol_names: unsafe { (*module).core_kallsyms.strtab },
+        symbols: info.symndx,
+        index: 0,
     };
+    let count = c_uint::from(info.hdr.e_shnum);
     // The sections of klp relocations whose index is at least 1 and below `end`.
     let sections = |end: c_uint| {
         (1..end)
+            // INVARIANT: The index is below the number of sections. The module keeps the rest.
             .map(move |index| ElfSection { index, ..section })
             .filter(|section| {
-                // SAFETY: The headers are valid, and the index is below the number of sections.
-                let flags = unsafe { (*section.header()).sh_flags };
-                flags & u64::from(bindings::SHF_RELA_LIVEPATCH) != 0
+                section.header().sh_flags & u64::from(bindings::SHF_RELA_LIVEPATCH) != 0
             })
     };
     let clear = |end: c_uint| {

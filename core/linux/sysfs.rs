@@ -117,8 +117,10 @@ unsafe impl HasKobject for Object {
         if !unsafe { (*object).dynamic } {
             return;
         }
-        // SAFETY: The core allocated the object's name, which nothing uses any more.
-        unsafe { bindings::kfree((*object).name.cast()) };
+        // SAFETY: The object is valid.
+        let name = unsafe { (*object).name };
+        // SAFETY: The core allocated the name, which nothing uses any more.
+        unsafe { bindings::kfree(name.cast()) };
         // SAFETY: The core allocated the object, which nothing uses any more.
         unsafe { bindings::kfree(object.cast()) };
     }
@@ -141,8 +143,10 @@ unsafe impl HasKobject for Function {
         if !unsafe { (*function).nop } {
             return;
         }
-        // SAFETY: The core allocated the nop's name, which nothing uses any more.
-        unsafe { bindings::kfree((*function).old_name.cast()) };
+        // SAFETY: The function is valid.
+        let name = unsafe { (*function).old_name };
+        // SAFETY: The core allocated the name, which nothing uses any more.
+        unsafe { bindings::kfree(name.cast()) };
         // SAFETY: The core allocated the nop, which nothing uses any more.
         unsafe { bindings::kfree(function.cast()) };
     }
