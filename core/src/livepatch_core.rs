@@ -34,12 +34,11 @@ const __LOG_PREFIX: &[u8] = b"livepatch\0";
 /// `WARN_ON_ONCE()`: warns the first time that the condition holds, and evaluates to the condition.
 macro_rules! warn_on_once {
     ($condition:expr) => {{
-        static WARNED: kernel::sync::atomic::Atomic<bool> =
-            kernel::sync::atomic::Atomic::new(false);
         let holds = $condition;
-        // Relaxed: the flag orders nothing. It only keeps the warning from repeating.
-        if holds && !WARNED.xchg(true, kernel::sync::atomic::Relaxed) {
-            kernel::warn_on!(true);
+        if holds {
+            kernel::do_once_lite! {
+                kernel::warn_on!(true);
+            }
         }
         holds
     }};

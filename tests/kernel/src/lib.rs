@@ -22,6 +22,7 @@ pub mod print {
     //! Printing: messages go to a log of the calling thread.
 
     use std::cell::{Cell, RefCell};
+    pub use std::sync::Once as OnceLite;
 
     thread_local! {
         static LOG: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
@@ -107,5 +108,16 @@ macro_rules! warn_on {
             $crate::print::warn();
         }
         condition
+    }};
+}
+
+/// Runs the statements the first time only.
+#[macro_export]
+macro_rules! do_once_lite {
+    ($($statement:tt)*) => {{
+        static ONCE: $crate::print::OnceLite = $crate::print::OnceLite::new();
+        ONCE.call_once(|| {
+            $($statement)*
+        });
     }};
 }

@@ -2,11 +2,11 @@
 
 //! Atomics built on loom's, which explores what the memory model allows.
 
-use super::{AcquireOrRelaxed, Relaxed, ReleaseOrRelaxed};
+use super::{AcquireOrRelaxed, ReleaseOrRelaxed};
 use crate::sync::weaken::is_weakened;
 use loom::sync::atomic::{AtomicI32, AtomicUsize};
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::OnceLock;
 
 /// Returns the ordering of an access at `place` that asks for `ordering`.
@@ -31,8 +31,6 @@ pub trait Cell<T> {
     fn load(&self, ordering: Ordering) -> T;
     /// Stores a value.
     fn store(&self, value: T, ordering: Ordering);
-    /// Stores a value and returns the previous one.
-    fn swap(&self, value: T, ordering: Ordering) -> T;
 }
 
 /// A type with atomic accesses.
@@ -59,17 +57,11 @@ macro_rules! atomic_types {
             fn store(&self, value: $type, ordering: Ordering) {
                 self.store(value, ordering);
             }
-
-            fn swap(&self, value: $type, ordering: Ordering) -> $type {
-                self.swap(value, ordering)
-            }
         }
     )*};
 }
 
 atomic_types! {
-    // Not modelled: the flags of warn-once are static and order nothing.
-    bool => AtomicBool,
     i32 => AtomicI32,
     usize => AtomicUsize,
 }
@@ -107,10 +99,5 @@ impl<T: AtomicType> Atomic<T> {
     pub fn store<O: ReleaseOrRelaxed>(&self, value: T, _: O) {
         self.cell()
             .store(value, given(O::ORDERING, Location::caller()));
-    }
-
-    /// Stores a value and returns the previous one.
-    pub fn xchg(&self, value: T, _: Relaxed) -> T {
-        self.cell().swap(value, Ordering::Relaxed)
     }
 }

@@ -2,10 +2,10 @@
 
 //! Atomics built on those of the standard library.
 
-use super::{AcquireOrRelaxed, Relaxed, ReleaseOrRelaxed};
+use super::{AcquireOrRelaxed, ReleaseOrRelaxed};
 use std::cell::{RefCell, UnsafeCell};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 /// A type with atomic accesses.
 ///
@@ -25,12 +25,6 @@ pub unsafe trait AtomicType: Copy {
     ///
     /// `at` is valid, aligned, and accessed by the methods of this trait only.
     unsafe fn store(at: *mut Self, value: Self, ordering: Ordering);
-    /// Stores a value and returns the previous one.
-    ///
-    /// # Safety
-    ///
-    /// `at` is valid, aligned, and accessed by the methods of this trait only.
-    unsafe fn swap(at: *mut Self, value: Self, ordering: Ordering) -> Self;
 
     /// Returns the value that a load which found `value` has to yield.
     fn loaded(value: Self) -> Self {
@@ -78,19 +72,12 @@ macro_rules! atomic_types {
                 unsafe { <$atomic>::from_ptr(at) }.store(value, ordering);
             }
 
-            unsafe fn swap(at: *mut Self, value: Self, ordering: Ordering) -> Self {
-                // SAFETY: `at` is valid and aligned, and this trait's methods access it only
-                // atomically.
-                unsafe { <$atomic>::from_ptr(at) }.swap(value, ordering)
-            }
-
             $($observed)*
         }
     )*};
 }
 
 atomic_types! {
-    bool => AtomicBool {}
     i32 => AtomicI32 {
         fn loaded(value: i32) -> i32 {
             observer().map_or(value, |observer| observer.load(value))
@@ -129,11 +116,5 @@ impl<T: AtomicType> Atomic<T> {
         T::storing(value);
         // SAFETY: The cell is valid and aligned, and only the methods of `AtomicType` access it.
         unsafe { T::store(self.0.get(), value, O::ORDERING) }
-    }
-
-    /// Stores a value and returns the previous one.
-    pub fn xchg(&self, value: T, _: Relaxed) -> T {
-        // SAFETY: The cell is valid and aligned, and only the methods of `AtomicType` access it.
-        unsafe { T::swap(self.0.get(), value, Ordering::Relaxed) }
     }
 }
