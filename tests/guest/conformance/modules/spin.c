@@ -13,6 +13,7 @@
 #include <linux/timer.h>
 #include <linux/wait.h>
 
+#include "../../shared/timer.h"
 #include "driver.h"
 
 #define SPINNERS 2
@@ -104,9 +105,10 @@ static void timer_fires(struct timer_list *unused)
 
 static enum hrtimer_restart hrtimer_fires(struct hrtimer *self)
 {
+	ktime_t began = ktime_get();
+
 	call(&interrupt);
-	hrtimer_forward_now(self, ms_to_ktime(3));
-	return HRTIMER_RESTART;
+	return fires_again(self, began, ms_to_ktime(3));
 }
 
 static void forget(struct seen *seen)

@@ -15,6 +15,7 @@
 #include <linux/smp.h>
 #include <linux/wait.h>
 
+#include "../../shared/timer.h"
 #include "neighbours.h"
 
 static DECLARE_WAIT_QUEUE_HEAD(queue);
@@ -116,10 +117,11 @@ static int storm = CALM;
 
 static enum hrtimer_restart timer_fires(struct hrtimer *timer)
 {
+	ktime_t began = ktime_get();
+
 	if (neighbours_function() != READ_ONCE(storm))
 		atomic_inc(&astray);
-	hrtimer_forward_now(timer, PERIOD);
-	return HRTIMER_RESTART;
+	return fires_again(timer, began, PERIOD);
 }
 
 static void start_timer(void *unused)

@@ -13,8 +13,8 @@
 #include <linux/slab.h>
 #include <linux/smpboot.h>
 
+#include "../../shared/timer.h"
 #include "judge.h"
-#include "timer.h"
 
 /* Enough calls that a move among them would show, and few enough that preemption is not off for long. */
 #define PAIRS		64

@@ -8,8 +8,8 @@
 #include <linux/kthread.h>
 #include <linux/module.h>
 
+#include "../../shared/timer.h"
 #include "judge.h"
-#include "timer.h"
 
 #define ROUNDS			64
 #define ROUNDS_INTERRUPT	8

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Timers that call the patched functions and leave CPU time for everything else. */
-#ifndef STRESS_TIMER_H
-#define STRESS_TIMER_H
+#ifndef SHARED_TIMER_H
+#define SHARED_TIMER_H
 
 #include <linux/hrtimer.h>
 
