@@ -95,9 +95,16 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
         if host {
             part("host", &|| host::run(cx));
         }
-        for target in &targets {
+        for (index, target) in targets.iter().enumerate() {
             part(target.name, &|| match kernels.recv() {
-                Ok(Ok(kernel)) => guest(cx, &kernel, &tests),
+                Ok(Ok(kernel)) => {
+                    let mut tally = Tally::default();
+                    if index == 0 && kernel.core == Core::Rust {
+                        tally += bridge::check(cx, &kernel);
+                    }
+                    tally += guest(cx, &kernel, &tests);
+                    tally
+                }
                 // A kernel that does not build counts as one failed test.
                 Ok(Err(error)) => Tally::failure(&error),
                 Err(_) => Tally::failure(&anyhow!("no kernel, see above")),
@@ -127,7 +134,6 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
 /// The suites in guests of one architecture.
 fn guest(cx: &Context, kernel: &Kernel, tests: &GuestTests) -> Tally {
     let mut total = Tally::default();
-    total += host::abi(cx, kernel);
     if kernel.core == Core::Rust {
         total += bridge::lint(cx, kernel);
         total += symbols::check(kernel);

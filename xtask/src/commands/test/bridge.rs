@@ -4,7 +4,6 @@
 
 use crate::kernel::graft;
 use crate::kernel::make::Kernel;
-use crate::kernel::source::Source;
 use crate::tools::context::Context;
 use crate::tools::provision;
 use crate::tools::step::Step;
@@ -29,11 +28,18 @@ const NOT_REPORTED: &str = "EXPORT_SYMBOL,CAMELCASE";
 /// Make's record of the command that compiled the crate, in the kernel's object directory.
 const RECORD: &str = "kernel/livepatch/linux/.livepatch_main.o.cmd";
 
+/// Checks what is the same for every architecture: formatting, and the C code.
+pub fn check(cx: &Context, kernel: &Kernel) -> Tally {
+    let mut total = format(cx, kernel);
+    total += checkpatch(cx, kernel);
+    total
+}
+
 /// Checks the formatting with the tree's settings.
-pub fn format(cx: &Context) -> Tally {
+fn format(cx: &Context, kernel: &Kernel) -> Tally {
     let check = || -> Result<()> {
         let (sh, files) = (cx.shell()?, ours(cx, &["rs"])?);
-        let settings = Source::choose(cx)?.upstream().join(".rustfmt.toml");
+        let settings = kernel.src.join(".rustfmt.toml");
         let command = cmd!(sh, "sh -c {FORMAT_EACH} {settings} {files...}");
         let hint = format!(
             "write the output of `rustfmt --config-path {} <FILE` back to the file",
@@ -50,10 +56,10 @@ pub fn format(cx: &Context) -> Tally {
 }
 
 /// Checks the C code with the tree's checkpatch.
-pub fn checkpatch(cx: &Context) -> Tally {
+fn checkpatch(cx: &Context, kernel: &Kernel) -> Tally {
     let check = || -> Result<()> {
         provision::ensure(cx, &[provision::PERL])?;
-        let script = Source::choose(cx)?.upstream().join("scripts/checkpatch.pl");
+        let script = kernel.src.join("scripts/checkpatch.pl");
         let (sh, files) = (cx.shell()?, ours(cx, &["c", "h"])?);
         // The script lists the headers of its tree, and leaves the list in its current directory.
         let scratch = tempfile::tempdir()?;

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The host's part of the tests: formatting, lints, and every crate's own tests.
 
-use crate::commands::test::bridge;
 use crate::commands::verify::{loom, model};
-use crate::kernel::make::Kernel;
 use crate::tools::cargo;
 use crate::tools::context::Context;
 use crate::tools::step::Step;
@@ -20,29 +18,12 @@ pub fn run(cx: &Context) -> Tally {
         "fmt --all --check -- --color=never",
         "cargo fmt --all",
     );
-    total += bridge::format(cx);
-    total += bridge::checkpatch(cx);
     let clippy = "clippy --workspace --all-targets --all-features -- -D warnings";
     total += lint(cx, "Check with clippy", clippy, "mend what it points to");
     for part in [tests, quick_proofs] {
         total += part(cx).unwrap_or_else(|error| Tally::failure(&error));
     }
     total
-}
-
-/// Checks our view of the ABI against the headers of the built kernel.
-pub fn abi(cx: &Context, kernel: &Kernel) -> Tally {
-    let title = format!("Check the ABI of the {} kernel", kernel.target.name);
-    let arguments = "test --package abi-tests --features kernel-tree --test layout";
-    let mut command = match cargo::command(cx, arguments) {
-        Ok(command) => command,
-        Err(error) => return Tally::failure(&error),
-    };
-    command
-        .env("LIBCLANG_PATH", &kernel.tools.libclang.dir)
-        .env("LIVEPATCH_KERNEL_OUT", &kernel.out)
-        .env("LIVEPATCH_KERNEL_ARCH", kernel.target.name);
-    cargo::tests(cx, &title, command).tally
 }
 
 fn lint(cx: &Context, title: &str, arguments: &str, hint: &str) -> Tally {
