@@ -1,23 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The traits that a backend implements.
-
-/// The registers that ftrace saves for a handler (`struct ftrace_regs`), as far as the core writes
-/// them.
-pub trait SavedRegisters {
-    /// Lets the traced function continue at `address`.
-    ///
-    /// C counterpart: `ftrace_regs_set_instruction_pointer()`.
-    fn set_instruction_pointer(&mut self, address: usize);
-}
+//! The trait that a backend implements.
 
 /// What the core has to know of an architecture.
 pub trait Backend {
     /// The backend's name, used for its folder and in the log.
     const NAME: &'static str;
-
-    /// The layout of the registers that ftrace saves.
-    type Registers: SavedRegisters;
 
     /// Whether a stack trace says whether it is complete. Without reliable stacks, tasks move only
     /// on their way to user mode and in the idle loop.

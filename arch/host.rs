@@ -26,10 +26,7 @@ mod s390_claims;
 #[path = "x86_64/claims.rs"]
 mod x86_64_claims;
 
-pub use backend::{
-    Backend,
-    SavedRegisters, //
-};
+pub use backend::Backend;
 pub use capability::Capability;
 
 /// Whether a backend supports a capability.

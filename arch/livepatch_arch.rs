@@ -2,14 +2,12 @@
 
 //! Architecture backends of the livepatch core: one folder each, behind one trait.
 //!
-//! A backend knows how its architecture saves registers for ftrace and what it supports. It knows
-//! nothing of patches and contains no unsafe code. The bridge casts the pointer that ftrace passes
-//! to [`Backend::Registers`]. The host tests check that layout against the kernel tree's own
-//! headers.
+//! A backend knows what its architecture supports, and how. It knows nothing of patches and contains
+//! no unsafe code. How registers are saved is left to the architecture's own `asm/ftrace.h`: the C
+//! half of the bridge sets the instruction pointer with `ftrace_regs_set_instruction_pointer()`.
 //!
-//! Every backend has the same parts in the same order: the registers that ftrace saves, reliable
-//! stacks, the patch site of a function, the settled gear.
-//! `Documentation/livepatch/rust/porting.rst` tells how to add a backend.
+//! Every backend has the same parts in the same order: reliable stacks, the patch site of a
+//! function, the settled gear. `Documentation/livepatch/rust/porting.rst` tells how to add a backend.
 
 #![forbid(unsafe_code)]
 // The backends' items are public because the host compiles the backends as a crate.
@@ -27,10 +25,7 @@ mod s390;
 #[cfg(CONFIG_X86_64)]
 mod x86_64;
 
-pub use backend::{
-    Backend,
-    SavedRegisters, //
-};
+pub use backend::Backend;
 
 /// The backend of the kernel that is being built.
 #[cfg(CONFIG_ARM64)]

@@ -15,37 +15,13 @@
 //!
 //! Header: [`arch/arm64/include/asm/ftrace.h`](srctree/arch/arm64/include/asm/ftrace.h).
 
-use super::{
-    Backend,
-    SavedRegisters, //
-};
+use super::Backend;
 
 /// The arm64 backend.
 pub struct Arm64;
 
-/// `struct __arch_ftrace_regs`.
-#[repr(C)]
-pub struct Registers {
-    /// `regs`: `x0` to `x8`.
-    general: [usize; 9],
-    /// `direct_tramp`, or padding.
-    direct: usize,
-    /// `fp`, `lr` and `sp`.
-    frame: [usize; 3],
-    /// `pc`.
-    pub pc: usize,
-}
-
-impl SavedRegisters for Registers {
-    fn set_instruction_pointer(&mut self, address: usize) {
-        self.pc = address;
-    }
-}
-
 impl Backend for Arm64 {
     const NAME: &'static str = "arm64";
-
-    type Registers = Registers;
 
     const RELIABLE_STACK: bool = true;
 

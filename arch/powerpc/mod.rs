@@ -20,36 +20,13 @@
 //! Headers: [`arch/powerpc/include/asm/ftrace.h`](srctree/arch/powerpc/include/asm/ftrace.h),
 //! [`arch/powerpc/include/asm/ptrace.h`](srctree/arch/powerpc/include/asm/ptrace.h).
 
-use super::{
-    Backend,
-    SavedRegisters, //
-};
+use super::Backend;
 
 /// The powerpc backend.
 pub struct Powerpc;
 
-/// `struct pt_regs` up to the instruction pointer.
-///
-/// C code that sets the instruction pointer also marks the registers for a return from interrupt as
-/// stale. ftrace's trampoline returns by a branch, which does not use those registers.
-#[repr(C)]
-pub struct Registers {
-    /// `gpr`.
-    general: [usize; 32],
-    /// `nip`.
-    pub nip: usize,
-}
-
-impl SavedRegisters for Registers {
-    fn set_instruction_pointer(&mut self, address: usize) {
-        self.nip = address;
-    }
-}
-
 impl Backend for Powerpc {
     const NAME: &'static str = "powerpc";
-
-    type Registers = Registers;
 
     const RELIABLE_STACK: bool = true;
 

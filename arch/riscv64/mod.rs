@@ -14,31 +14,13 @@
 //!
 //! Header: [`arch/riscv/include/asm/ftrace.h`](srctree/arch/riscv/include/asm/ftrace.h).
 
-use super::{
-    Backend,
-    SavedRegisters, //
-};
+use super::Backend;
 
 /// The riscv64 backend.
 pub struct Riscv64;
 
-/// `struct __arch_ftrace_regs` up to the instruction pointer, which is its first field.
-#[repr(C)]
-pub struct Registers {
-    /// `epc`.
-    pub epc: usize,
-}
-
-impl SavedRegisters for Registers {
-    fn set_instruction_pointer(&mut self, address: usize) {
-        self.epc = address;
-    }
-}
-
 impl Backend for Riscv64 {
     const NAME: &'static str = "riscv64";
-
-    type Registers = Registers;
 
     /// There is no `arch_stack_walk_reliable()` in `arch/riscv`.
     const RELIABLE_STACK: bool = false;

@@ -12,35 +12,13 @@
 //! Headers: [`arch/s390/include/asm/ftrace.h`](srctree/arch/s390/include/asm/ftrace.h),
 //! [`arch/s390/include/asm/ptrace.h`](srctree/arch/s390/include/asm/ptrace.h).
 
-use super::{
-    Backend,
-    SavedRegisters, //
-};
+use super::Backend;
 
 /// The s390 backend.
 pub struct S390;
 
-/// `struct pt_regs` up to the program status word, which contains the instruction pointer.
-#[repr(C)]
-pub struct Registers {
-    /// `args`.
-    args: [usize; 1],
-    /// `psw.mask`.
-    mask: usize,
-    /// `psw.addr`.
-    pub addr: usize,
-}
-
-impl SavedRegisters for Registers {
-    fn set_instruction_pointer(&mut self, address: usize) {
-        self.addr = address;
-    }
-}
-
 impl Backend for S390 {
     const NAME: &'static str = "s390";
-
-    type Registers = Registers;
 
     const RELIABLE_STACK: bool = true;
 

@@ -13,47 +13,23 @@
 //! Headers: [`arch/x86/include/asm/ftrace.h`](srctree/arch/x86/include/asm/ftrace.h),
 //! [`arch/x86/include/asm/ptrace.h`](srctree/arch/x86/include/asm/ptrace.h).
 
-use super::{
-    Backend,
-    SavedRegisters, //
-};
+use super::Backend;
 
 /// The x86_64 backend.
 pub struct X86_64;
 
-/// `struct pt_regs` up to the instruction pointer. ftrace saves the whole structure.
-#[repr(C)]
-pub struct Registers {
-    /// `r15` to `orig_ax`, in the order of `struct pt_regs`.
-    general: [usize; 16],
-    /// `ip`.
-    pub ip: usize,
-}
-
-impl SavedRegisters for Registers {
-    fn set_instruction_pointer(&mut self, address: usize) {
-        self.ip = address;
-    }
-}
-
-/// `struct thread_struct` up to the stack pointer.
-#[repr(C)]
-struct Thread {
-    /// `tls_array`.
-    tls: [u64; 3],
-    /// `sp`.
-    sp: usize,
-}
-
 impl Backend for X86_64 {
     const NAME: &'static str = "x86_64";
-
-    type Registers = Registers;
 
     /// Only the ORC unwinder provides reliable stacks.
     const RELIABLE_STACK: bool = cfg!(CONFIG_HAVE_RELIABLE_STACKTRACE);
 
-    const SLEEPING_STACK_POINTER: Option<usize> = Some(core::mem::offset_of!(Thread, sp));
+    #[cfg(CONFIG_LIVEPATCH)]
+    const SLEEPING_STACK_POINTER: Option<usize> =
+        Some(core::mem::offset_of!(kernel::bindings::thread_struct, sp));
+    // The host has no bindings, and no stacks to search.
+    #[cfg(not(CONFIG_LIVEPATCH))]
+    const SLEEPING_STACK_POINTER: Option<usize> = None;
 
     /// With indirect branch tracking, the site follows the function's `endbr64` if it has one.
     const SITE_OFFSETS: &'static [usize] = &[0, 4];

@@ -9,14 +9,14 @@ use crate::livepatch_core::{
     registry::NotEnabled,
     state,
     symbol::Text,
-    transition::Tasks, //
+    task::Tasks, //
 };
 use crate::{
     descriptors::{
         self,
         transition_patch,
-        ModuleRef,
-        PatchRef, //
+        ModuleId,
+        PatchId, //
     },
     is_initialized,
     relocations::{
@@ -90,11 +90,10 @@ unsafe fn enable(raw: *mut bindings::klp_patch) -> Result {
         pr_warn!("The livepatch transition may never complete.\n");
     }
 
-    // SAFETY: `check` has passed the patch, which belongs to a module whose init function is
-    // running. The core takes a reference to that module before it keeps any part of the patch.
+    // SAFETY: `check` has passed the patch, which is in a module whose init function is running.
     let patch = unsafe { descriptors::read(raw)? };
     let mut core = KLP_MUTEX.lock();
-    let listed = core.patches().iter().any(|own| own.handle == patch.handle);
+    let listed = core.patches().iter().any(|own| own.id() == patch.id());
     // SAFETY: The patch is valid, and the lock is held.
     if !listed && unsafe { sysfs::is_in_use(raw) } {
         // The patch was enabled before and is no longer listed, but its directory is still being
@@ -103,15 +102,13 @@ unsafe fn enable(raw: *mut bindings::klp_patch) -> Result {
     }
     let result = core.enable(&Linux, patch);
     drop(core);
-    match result {
-        Ok(()) => Ok(()),
-        Err(NotEnabled::Refused(error)) => Err(error),
-        Err(NotEnabled::Undone(error)) => {
-            // SAFETY: The core has given the patch up, and the lock is not held.
-            unsafe { sysfs::finish(raw) };
-            Err(error)
+    result.map_err(|reason| match reason {
+        NotEnabled::Refused(error) => error,
+        NotEnabled::Undone(error, patch) => {
+            sysfs::finish(patch);
+            error
         }
-    }
+    })
 }
 
 /// Patches a module that is loading.
@@ -122,22 +119,28 @@ unsafe fn enable(raw: *mut bindings::klp_patch) -> Result {
 /// it.
 #[export]
 pub(crate) unsafe extern "C" fn klp_module_coming(module: *mut bindings::module) -> c_int {
-    // SAFETY: The module is valid. The core keeps its handle only after a success, and drops it in
-    // `klp_module_going()`.
-    unsafe {
-        if kernel::warn_on!((*module).state != bindings::module_state_MODULE_STATE_COMING) {
-            return EINVAL.to_errno();
-        }
-        let name = module_name(module);
-        if name == b"vmlinux" {
-            pr_err!("vmlinux.ko: invalid module name\n");
-            return EINVAL.to_errno();
-        }
-        match ModuleRef::from_raw(module) {
-            Some(handle) => errno(KLP_MUTEX.lock().module_coming(&Linux, handle, name)),
-            None => EINVAL.to_errno(),
-        }
+    // SAFETY: The module is valid.
+    let state = unsafe { (*module).state };
+    if kernel::warn_on!(state != bindings::module_state_MODULE_STATE_COMING) {
+        return EINVAL.to_errno();
     }
+    // SAFETY: The module is valid throughout the call.
+    let name = unsafe { module_name(module) };
+    if name == b"vmlinux" {
+        pr_err!("vmlinux.ko: invalid module name\n");
+        return EINVAL.to_errno();
+    }
+    let mut core = KLP_MUTEX.lock();
+    // From here on, a patch that is being enabled patches the module itself.
+    //
+    // SAFETY: The module is valid. Only the core writes the field, under its lock.
+    unsafe { (*module).klp_alive = true };
+    let result = core.module_coming(&Linux, ModuleId::of(module), name);
+    if result.is_err() {
+        // SAFETY: The module is valid. Only the core writes the field, under its lock.
+        unsafe { (*module).klp_alive = false };
+    }
+    errno(result)
 }
 
 /// Takes all patches off a module that is leaving.
@@ -147,22 +150,19 @@ pub(crate) unsafe extern "C" fn klp_module_coming(module: *mut bindings::module)
 /// `module` is valid throughout the call.
 #[export]
 pub(crate) unsafe extern "C" fn klp_module_going(module: *mut bindings::module) {
-    // SAFETY: The module is valid throughout the call, and the core keeps no handle of it after
-    // that.
-    unsafe {
-        let state = (*module).state;
-        if kernel::warn_on!(
-            state != bindings::module_state_MODULE_STATE_GOING
-                && state != bindings::module_state_MODULE_STATE_COMING
-        ) {
-            return;
-        }
-        if let Some(handle) = ModuleRef::from_raw(module) {
-            KLP_MUTEX
-                .lock()
-                .module_going(&Linux, handle, module_name(module));
-        }
+    // SAFETY: The module is valid.
+    let state = unsafe { (*module).state };
+    if kernel::warn_on!(
+        state != bindings::module_state_MODULE_STATE_GOING
+            && state != bindings::module_state_MODULE_STATE_COMING
+    ) {
+        return;
     }
+    let mut core = KLP_MUTEX.lock();
+    // SAFETY: The module is valid. Only the core writes the field, under its lock.
+    unsafe { (*module).klp_alive = false };
+    // SAFETY: The module is valid throughout the call.
+    core.module_going(&Linux, unsafe { module_name(module) });
 }
 
 /// Applies the relocations of one `.klp.rela.` section while a livepatch module loads.
@@ -258,9 +258,9 @@ pub(crate) unsafe extern "C" fn klp_get_prev_state(id: c_ulong) -> *mut bindings
     // SAFETY: The core runs callbacks with its lock held, and patches on the list are valid.
     let patches = unsafe {
         descriptors::listed().map(|patch| {
-            let state = descriptors::states(patch.as_ptr()).find(|&state| (*state).id == id);
-            (Some(patch), state)
+            let state = descriptors::states(patch).find(|&state| (*state).id == id);
+            (Some(PatchId::of(patch)), state)
         })
     };
-    state::previous::<Option<PatchRef>, _>(patches, transition).unwrap_or(core::ptr::null_mut())
+    state::previous::<Option<PatchId>, _>(patches, transition).unwrap_or(core::ptr::null_mut())
 }

@@ -6,15 +6,14 @@
 //! the name of the C core's function.
 
 use crate::livepatch_core::transition::{
-    Debug,
+    DebugMessage,
     Stuck, //
 };
 use crate::{
-    descriptors::FunctionRef,
     dynamic_debug::dynamic_pr_debug,
-    tasks::TaskRef,
-    Linux, //
+    tasks::TaskName, //
 };
+use kernel::task::Task;
 
 /// Prints a message. The arguments are the C function's name, the text for the control file, and
 /// the message.
@@ -25,51 +24,51 @@ macro_rules! debug {
 }
 
 /// Prints `message` if its call site is on.
-pub(crate) fn print(message: Debug<'_, Linux>) {
+pub(crate) fn print(message: DebugMessage<'_, Task>) {
     match message {
-        Debug::Initializing(..) => debug!(
+        DebugMessage::Initializing(..) => debug!(
             c"klp_init_transition",
             c"'%s': initializing %s transition\n", "{}\n", message
         ),
-        Debug::Completing(..) => debug!(
+        DebugMessage::Completing(..) => debug!(
             c"klp_complete_transition",
             c"'%s': completing %s transition\n", "{}\n", message
         ),
-        Debug::Canceling(..) => debug!(
+        DebugMessage::Canceling(..) => debug!(
             c"klp_cancel_transition",
             c"'%s': canceling patching transition, going to unpatch\n", "{}\n", message
         ),
-        Debug::Reversing(..) => debug!(
+        DebugMessage::Reversing(..) => debug!(
             c"klp_reverse_transition",
             c"'%s': reversing transition from %s\n", "{}\n", message
         ),
-        Debug::Stuck(task, reason) => print_stuck(task, reason),
+        DebugMessage::Stuck(task, reason) => print_stuck(task, reason),
     }
 }
 
-fn print_stuck(task: &TaskRef, reason: Stuck<FunctionRef>) {
+fn print_stuck(task: &Task, reason: Stuck<'_>) {
     match reason {
         Stuck::Running => debug!(
             c"klp_try_switch_task",
             c"%s: %s:%d is running\n",
             "klp_try_switch_task: {}:{} is running\n",
-            task.name().text(),
+            TaskName::of(task).text(),
             task.pid()
         ),
         Stuck::Unreliable => debug!(
             c"klp_try_switch_task",
             c"%s: %s:%d has an unreliable stack\n",
             "klp_try_switch_task: {}:{} has an unreliable stack\n",
-            task.name().text(),
+            TaskName::of(task).text(),
             task.pid()
         ),
         Stuck::Inside(function) => debug!(
             c"klp_try_switch_task",
             c"%s: %s:%d is sleeping on function %s\n",
             "klp_try_switch_task: {}:{} is sleeping on function {}\n",
-            task.name().text(),
+            TaskName::of(task).text(),
             task.pid(),
-            function.name()
+            function
         ),
         // The C core has no such state, and so no message for it.
         Stuck::Unchecked => {}

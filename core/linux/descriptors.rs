@@ -7,23 +7,30 @@
 
 use crate::livepatch_core::{
     patch::{
-        Descriptors,
+        Callbacks,
         Function,
+        Modules,
         Object,
-        Patch, //
+        Patch,
+        Structures, //
     },
     state::SystemState,
-    symbol::Name, //
+    symbol::Name,
+    sysfs::Directories, //
 };
 use crate::{
     relocations,
     sysfs,
     Linux,
-    Shared as Static, //
+    Static, //
 };
 use core::{
     ffi::CStr,
-    mem::MaybeUninit,
+    mem::{
+        offset_of,
+        ManuallyDrop,
+        MaybeUninit, //
+    },
     ptr::NonNull, //
 };
 use kernel::{
@@ -39,52 +46,138 @@ use kernel::{
     }, //
 };
 
-/// Handles of C structures. Each is valid from `klp_enable_patch()` until the core has given it up.
-macro_rules! handles {
+/// Livepatch modules that were built elsewhere bring these structures, and fill them in up to the
+/// core's own fields. So the fields must not move.
+macro_rules! fields {
+    ($($structure:ident { $($field:ident: $offset:literal,)* })*) => {$($(
+        const _: () = assert!(offset_of!(bindings::$structure, $field) == $offset);
+    )*)*};
+}
+
+fields! {
+    klp_func { old_name: 0, new_func: 8, old_sympos: 16, old_func: 24, }
+    klp_callbacks {
+        pre_patch: 0,
+        post_patch: 8,
+        pre_unpatch: 16,
+        post_unpatch: 24,
+        post_unpatch_enabled: 32,
+    }
+    klp_object { name: 0, funcs: 8, callbacks: 16, kobj: 56, }
+    klp_state { id: 0, version: 8, data: 16, }
+    klp_patch { mod_: 0, objs: 8, states: 16, replace: 24, list: 32, }
+}
+
+/// Owners of C structures. Each is valid from when it is made until it is given up.
+macro_rules! owners {
     ($($(#[$meta:meta])* $name:ident($type:ident);)*) => {$(
         $(#[$meta])*
-        #[derive(Clone, Copy, PartialEq, Eq)]
         pub(crate) struct $name(NonNull<bindings::$type>);
 
-        // SAFETY: What a handle points to is only touched under the core's lock, or atomically.
+        // SAFETY: The structure is only touched under the core's lock, or atomically.
         unsafe impl Send for $name {}
-        // SAFETY: What a handle points to is only touched under the core's lock, or atomically.
+        // SAFETY: The structure is only touched under the core's lock, or atomically.
         unsafe impl Sync for $name {}
 
         impl $name {
-            /// # Safety
-            ///
-            /// `raw` is null, or valid for as long as the core keeps the handle.
-            pub(crate) unsafe fn from_raw(raw: *mut bindings::$type) -> Option<Self> {
-                NonNull::new(raw).map(Self)
-            }
-
             /// The structure.
-            pub(crate) const fn as_ptr(self) -> *mut bindings::$type {
+            pub(crate) const fn as_ptr(&self) -> *mut bindings::$type {
                 self.0.as_ptr()
             }
         }
     )*};
 }
 
-handles! {
-    /// A patch.
+owners! {
+    /// A patch, with a reference to its module.
+    ///
+    /// # Invariants
+    ///
+    /// The structure is in a module that the reference keeps.
     PatchRef(klp_patch);
     /// An object.
+    ///
+    /// # Invariants
+    ///
+    /// The structure is in the module of its patch, or [`Structures::new_object`] allocated it. In
+    /// the first case its kobject, once it was added, keeps that of the patch, and with it the
+    /// module.
     ObjectRef(klp_object);
     /// A function.
+    ///
+    /// # Invariants
+    ///
+    /// The structure is in the module of its patch, or [`Structures::new_nop`] allocated it. In the
+    /// first case its kobject, once it was added, keeps that of the patch, and with it the module.
     FunctionRef(klp_func);
-    /// A module that is patched.
-    ModuleRef(module);
 }
 
-impl FunctionRef {
-    /// The name of the function that is replaced.
-    pub(crate) fn name(self) -> crate::livepatch_core::symbol::Text<'static> {
-        // SAFETY: The function is in a patch that is in transition, so the patch's module is loaded
-        // and the name is valid.
-        let name = unsafe { CStr::from_char_ptr((*self.as_ptr()).old_name) };
-        crate::livepatch_core::symbol::Text(name.to_bytes())
+/// Identities: addresses that are only compared, or shown to modules and debuggers.
+macro_rules! identities {
+    ($($(#[$meta:meta])* $name:ident($type:ident);)*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        pub(crate) struct $name(usize);
+
+        impl $name {
+            /// The identity of the structure at this address.
+            pub(crate) fn of(raw: *const bindings::$type) -> Self {
+                Self(raw.expose_provenance())
+            }
+        }
+    )*};
+}
+
+identities! {
+    /// Identifies a patch.
+    PatchId(klp_patch);
+    /// Identifies a function.
+    FunctionId(klp_func);
+    /// Identifies a module that is patched.
+    ModuleId(module);
+}
+
+impl PatchRef {
+    /// Takes a reference to the patch's module. Errors: `ENODEV` if the module is going.
+    ///
+    /// # Safety
+    ///
+    /// [`check`] has passed the patch, which is in its module. The module's init function is
+    /// running.
+    unsafe fn get(raw: *mut bindings::klp_patch) -> Result<Self> {
+        let patch = NonNull::new(raw).ok_or(EINVAL)?;
+        // SAFETY: The patch is valid, since its module's init function is running.
+        let module = unsafe { (*raw).mod_ };
+        // SAFETY: The module is valid, since its init function is running.
+        if unsafe { bindings::try_module_get(module) } {
+            // INVARIANT: The reference was taken just now.
+            Ok(Self(patch))
+        } else {
+            Err(ENODEV)
+        }
+    }
+
+    /// Gives up ownership, but not the reference.
+    pub(crate) fn into_raw(self) -> *mut bindings::klp_patch {
+        ManuallyDrop::new(self).as_ptr()
+    }
+
+    /// Takes up ownership again.
+    ///
+    /// # Safety
+    ///
+    /// [`Self::into_raw`] returned `raw`, and this is the only call for it.
+    pub(crate) unsafe fn from_raw(raw: NonNull<bindings::klp_patch>) -> Self {
+        Self(raw)
+    }
+}
+
+impl Drop for PatchRef {
+    fn drop(&mut self) {
+        // SAFETY: The patch is valid while the reference exists.
+        let module = unsafe { (*self.as_ptr()).mod_ };
+        // SAFETY: The reference that is put is the one that this value owns.
+        unsafe { bindings::module_put(module) };
     }
 }
 
@@ -108,8 +201,8 @@ pub(crate) unsafe fn init() {
 }
 
 /// The patch in transition.
-pub(crate) fn transition_patch() -> Option<PatchRef> {
-    NonNull::new(klp_transition_patch.load(Relaxed)).map(PatchRef)
+pub(crate) fn transition_patch() -> Option<PatchId> {
+    NonNull::new(klp_transition_patch.load(Relaxed)).map(|patch| PatchId::of(patch.as_ptr()))
 }
 
 /// The patches on the list, oldest first.
@@ -118,7 +211,7 @@ pub(crate) fn transition_patch() -> Option<PatchRef> {
 ///
 /// The core's lock is held for as long as the iterator is used: by the caller itself, or, if the
 /// caller is a callback, by the core that runs it.
-pub(crate) unsafe fn listed() -> impl Iterator<Item = PatchRef> {
+pub(crate) unsafe fn listed() -> impl Iterator<Item = *mut bindings::klp_patch> {
     let head: *mut bindings::list_head = klp_patches.get().cast();
     // SAFETY: `init` initialized the list, and it does not change while the core's lock is held.
     let mut node = unsafe { (*head).next };
@@ -131,7 +224,7 @@ pub(crate) unsafe fn listed() -> impl Iterator<Item = PatchRef> {
         // SAFETY: A patch on the list is valid, and the list does not change while the lock is
         // held.
         node = unsafe { (*node).next };
-        NonNull::new(patch).map(PatchRef)
+        Some(patch)
     })
 }
 
@@ -231,16 +324,17 @@ unsafe fn name(string: *const c_char) -> Result<Name> {
     Name::new(unsafe { CStr::from_char_ptr(string) }.to_bytes())
 }
 
-/// Reads a patch that [`check`] has passed.
+/// Reads a patch that [`check`] has passed, and takes a reference to its module.
 ///
 /// # Safety
 ///
-/// [`check`] has passed the patch. The patch stays valid until the core has given it up.
+/// [`check`] has passed the patch, which is in its module. The module's init function is running.
 pub(crate) unsafe fn read(raw: *mut bindings::klp_patch) -> Result<Patch<Linux>> {
-    // SAFETY: The patch and all that it points to stay valid until the core has given it up.
+    // SAFETY: `check` has passed the patch, and the module's init function is running.
+    let patch = unsafe { PatchRef::get(raw)? };
+    // SAFETY: The patch and all that it points to stay valid while `patch` has its reference.
     // `check` has seen that none of the pointers used here is null.
     unsafe {
-        let handle = PatchRef::from_raw(raw).ok_or(EINVAL)?;
         let mut system_states = KVec::new();
         for state in states(raw) {
             let state = SystemState {
@@ -250,7 +344,7 @@ pub(crate) unsafe fn read(raw: *mut bindings::klp_patch) -> Result<Patch<Linux>>
             system_states.push(state, GFP_KERNEL)?;
         }
         let module = name((&raw const (*(*raw).mod_).name).cast())?;
-        let mut patch = Patch::new(handle, module, (*raw).replace, system_states);
+        let mut patch = Patch::new(patch, module, (*raw).replace, system_states);
         patch.gear = crate::ftrace::default_gear();
         for object in objects(raw) {
             let object = read_object(object)?;
@@ -264,12 +358,13 @@ pub(crate) unsafe fn read(raw: *mut bindings::klp_patch) -> Result<Patch<Linux>>
 ///
 /// # Safety
 ///
-/// [`check`] has passed the object's patch. The patch stays valid until the core has given it up.
+/// [`check`] has passed the object's patch. A reference keeps the patch's module.
 unsafe fn read_object(raw: *mut bindings::klp_object) -> Result<Object<Linux>> {
-    // SAFETY: The object and its functions stay valid until the core has given up their patch.
-    // `check` has seen that no function lacks its name.
+    // SAFETY: The object and its functions are in the patch's module. `check` has seen that no
+    // function lacks its name.
     unsafe {
-        let handle = ObjectRef::from_raw(raw).ok_or(EINVAL)?;
+        // INVARIANT: The structure is in the module of its patch.
+        let handle = ObjectRef(NonNull::new(raw).ok_or(EINVAL)?);
         let name_of_module = if (*raw).name.is_null() {
             None
         } else {
@@ -277,7 +372,8 @@ unsafe fn read_object(raw: *mut bindings::klp_object) -> Result<Object<Linux>> {
         };
         let mut object = Object::new(handle, name_of_module);
         for function in functions(raw) {
-            let handle = FunctionRef::from_raw(function).ok_or(EINVAL)?;
+            // INVARIANT: The structure is in the module of its patch.
+            let handle = FunctionRef(NonNull::new(function).ok_or(EINVAL)?);
             let function = Function::new(
                 handle,
                 name((*function).old_name)?,
@@ -319,19 +415,20 @@ fn duplicate(name: &Name) -> Result<*mut c_char> {
     Ok(copy)
 }
 
-impl Descriptors for Linux {
+impl Structures for Linux {
     type Patch = PatchRef;
+    type PatchId = PatchId;
     type Object = ObjectRef;
     type Function = FunctionRef;
-    type Module = ModuleRef;
+    type FunctionId = FunctionId;
+    type Module = ModuleId;
 
-    fn get_module(&self, patch: PatchRef) -> Result {
-        // SAFETY: The patch is valid, and so is its module, whose init function is running.
-        if unsafe { bindings::try_module_get((*patch.as_ptr()).mod_) } {
-            Ok(())
-        } else {
-            Err(ENODEV)
-        }
+    fn patch_id(patch: &PatchRef) -> PatchId {
+        PatchId::of(patch.as_ptr())
+    }
+
+    fn function_id(function: &FunctionRef) -> FunctionId {
+        FunctionId::of(function.as_ptr())
     }
 
     fn prepare(&self, patch: &Patch<Self>) {
@@ -345,39 +442,17 @@ impl Descriptors for Linux {
             sysfs::prepare_patch(raw);
         }
         for object in &patch.objects {
-            prepare_object(patch.handle, object.handle);
+            prepare_object(&patch.handle, &object.handle);
             for function in &object.functions {
-                prepare_function(object.handle, function.handle);
+                prepare_function(&object.handle, &function.handle);
             }
         }
     }
 
-    fn publish_patch(&self, patch: &Patch<Self>) -> Result {
-        sysfs::add_patch(patch.handle, &patch.name)
-    }
-
-    fn publish_object(&self, patch: PatchRef, object: ObjectRef, name: Option<&Name>) -> Result {
-        sysfs::add_object(patch, object, name)
-    }
-
-    fn publish_function(
-        &self,
-        object: ObjectRef,
-        function: FunctionRef,
-        name: &Name,
-        position: usize,
-    ) -> Result {
-        let raw = function.as_ptr();
-        // SAFETY: The function is valid, and nothing but the core uses it yet.
-        unsafe { bindings::INIT_LIST_HEAD(&raw mut (*raw).stack_node) };
-        mirror!(function, patched, false);
-        mirror!(function, transition, false);
-        sysfs::add_function(object, function, name, position)
-    }
-
-    fn new_object(&self, patch: PatchRef, name: Option<&Name>) -> Result<ObjectRef> {
+    fn new_object(&self, patch: &PatchRef, name: Option<&Name>) -> Result<ObjectRef> {
         let name = name.map(duplicate).transpose()?;
         let object = match allocate::<bindings::klp_object>() {
+            // INVARIANT: The structure was just allocated.
             Ok(object) => ObjectRef(object),
             Err(error) => {
                 // SAFETY: `name` is null or came from `kstrdup()`, and nothing else refers to it.
@@ -390,13 +465,14 @@ impl Descriptors for Linux {
             (*object.as_ptr()).name = name.unwrap_or(core::ptr::null_mut());
             (*object.as_ptr()).dynamic = true;
         }
-        prepare_object(patch, object);
+        prepare_object(patch, &object);
         Ok(object)
     }
 
-    fn new_nop(&self, object: ObjectRef, name: &Name, position: usize) -> Result<FunctionRef> {
+    fn new_nop(&self, object: &ObjectRef, name: &Name, position: usize) -> Result<FunctionRef> {
         let name = duplicate(name)?;
         let function = match allocate::<bindings::klp_func>() {
+            // INVARIANT: The structure was just allocated.
             Ok(function) => FunctionRef(function),
             Err(error) => {
                 // SAFETY: `name` came from `kstrdup()`, and nothing else refers to it.
@@ -410,62 +486,69 @@ impl Descriptors for Linux {
             (*function.as_ptr()).old_sympos = position as c_ulong;
             (*function.as_ptr()).nop = true;
         }
-        prepare_function(object, function);
+        prepare_function(object, &function);
         Ok(function)
     }
 
     fn release_function(&self, function: FunctionRef) {
-        // SAFETY: `prepare_function` put the function on its object's list and initialized the
-        // kobject. The core uses neither from now on.
-        unsafe {
-            bindings::list_del(&raw mut (*function.as_ptr()).node);
-            bindings::kobject_put(&raw mut (*function.as_ptr()).kobj);
-        }
+        // SAFETY: `prepare_function` put the function on its object's list. The function is given
+        // up here, so it leaves the list once.
+        unsafe { bindings::list_del(&raw mut (*function.as_ptr()).node) };
+        // SAFETY: `prepare_function` initialized the kobject. The reference that is put is the
+        // core's, which does not use the function any more.
+        unsafe { bindings::kobject_put(&raw mut (*function.as_ptr()).kobj) };
     }
 
     fn release_object(&self, object: ObjectRef) {
-        // SAFETY: `prepare_object` put the object on its patch's list and initialized the kobject.
-        // The core uses neither from now on.
-        unsafe {
-            bindings::list_del(&raw mut (*object.as_ptr()).node);
-            bindings::kobject_put(&raw mut (*object.as_ptr()).kobj);
-        }
+        // SAFETY: `prepare_object` put the object on its patch's list. The object is given up here,
+        // so it leaves the list once.
+        unsafe { bindings::list_del(&raw mut (*object.as_ptr()).node) };
+        // SAFETY: `prepare_object` initialized the kobject. The reference that is put is the core's,
+        // which does not use the object any more.
+        unsafe { bindings::kobject_put(&raw mut (*object.as_ptr()).kobj) };
     }
 
-    fn list(&self, patch: PatchRef, listed: bool) {
-        // SAFETY: The core's lock is held. A patch to be added is not on the list, and one to be
-        // removed is.
-        unsafe {
-            let node = &raw mut (*patch.as_ptr()).list;
-            if listed {
-                bindings::list_add_tail(node, klp_patches.get().cast());
-            } else {
-                bindings::list_del(node);
-            }
+    fn list(&self, patch: &PatchRef, listed: bool) {
+        // SAFETY: The patch is valid. This only takes the address of the field.
+        let node = unsafe { &raw mut (*patch.as_ptr()).list };
+        // SAFETY: `prepare` initialized the node: off the list, it points to itself.
+        let is_listed = unsafe { (*node).next } != node;
+        if warn_on_once!(is_listed == listed) {
+            return;
+        }
+        if listed {
+            // SAFETY: The core's lock is held, and the patch is not on the list.
+            unsafe { bindings::list_add_tail(node, klp_patches.get().cast()) };
+        } else {
+            // SAFETY: The core's lock is held, and the patch is on the list.
+            unsafe { bindings::list_del(node) };
+            // SAFETY: The node is valid and no longer on the list.
+            unsafe { bindings::INIT_LIST_HEAD(node) };
         }
     }
 
     fn free_later(&self, patch: PatchRef, forced: bool) {
-        let raw = patch.as_ptr();
         mirror!(patch, forced, forced);
-        // SAFETY: `prepare` initialized the work, and the patch stays valid until the work has run.
+        let raw = patch.into_raw();
+        // SAFETY: `prepare` initialized the work, which takes up the ownership of the patch.
         unsafe { bindings::schedule_work(&raw mut (*raw).free_work) };
     }
 
-    fn mirror_patch(&self, patch: PatchRef, enabled: bool, forced: bool) {
+    fn mirror_patch(&self, patch: &PatchRef, enabled: bool, forced: bool) {
         mirror!(patch, enabled, enabled);
         mirror!(patch, forced, forced);
     }
 
-    fn mirror_object(&self, object: ObjectRef, module: Option<ModuleRef>, patched: bool) {
-        let module = module.map_or(core::ptr::null_mut(), ModuleRef::as_ptr);
+    fn mirror_object(&self, object: &ObjectRef, module: Option<ModuleId>, patched: bool) {
+        let module = module.map_or(core::ptr::null_mut(), |module| {
+            core::ptr::with_exposed_provenance_mut(module.0)
+        });
         mirror!(object, mod_, module);
         mirror!(object, patched, patched);
     }
 
     fn mirror_function(&self, function: &Function<Self>) {
-        let handle = function.handle;
-        let raw = handle.as_ptr();
+        let raw = function.handle.as_ptr();
         // SAFETY: The function is valid, and only the core writes these fields, under its lock.
         unsafe {
             (*raw).old_func = function.old.start as *mut c_void;
@@ -473,26 +556,59 @@ impl Descriptors for Linux {
             (*raw).old_size = function.old.size as c_ulong;
             (*raw).new_size = function.new.size as c_ulong;
         }
-        mirror!(handle, patched, function.patched);
-        mirror!(handle, transition, function.transition);
+        mirror!(function.handle, patched, function.patched);
+        mirror!(function.handle, transition, function.transition);
     }
 
-    fn mirror_transition(&self, patch: Option<PatchRef>) {
-        klp_transition_patch.store(
-            patch.map_or(core::ptr::null_mut(), PatchRef::as_ptr),
-            Relaxed,
-        );
+    fn mirror_transition(&self, patch: Option<&PatchRef>) {
+        let patch = patch.map_or(core::ptr::null_mut(), PatchRef::as_ptr);
+        klp_transition_patch.store(patch, Relaxed);
+    }
+}
+
+impl Directories for Linux {
+    fn publish_patch(&self, patch: &Patch<Self>) -> Result {
+        sysfs::add_patch(&patch.handle, &patch.name)
     }
 
-    fn pre_patch(&self, object: ObjectRef) -> Result {
+    fn publish_object(&self, patch: &PatchRef, object: &ObjectRef, name: Option<&Name>) -> Result {
+        sysfs::add_object(patch, object, name)
+    }
+
+    fn publish_function(
+        &self,
+        object: &ObjectRef,
+        function: &FunctionRef,
+        name: &Name,
+        position: usize,
+    ) -> Result {
+        // SAFETY: The function is valid, and nothing but the core uses it yet.
+        unsafe { bindings::INIT_LIST_HEAD(&raw mut (*function.as_ptr()).stack_node) };
+        mirror!(function, patched, false);
+        mirror!(function, transition, false);
+        sysfs::add_function(object, function, name, position)
+    }
+}
+
+/// A callback of `struct klp_callbacks` that returns nothing.
+type Callback = unsafe extern "C" fn(*mut bindings::klp_object);
+
+/// Runs one of an object's callbacks, if the object has it.
+fn run(object: &ObjectRef, callback: Option<Callback>) {
+    if let Some(callback) = callback {
+        // SAFETY: The callback came from the object's own structure, so it is in the module of the
+        // object's patch, which is loaded.
+        unsafe { callback(object.as_ptr()) };
+    }
+}
+
+impl Callbacks for Linux {
+    fn pre_patch(&self, object: &ObjectRef) -> Result {
         let raw = object.as_ptr();
-        // SAFETY: The object is valid, and the module that its callbacks are in is loaded.
-        let result = unsafe {
-            match (*raw).callbacks.pre_patch {
-                Some(callback) => callback(raw),
-                None => 0,
-            }
-        };
+        // SAFETY: The object is valid, and its callbacks do not change.
+        let callback = unsafe { (*raw).callbacks.pre_patch };
+        // SAFETY: The callback is in the module of the object's patch, which is loaded.
+        let result = callback.map_or(0, |callback| unsafe { callback(raw) });
         // SAFETY: The object is valid, and only the core writes this flag, under its lock.
         unsafe { (*raw).callbacks.post_unpatch_enabled = result == 0 };
         if result == 0 {
@@ -502,66 +618,45 @@ impl Descriptors for Linux {
         }
     }
 
-    fn post_patch(&self, object: ObjectRef) {
-        let raw = object.as_ptr();
-        // SAFETY: The object is valid, and the module that its callbacks are in is loaded.
-        unsafe {
-            if let Some(callback) = (*raw).callbacks.post_patch {
-                callback(raw);
-            }
-        }
+    fn post_patch(&self, object: &ObjectRef) {
+        // SAFETY: The object is valid, and its callbacks do not change.
+        run(object, unsafe { (*object.as_ptr()).callbacks.post_patch });
     }
 
-    fn pre_unpatch(&self, object: ObjectRef) {
-        let raw = object.as_ptr();
-        // SAFETY: The object is valid, and the module that its callbacks are in is loaded.
-        unsafe {
-            if let Some(callback) = (*raw).callbacks.pre_unpatch {
-                callback(raw);
-            }
-        }
+    fn pre_unpatch(&self, object: &ObjectRef) {
+        // SAFETY: The object is valid, and its callbacks do not change.
+        run(object, unsafe { (*object.as_ptr()).callbacks.pre_unpatch });
     }
 
-    fn post_unpatch(&self, object: ObjectRef) {
+    fn post_unpatch(&self, object: &ObjectRef) {
         let raw = object.as_ptr();
-        // SAFETY: The object is valid, and the module that its callbacks are in is loaded.
-        unsafe {
-            if let Some(callback) = (*raw).callbacks.post_unpatch {
-                callback(raw);
-            }
-            (*raw).callbacks.post_unpatch_enabled = false;
-        }
+        // SAFETY: The object is valid, and its callbacks do not change.
+        run(object, unsafe { (*raw).callbacks.post_unpatch });
+        // SAFETY: The object is valid, and only the core writes this flag, under its lock.
+        unsafe { (*raw).callbacks.post_unpatch_enabled = false };
     }
+}
 
-    fn find_module(&self, name: &Name) -> Option<ModuleRef> {
+impl Modules for Linux {
+    fn find_module(&self, name: &Name) -> Option<ModuleId> {
         let _guard = rcu::read_lock();
         // No reference is taken: patches must not keep modules from leaving. `klp_module_going()`
         // tells the core when a module leaves.
         //
-        // SAFETY: The name ends with a NUL. RCU keeps the module valid while its flag is read.
-        // After that the core's lock does: the flag is cleared under it before a module goes.
-        unsafe {
-            let module = bindings::find_module(name.as_bytes_with_nul().as_ptr().cast());
-            if module.is_null() || !(*module).klp_alive {
-                return None;
-            }
-            ModuleRef::from_raw(module)
-        }
+        // SAFETY: The name ends with a NUL, and RCU is held.
+        let module = unsafe { bindings::find_module(name.as_bytes_with_nul().as_ptr().cast()) };
+        // SAFETY: The pointer is null, or RCU keeps the module valid while its flag is read.
+        let alive = !module.is_null() && unsafe { (*module).klp_alive };
+        alive.then(|| ModuleId::of(module))
     }
 
-    fn set_alive(&self, module: ModuleRef, alive: bool) {
-        // SAFETY: The module is coming or going, so it is valid. Only the core writes the field,
-        // under its lock.
-        unsafe { (*module.as_ptr()).klp_alive = alive };
-    }
-
-    fn relocate(&self, patch: PatchRef, object: &Name, apply: bool) -> Result {
+    fn relocate(&self, patch: &PatchRef, object: &Name, apply: bool) -> Result {
         // SAFETY: The patch is valid, and its module keeps its ELF information.
         unsafe { relocations::of_object(patch.as_ptr(), object, apply) }
     }
 }
 
-fn prepare_object(patch: PatchRef, object: ObjectRef) {
+fn prepare_object(patch: &PatchRef, object: &ObjectRef) {
     let (patch, object) = (patch.as_ptr(), object.as_ptr());
     // SAFETY: The patch and the object are valid, and the object is not in use yet.
     unsafe {
@@ -571,26 +666,11 @@ fn prepare_object(patch: PatchRef, object: ObjectRef) {
     }
 }
 
-fn prepare_function(object: ObjectRef, function: FunctionRef) {
+fn prepare_function(object: &ObjectRef, function: &FunctionRef) {
     let (object, function) = (object.as_ptr(), function.as_ptr());
     // SAFETY: The object and the function are valid, and the function is not in use yet.
     unsafe {
         sysfs::prepare_function(function);
         bindings::list_add_tail(&raw mut (*function).node, &raw mut (*object).func_list);
-    }
-}
-
-/// Gives up the reference to the patch's module, unless a forced transition may have left tasks in
-/// its code.
-///
-/// # Safety
-///
-/// [`Descriptors::get_module`] took the reference, and nothing uses the patch any more.
-pub(crate) unsafe fn put_module(patch: *mut bindings::klp_patch) {
-    // SAFETY: The reference that `get_module` took keeps the patch and its module valid.
-    unsafe {
-        if !(*patch).forced {
-            bindings::module_put((*patch).mod_);
-        }
     }
 }

@@ -31,7 +31,7 @@
 //! # Who waits for what
 //!
 //! A handler runs with preemption off for as long as it uses the table and a hook that it found
-//! there. `Tasks::synchronize` waits for handlers. The core calls it before it drops a hook that
+//! there. `Scheduler::synchronize` waits for handlers. The core calls it before it drops a hook that
 //! was attached.
 //!
 //! A task can still be preempted in ftrace's trampoline, between the handler and the function that
@@ -44,8 +44,7 @@
 
 use crate::livepatch_arch::{
     Backend,
-    Native,
-    SavedRegisters, //
+    Native, //
 };
 use crate::livepatch_core::{
     dispatch::{
@@ -60,20 +59,27 @@ use crate::livepatch_core::{
     }, //
 };
 use crate::{
-    tasks,
+    ftrace_ops::{
+        self,
+        Ops, //
+    },
+    tasks::{
+        self,
+        Quiesced,
+        Since, //
+    },
     Linux, //
 };
+use core::mem::ManuallyDrop;
 use kernel::{
     bindings,
-    error::to_result,
     prelude::*,
     sync::atomic::{
         Acquire,
         Atomic,
         Relaxed,
         Release, //
-    },
-    types::Opaque, //
+    }, //
 };
 
 /// A patched function as the handler knows it.
@@ -84,10 +90,30 @@ struct Entry {
     settles: Atomic<bool>,
     /// The next entry in the bucket.
     next: Atomic<*mut Entry>,
+    /// [`FRESH`], [`LINKED`], or since when the entry is no longer in the table. Written under
+    /// [`TRACED`].
+    since: Atomic<usize>,
 }
 
+/// The entry has never been in the table.
+const FRESH: usize = 0;
+/// The entry is in the table.
+const LINKED: usize = usize::MAX;
+
 /// Owns an [`Entry`], which the table points to while the hook is attached.
-pub(crate) struct Hook(KBox<Entry>);
+///
+/// Handlers may use the entry of a hook that was attached, so [`Tracer::free`] alone frees it.
+pub(crate) struct Hook(ManuallyDrop<KBox<Entry>>);
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        if self.0.since.load(Relaxed) == FRESH {
+            // SAFETY: The entry has never been in the table, so nothing else refers to it. The hook
+            // is not used any more.
+            unsafe { ManuallyDrop::drop(&mut self.0) };
+        }
+    }
+}
 
 // SAFETY: All that changes in an `Entry` is atomic, and `next` only points to entries in the table.
 unsafe impl Send for Hook {}
@@ -140,12 +166,16 @@ unsafe fn find_entry<'a>(location: usize) -> Option<&'a Entry> {
 
 impl Hook {
     fn as_ptr(&self) -> *mut Entry {
-        (&raw const *self.0).cast_mut()
+        (&raw const **self.0).cast_mut()
     }
 
     /// Puts the entry into the table. The caller holds [`TRACED`].
     fn link(&self) {
+        if warn_on_once!(self.0.since.load(Relaxed) == LINKED) {
+            return;
+        }
         if let Some(first) = bucket(self.0.location) {
+            self.0.since.store(LINKED, Relaxed);
             self.0.next.store(first.load(Relaxed), Relaxed);
             // Release: pairs with the acquire in `find_entry`. The entry is complete before it can
             // be found.
@@ -161,6 +191,7 @@ impl Hook {
             let next = current.load(Relaxed);
             if next == self.as_ptr() {
                 current.store(self.0.next.load(Relaxed), Relaxed);
+                self.0.since.store(Since::now().to_raw(), Relaxed);
                 return;
             }
             // SAFETY: A linked entry is owned by an attached hook, and `TRACED` keeps it linked.
@@ -179,34 +210,30 @@ const FLAGS: u32 = bindings::FTRACE_OPS_FL_DYNAMIC
     | bindings::FTRACE_OPS_FL_PERMANENT
     | SAVE_REGISTERS;
 
-/// Sends a call of a patched function to where its site says.
+/// Returns where a call of a patched function goes, or 0 for the original.
 ///
 /// C counterpart: `klp_ftrace_handler()`. The guard against recursion is in its caller,
-/// `livepatch_ftrace_handler()` in `livepatch.c`. All that this function calls is Rust or a helper,
-/// and neither is traced.
+/// `livepatch_ftrace_handler()` in `livepatch.c`, which also sets the instruction pointer. All that
+/// this function calls is Rust or a helper, and neither is traced.
 ///
 /// # Safety
 ///
-/// Preemption is off: `Tasks::synchronize` relies on that to wait for handlers where RCU is not
-/// watching. `fregs` are the registers that ftrace saved. Any context will do.
+/// Preemption is off: `Scheduler::synchronize` relies on that to wait for handlers where RCU is not
+/// watching. Any context will do.
 #[no_mangle]
-unsafe extern "C" fn livepatch_dispatch(ip: c_ulong, fregs: *mut bindings::ftrace_regs) {
+unsafe extern "C" fn livepatch_dispatch(ip: c_ulong) -> c_ulong {
     // SAFETY: Preemption is off until this returns, and the site is not used after that.
-    let Some(site) = (unsafe { find(ip) }) else {
-        return;
-    };
-    if let Target::Replacement(address) = site.choose(tasks::current_state) {
-        // SAFETY: ftrace saved the registers in the backend's layout, and they are ours to change.
-        let registers = unsafe { &mut *fregs.cast::<<Native as Backend>::Registers>() };
-        registers.set_instruction_pointer(address);
+    let site = unsafe { find(ip) };
+    match site.map(|site| site.choose(tasks::current_state)) {
+        Some(Target::Replacement(address)) => address,
+        Some(Target::Original) | None => 0,
     }
 }
 
 /// Functions that were attached together.
 struct Batch {
-    /// What ftrace knows of the batch. Only ftrace accesses it, under ftrace's locks. It does not
-    /// move in memory.
-    ops: KBox<Opaque<bindings::ftrace_ops>>,
+    /// What ftrace knows of the batch.
+    ops: Ops,
     /// The locations that are attached. Not empty while the batch is registered, since an empty
     /// filter stands for all functions. The exception is a batch that ftrace failed to unregister.
     locations: KVec<c_ulong>,
@@ -217,59 +244,27 @@ struct Batch {
     settled: KVec<c_ulong>,
 }
 
-// SAFETY: Only ftrace accesses `ops`, under ftrace's locks; the rest can be sent by itself.
-unsafe impl Send for Batch {}
-
 impl Batch {
     fn new(hooks: &[&Hook]) -> Result<Self> {
-        // SAFETY: All zeroes is a valid `struct ftrace_ops`: C code also starts from zeroed memory.
-        let mut ops: bindings::ftrace_ops = unsafe { core::mem::zeroed() };
-        ops.func = Some(bindings::livepatch_ftrace_handler);
-        ops.flags = FLAGS as c_ulong;
         let mut locations = KVec::with_capacity(hooks.len(), GFP_KERNEL)?;
         for hook in hooks {
             locations.push(hook.0.location as c_ulong, GFP_KERNEL)?;
         }
         Ok(Self {
-            ops: KBox::new(Opaque::new(ops), GFP_KERNEL)?,
+            // SAFETY: `livepatch_ftrace_handler()` takes any function and any context.
+            ops: unsafe { Ops::new(bindings::livepatch_ftrace_handler, FLAGS)? },
             settled: KVec::with_capacity(locations.len(), GFP_KERNEL)?,
             locations,
             stale: false,
         })
     }
 
-    /// Sets ftrace's filter to exactly the locations of the batch.
-    fn set_filter(&mut self) -> Result {
-        // SAFETY: ftrace accepts operations that are registered and ones that are not. It only
-        // reads the locations, up to the length that is given.
-        to_result(unsafe {
-            bindings::ftrace_set_filter_ips(
-                self.ops.get(),
-                self.locations.as_mut_ptr(),
-                self.locations.len() as c_uint,
-                0,
-                1,
-            )
-        })
-    }
-
-    /// Frees the filter of operations that are not registered.
-    fn free_filter(&mut self) {
-        // SAFETY: The operations are not registered, and ftrace keeps nothing else of them.
-        unsafe { bindings::ftrace_free_filter(self.ops.get()) };
-    }
-
     /// Has ftrace call the handler at all locations.
     fn enter(&mut self) -> Result<(), Refusal> {
-        let result = self.set_filter().map_err(Refusal::Filter).and_then(|()| {
-            // SAFETY: The operations are dropped only after ftrace has unregistered them.
-            to_result(unsafe { bindings::register_ftrace_function(self.ops.get()) })
-                .map_err(Refusal::Register)
-        });
-        if result.is_err() {
-            self.free_filter();
-        }
-        result
+        self.ops
+            .set_filter(&mut self.locations)
+            .map_err(Refusal::Filter)?;
+        self.ops.register().map_err(Refusal::Register)
     }
 
     /// Returns where calls at the location may go without the handler, or 0 if they may not bypass
@@ -307,7 +302,9 @@ impl Batch {
                 return;
             }
         }
-        if settle(&self.ops, &self.locations, &self.settled).is_err() {
+        // SAFETY: Each address is 0 or that of the version that the site has for every task. The
+        // core changes a site only after `unsettle`.
+        if unsafe { self.ops.settle(&self.locations, &self.settled) }.is_err() {
             self.settled.clear();
         }
     }
@@ -315,7 +312,7 @@ impl Batch {
     /// Has all calls go through the handler again. Errors: `ENODEV` if ftrace is dead.
     fn unsettle(&mut self) -> Result {
         if !self.settled.is_empty() {
-            unsettle(&self.ops)?;
+            self.ops.unsettle()?;
             self.settled.clear();
         }
         Ok(())
@@ -338,18 +335,13 @@ impl Batch {
         }
         if !self.locations.is_empty() {
             // Without memory for a new filter, the old one stays.
-            self.stale = self.set_filter().is_err();
+            self.stale = self.ops.set_filter(&mut self.locations).is_err();
             return true;
         }
-        // SAFETY: The operations are registered.
-        let result = to_result(unsafe { bindings::unregister_ftrace_function(self.ops.get()) });
-        if result.is_err() {
-            // A dead ftrace still calls the handler, which finds no site.
-            kernel::warn_on!(!is_dead());
-            return true;
-        }
-        self.free_filter();
-        false
+        let left = self.ops.unregister();
+        // A dead ftrace still calls the handler, which finds no site.
+        kernel::warn_on!(left.is_err() && !ftrace_ops::is_dead());
+        left.is_err()
     }
 }
 
@@ -371,6 +363,8 @@ pub(crate) unsafe fn init() {
 impl Tracer for Linux {
     type Hook = Hook;
 
+    const CALL_SIZE: usize = bindings::MCOUNT_INSN_SIZE as usize;
+
     fn location(&self, function: usize) -> Option<usize> {
         // `ftrace_location()` will not do: it accepts any place between this symbol and the next. A
         // weak function that another file overrides may be in between. It has no symbol, but is
@@ -378,20 +372,18 @@ impl Tracer for Linux {
         let mut places = Native::SITE_OFFSETS
             .iter()
             .map(|&offset| function.saturating_add(offset));
-        // SAFETY: `ftrace_location_range()` only looks the addresses up, and accepts any.
-        places.find(|&place| unsafe { bindings::ftrace_location_range(place, place) } != 0)
+        places.find(|&place| ftrace_ops::is_location(place))
     }
 
     fn new_hook(&self, location: usize, site: Site) -> Result<Self::Hook> {
-        Ok(Hook(KBox::new(
-            Entry {
-                location,
-                site,
-                settles: Atomic::new(false),
-                next: Atomic::new(core::ptr::null_mut()),
-            },
-            GFP_KERNEL,
-        )?))
+        let entry = Entry {
+            location,
+            site,
+            settles: Atomic::new(false),
+            next: Atomic::new(core::ptr::null_mut()),
+            since: Atomic::new(FRESH),
+        };
+        Ok(Hook(ManuallyDrop::new(KBox::new(entry, GFP_KERNEL)?)))
     }
 
     fn site<'a>(&self, hook: &'a Self::Hook) -> &'a Site {
@@ -418,11 +410,8 @@ impl Tracer for Linux {
             }
             return result;
         }
-        if let Err(refused) = traced.push_within_capacity(batch) {
-            // Room was reserved above. ftrace knows the batch, so it must not be dropped.
-            warn_on_once!(true);
-            core::mem::forget(refused);
-        }
+        // Room was reserved above. A batch that is dropped here leaves ftrace.
+        warn_on_once!(traced.push_within_capacity(batch).is_err());
         Ok(())
     }
 
@@ -432,6 +421,14 @@ impl Tracer for Linux {
             hook.unlink();
         }
         traced.retain(Batch::leave);
+    }
+
+    fn free(&self, hook: Self::Hook, quiesced: &Quiesced) {
+        let since = hook.0.since.load(Relaxed);
+        if Since::from_raw(since).is_over(quiesced) {
+            // Nothing uses the entry any more, so it is as good as fresh, and dropped with the hook.
+            hook.0.since.store(FRESH, Relaxed);
+        }
     }
 
     fn set_settles(&self, hook: &Self::Hook, settles: bool) {
@@ -449,14 +446,8 @@ impl Tracer for Linux {
     }
 
     fn is_dead(&self) -> bool {
-        is_dead()
+        ftrace_ops::is_dead()
     }
-}
-
-/// Whether ftrace has shut itself down.
-fn is_dead() -> bool {
-    // SAFETY: `ftrace_is_dead()` only reads a flag, which is never cleared.
-    unsafe { bindings::ftrace_is_dead() != 0 }
 }
 
 /// Whether this kernel and this architecture let calls bypass the handler.
@@ -471,41 +462,4 @@ pub(crate) fn default_gear() -> Gear {
     } else {
         Gear::Handler
     }
-}
-
-/// Has ftrace put branches to `addresses` in place of its calls at `locations`. A location keeps
-/// the call if its address is 0 or if anything but `ops` is attached there.
-#[cfg(CONFIG_DYNAMIC_FTRACE_WITH_SETTLED)]
-fn settle(
-    ops: &Opaque<bindings::ftrace_ops>,
-    locations: &[c_ulong],
-    addresses: &[c_ulong],
-) -> Result {
-    let count = locations.len().min(addresses.len());
-    // SAFETY: The operations are registered; both arrays are only read, up to `count`.
-    to_result(unsafe {
-        bindings::ftrace_settle(
-            ops.get(),
-            locations.as_ptr(),
-            addresses.as_ptr(),
-            count as c_uint,
-        )
-    })
-}
-
-#[cfg(not(CONFIG_DYNAMIC_FTRACE_WITH_SETTLED))]
-fn settle(_: &Opaque<bindings::ftrace_ops>, _: &[c_ulong], _: &[c_ulong]) -> Result {
-    Err(EOPNOTSUPP)
-}
-
-/// Has ftrace call the handler again at all locations of `ops`.
-#[cfg(CONFIG_DYNAMIC_FTRACE_WITH_SETTLED)]
-fn unsettle(ops: &Opaque<bindings::ftrace_ops>) -> Result {
-    // SAFETY: The operations are registered.
-    to_result(unsafe { bindings::ftrace_unsettle(ops.get()) })
-}
-
-#[cfg(not(CONFIG_DYNAMIC_FTRACE_WITH_SETTLED))]
-fn unsettle(_: &Opaque<bindings::ftrace_ops>) -> Result {
-    Ok(())
 }

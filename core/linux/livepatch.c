@@ -44,12 +44,15 @@ early_initcall(livepatch_early_init);
 void notrace livepatch_ftrace_handler(unsigned long ip, unsigned long parent_ip,
 				      struct ftrace_ops *ops, struct ftrace_regs *fregs)
 {
+	unsigned long version;
 	int bit;
 
 	bit = ftrace_test_recursion_trylock(ip, parent_ip);
 	if (WARN_ON_ONCE(bit < 0))
 		return;
-	livepatch_dispatch(ip, fregs);
+	version = livepatch_dispatch(ip);
+	if (version)
+		ftrace_regs_set_instruction_pointer(fregs, version);
 	ftrace_test_recursion_unlock(bit);
 }
 
@@ -124,12 +127,27 @@ void livepatch_work_on_each_cpu(long (*fn)(void *arg))
 }
 
 /* Return addresses of the task that this CPU is checking. They are too many for the stack. */
-static DEFINE_PER_CPU(unsigned long[100], livepatch_entries);
+struct livepatch_entries {
+	unsigned long entries[100];
+	bool taken;
+};
 
-unsigned long *livepatch_stack_buffer(unsigned int *length)
+static DEFINE_PER_CPU(struct livepatch_entries, livepatch_entries);
+
+unsigned long *livepatch_take_entries(unsigned int *length)
 {
-	*length = ARRAY_SIZE(livepatch_entries);
-	return *this_cpu_ptr(&livepatch_entries);
+	struct livepatch_entries *own = this_cpu_ptr(&livepatch_entries);
+
+	if (WARN_ON_ONCE(own->taken))
+		return NULL;
+	own->taken = true;
+	*length = ARRAY_SIZE(own->entries);
+	return own->entries;
+}
+
+void livepatch_put_entries(void)
+{
+	this_cpu_ptr(&livepatch_entries)->taken = false;
 }
 
 /* Work for a CPU's stopper: it looks at a task that was found running on that CPU. */
@@ -157,8 +175,8 @@ static int livepatch_look(void *arg)
 }
 
 /*
- * The caller holds klp_mutex, so work is queued from one place at a time. No CPU goes offline while
- * preemption is off here. The stopper of an active CPU accepts work, and does it before it parks.
+ * No CPU goes offline while preemption is off here. The stopper of an active CPU accepts work, and
+ * does it before it parks.
  */
 void livepatch_take_off_cpu(struct task_struct *task)
 {
@@ -168,12 +186,13 @@ void livepatch_take_off_cpu(struct task_struct *task)
 	preempt_disable();
 	cpu = task_cpu(task);
 	look = per_cpu_ptr(&livepatch_looks, cpu);
+	get_task_struct(task);
 	/* Pairs with the release in livepatch_look(): the work that is reused here is done. */
-	if (!smp_load_acquire(&look->task) && task_curr(task) && cpu != smp_processor_id() &&
-	    cpu_active(cpu)) {
-		look->task = get_task_struct(task);
+	if (task_curr(task) && cpu != smp_processor_id() && cpu_active(cpu) &&
+	    !cmpxchg_acquire(&look->task, NULL, task))
 		stop_one_cpu_nowait(cpu, livepatch_look, look, &look->work);
-	}
+	else
+		put_task_struct(task);
 	preempt_enable();
 }
 

@@ -30,12 +30,16 @@ void livepatch_with_sleeping_stack(struct task_struct *task, unsigned long sp,
 					      void *arg),
 				   void *arg);
 
-/* Returns this CPU's buffer for return addresses. Preemption is off while the buffer is in use. */
-unsigned long *livepatch_stack_buffer(unsigned int *length);
+/*
+ * Hands out this CPU's buffer for return addresses, or returns NULL if it is in use. Preemption is
+ * off until livepatch_put_entries().
+ */
+unsigned long *livepatch_take_entries(unsigned int *length);
+void livepatch_put_entries(void);
 
 /*
  * Queues a call of livepatch_switch_if_pending() for the task on the stopper of the CPU that runs
- * it. Does nothing if that stopper still has such a call to make. The caller holds klp_mutex.
+ * it. Does nothing if that stopper still has such a call to make.
  */
 void livepatch_take_off_cpu(struct task_struct *task);
 
@@ -55,8 +59,11 @@ bool livepatch_finds_trampoline(const unsigned long *words, unsigned long count)
 /* Runs as an early initcall. */
 int livepatch_early_init(void);
 
-/* Sends the call at ip to the version that the core chooses. Callers guard against recursion. */
-void livepatch_dispatch(unsigned long ip, struct ftrace_regs *fregs);
+/*
+ * Returns where the call at ip goes, or 0 for the original. Callers guard against recursion, and
+ * have preemption off.
+ */
+unsigned long livepatch_dispatch(unsigned long ip);
 
 /* Moves a task that was taken off its CPU, if its stack allows. */
 void livepatch_switch_if_pending(struct task_struct *task);

@@ -15,7 +15,9 @@
 //! | `sysfs.rs` | the directories and attributes of patches |
 //! | `symbols.rs`, `relocations.rs` | kallsyms; ELF sections of livepatch modules |
 //! | `ftrace.rs` | hooks, the handler, and the table in which it finds them |
+//! | `ftrace_ops.rs` | users of ftrace, for any handler |
 //! | `tasks.rs` | tasks, stacks, CPUs, the scheduler |
+//! | `preempt.rs` | a guard that keeps preemption off |
 //! | `shadow.rs` | the table of shadow variables |
 //! | `dynamic_debug.rs` | call sites for dynamic debug, for any message |
 //! | `debug.rs` | the debug messages |
@@ -34,7 +36,9 @@ mod debug;
 mod descriptors;
 mod dynamic_debug;
 mod ftrace;
+mod ftrace_ops;
 mod kobject;
+mod preempt;
 mod relocations;
 mod shadow;
 mod symbols;
@@ -88,12 +92,12 @@ pub(crate) fn is_initialized() -> bool {
 
 /// A static that C code reads and writes. Each one has its own rules for access.
 #[repr(transparent)]
-pub(crate) struct Shared<T>(UnsafeCell<T>);
+pub(crate) struct Static<T>(UnsafeCell<T>);
 
-// SAFETY: A `Shared` only hands out raw pointers, and each use of one argues its own soundness.
-unsafe impl<T> Sync for Shared<T> {}
+// SAFETY: A `Static` only hands out raw pointers, and each use of one argues its own soundness.
+unsafe impl<T> Sync for Static<T> {}
 
-impl<T> Shared<T> {
+impl<T> Static<T> {
     /// Makes a static with its first value.
     pub(crate) const fn new(value: T) -> Self {
         Self(UnsafeCell::new(value))

@@ -40,7 +40,7 @@ unsafe extern "C" fn kernel_symbol(data: *mut c_void, address: c_ulong) -> c_int
     answer(found(address))
 }
 
-/// Passes any symbol of a module to the closure.
+/// Passes a symbol of a module to the closure, unless kallsyms ignores it.
 ///
 /// # Safety
 ///
@@ -50,14 +50,21 @@ unsafe extern "C" fn module_symbol(
     name: *const c_char,
     address: c_ulong,
 ) -> c_int {
-    // SAFETY: `data` points to `All` that nothing else uses during the call.
-    let found = unsafe { &mut *data.cast::<All<'_>>() };
+    // SAFETY: `name` is a valid C string.
+    let is_mapping_symbol = unsafe { bindings::is_mapping_symbol(name) };
     // SAFETY: `name` is a valid C string.
     let name = unsafe { CStr::from_char_ptr(name) };
+    if is_mapping_symbol || name.is_empty() {
+        return 0;
+    }
+    // SAFETY: `data` points to `All` that nothing else uses during the call.
+    let found = unsafe { &mut *data.cast::<All<'_>>() };
     answer(found(name.to_bytes(), address))
 }
 
 impl Symbols for Linux {
+    const PAGE_SIZE: usize = kernel::page::PAGE_SIZE;
+
     fn each_match(&self, name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>) {
         let mut found: Matches<'_> = found;
         // SAFETY: A `Name` ends with a NUL. The callback gets `found` only during the call, and

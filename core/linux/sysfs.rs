@@ -18,10 +18,10 @@ use crate::livepatch_core::{
 };
 use crate::{
     descriptors::{
-        self,
         transition_patch,
         FunctionRef,
         ObjectRef,
+        PatchId,
         PatchRef, //
     },
     kobject::{
@@ -38,7 +38,10 @@ use crate::{
     Linux,
     KLP_MUTEX, //
 };
-use core::mem::offset_of;
+use core::{
+    mem::offset_of,
+    ptr::NonNull, //
+};
 use kernel::{
     bindings,
     container_of,
@@ -85,18 +88,14 @@ unsafe impl HasKobject for Patch {
 }
 
 impl Patch {
-    /// The core's handle.
-    fn handle(&self) -> Result<PatchRef> {
-        // SAFETY: A patch with a directory is valid, and the core knows it by this address.
-        unsafe { PatchRef::from_raw(self.0.get()) }.ok_or(EINVAL)
+    fn id(&self) -> PatchId {
+        PatchId::of(self.0.get())
     }
 
     /// Writes a boolean to an attribute.
     fn store(&self, input: &CStr, attribute: Writable) -> Result {
         let value = kstrtobool(input)?;
-        KLP_MUTEX
-            .lock()
-            .store(&Linux, self.handle()?, attribute, value)
+        KLP_MUTEX.lock().store(&Linux, self.id(), attribute, value)
     }
 }
 
@@ -202,7 +201,7 @@ enum Transition {}
 
 impl Show<Patch> for Transition {
     fn show(patch: &Patch) -> Result<impl fmt::Display> {
-        Ok(u8::from(transition_patch() == Some(patch.handle()?)))
+        Ok(u8::from(transition_patch() == Some(patch.id())))
     }
 }
 
@@ -231,7 +230,7 @@ enum StackOrder {}
 
 impl Show<Patch> for StackOrder {
     fn show(patch: &Patch) -> Result<impl fmt::Display> {
-        Ok(KLP_MUTEX.lock().stack_order(patch.handle()?))
+        Ok(KLP_MUTEX.lock().stack_order(patch.id()))
     }
 }
 
@@ -240,7 +239,7 @@ enum GearOfCalls {}
 
 impl Show<Patch> for GearOfCalls {
     fn show(patch: &Patch) -> Result<impl fmt::Display> {
-        Ok(gear_text(KLP_MUTEX.lock().gear(patch.handle()?)))
+        Ok(gear_text(KLP_MUTEX.lock().gear(patch.id())))
     }
 }
 
@@ -250,7 +249,7 @@ impl Store<Patch> for GearOfCalls {
         if gear == Gear::Settled && !crate::ftrace::can_settle() {
             return Err(EOPNOTSUPP);
         }
-        KLP_MUTEX.lock().set_gear(&Linux, patch.handle()?, gear)
+        KLP_MUTEX.lock().set_gear(&Linux, patch.id(), gear)
     }
 }
 
@@ -320,7 +319,7 @@ pub(crate) unsafe fn is_in_use(patch: *const bindings::klp_patch) -> bool {
 }
 
 /// Makes a patch's directory.
-pub(crate) fn add_patch(patch: PatchRef, name: &Name) -> Result {
+pub(crate) fn add_patch(patch: &PatchRef, name: &Name) -> Result {
     let root = ROOT.as_ref().ok_or(ENODEV)?;
     // SAFETY: The kobject was initialized, the root is never removed, and the name ends with a NUL.
     to_result(unsafe {
@@ -334,7 +333,7 @@ pub(crate) fn add_patch(patch: PatchRef, name: &Name) -> Result {
 }
 
 /// Makes an object's directory.
-pub(crate) fn add_object(patch: PatchRef, object: ObjectRef, name: Option<&Name>) -> Result {
+pub(crate) fn add_object(patch: &PatchRef, object: &ObjectRef, name: Option<&Name>) -> Result {
     let name = name.map_or(c"vmlinux".to_bytes_with_nul(), Name::as_bytes_with_nul);
     // SAFETY: Both kobjects were initialized, and the name ends with a NUL.
     to_result(unsafe {
@@ -349,8 +348,8 @@ pub(crate) fn add_object(patch: PatchRef, object: ObjectRef, name: Option<&Name>
 
 /// Makes a function's directory.
 pub(crate) fn add_function(
-    object: ObjectRef,
-    function: FunctionRef,
+    object: &ObjectRef,
+    function: &FunctionRef,
     name: &Name,
     position: usize,
 ) -> Result {
@@ -369,35 +368,37 @@ pub(crate) fn add_function(
 /// Waits until the directory of a patch that the core has given up is gone, and lets its module go.
 ///
 /// The caller does not hold the core's lock: sysfs users may wait for it.
-///
-/// # Safety
-///
-/// The core does not use the patch any more, and has not put its reference to the kobject yet.
-pub(crate) unsafe fn finish(patch: *mut bindings::klp_patch) {
-    let kobj = Patch::kobject(patch.cast());
-    // SAFETY: The core has a reference to the kobject and does not use it any more.
+pub(crate) fn finish(patch: PatchRef) {
+    let raw = patch.as_ptr();
+    let kobj = Patch::kobject(raw.cast());
+    // SAFETY: `prepare_patch` initialized the kobject. The reference that is put is the core's,
+    // which has given up the patch.
     unsafe { bindings::kobject_put(kobj) };
-    // SAFETY: `prepare_patch` initialized the completion.
-    unsafe { bindings::wait_for_completion(&raw mut (*patch).finish) };
+    // SAFETY: `prepare_patch` initialized the completion. The context may sleep.
+    unsafe { bindings::wait_for_completion(&raw mut (*raw).finish) };
     // After the unlock the module may enable the patch again, if its init function is still
-    // running. That changes the patch's fields, so `put_module()` has to read them under the lock.
+    // running. That changes the patch's fields, so they are read under the lock.
     let _core = KLP_MUTEX.lock();
-    // SAFETY: The patch is valid until its module goes. `Patch::release` has run, so nothing uses
-    // the kobject any more.
+    // SAFETY: `Patch::release` has run, so nothing uses the kobject any more.
     unsafe { kobj.write(pin_init::zeroed()) };
-    // SAFETY: The core took the reference when it enabled the patch, which it does not use any
-    // more.
-    unsafe { descriptors::put_module(patch) };
+    // SAFETY: The patch is valid, and only the core writes the field, under its lock.
+    if unsafe { (*raw).forced } {
+        // A forced transition may have left tasks in the module's code, so the reference stays.
+        patch.into_raw();
+    }
 }
 
 /// Gives up a patch from a workqueue.
 ///
 /// # Safety
 ///
-/// `work` is the `free_work` of a patch that the core has given up. The context may sleep.
+/// `work` is the `free_work` of a patch whose ownership was given to the work. The context may
+/// sleep.
 unsafe extern "C" fn free_work(work: *mut bindings::work_struct) {
-    // SAFETY: `work` is the `free_work` of a patch.
+    // SAFETY: `work` is in a patch.
     let patch = unsafe { container_of!(work, bindings::klp_patch, free_work) };
-    // SAFETY: The core has given up the patch.
-    unsafe { finish(patch) };
+    if let Some(patch) = NonNull::new(patch) {
+        // SAFETY: The ownership of the patch was given to the work, which runs once.
+        finish(unsafe { PatchRef::from_raw(patch) });
+    }
 }

@@ -11,24 +11,32 @@ use crate::livepatch_arch::{
     Native, //
 };
 use crate::livepatch_core::{
-    stack::StackCheck,
-    symbol::Text,
-    transition::{
-        self,
+    stack::{
         Check,
-        Debug,
+        Checks,
+        StackCheck, //
+    },
+    symbol::Text,
+    task::{
         Shared,
         State,
         Task,
         Tasks,
         Unreliable, //
+    },
+    transition::{
+        self,
+        Clock,
+        DebugMessage,
+        Log,
+        Scheduler, //
     }, //
 };
 use crate::{
-    descriptors::FunctionRef,
     is_initialized,
+    preempt,
     Linux,
-    Shared as Static,
+    Static,
     KLP_MUTEX, //
 };
 use core::{
@@ -38,24 +46,35 @@ use core::{
 use kernel::{
     bindings,
     cpu::nr_cpu_ids,
+    current,
     prelude::*,
-    sync::atomic::{
-        atomic_load,
-        atomic_store,
-        Acquire,
-        Atomic,
-        Full,
-        Relaxed, //
-    }, //
+    sync::{
+        atomic::{
+            atomic_load,
+            atomic_store,
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        barrier::smp_mb, //
+    },
+    task::Task as KernelTask,
+    time::{
+        Instant,
+        Monotonic, //
+    },
     types::NotThreadSafe, //
 };
 
 /// State shared with the code that moves tasks without the core's lock.
 static SHARED: Shared = Shared::new();
 
-/// The stack check in use, or null if there is none. Readers have preemption off. A writer holds
-/// the core's lock and frees the old stack check after [`Tasks::synchronize`].
-static STACK_CHECK: Atomic<*mut StackCheck<FunctionRef>> = Atomic::new(core::ptr::null_mut());
+/// The stack check in use, or null if there is none. Readers have preemption off.
+static STACK_CHECK: Atomic<*mut StackCheck> = Atomic::new(core::ptr::null_mut());
+
+/// The number of waits for all CPUs that have begun.
+static WAITS: Atomic<usize> = Atomic::new(0);
 
 /// Work that retries the transition.
 static RETRY: Static<MaybeUninit<bindings::delayed_work>> = Static::new(MaybeUninit::uninit());
@@ -84,42 +103,31 @@ unsafe extern "C" fn retry(_work: *mut bindings::work_struct) {
     KLP_MUTEX.lock().retry(&Linux);
 }
 
-/// A task that exists for as long as the reference is used.
+/// Returns the task that `task` points to, or `None` if it is null.
 ///
-/// It is the current task, a task visited under `tasklist_lock` or with a reference to it, an idle
-/// task, or a task that was passed to a function of the C ABI.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TaskRef(NonNull<bindings::task_struct>);
+/// # Safety
+///
+/// `task` is null, or the task exists for as long as the reference is used.
+unsafe fn task_from_raw<'a>(task: *mut bindings::task_struct) -> Option<&'a KernelTask> {
+    // SAFETY: `task` is null, or the task exists for as long as the reference is used. The type is
+    // a transparent wrapper of the structure, which is only accessed through cells.
+    unsafe { task.cast::<KernelTask>().as_ref() }
+}
 
-impl TaskRef {
-    /// # Safety
-    ///
-    /// `task` is null, or the task exists for as long as the reference is used.
-    pub(crate) unsafe fn from_raw(task: *mut bindings::task_struct) -> Option<Self> {
-        NonNull::new(task).map(Self)
-    }
+/// Whether `task` is the current one.
+fn is_current(task: *mut bindings::task_struct) -> bool {
+    core::ptr::eq(task, KernelTask::current_raw())
+}
 
-    /// The current task.
-    pub(crate) fn current() -> Self {
-        // SAFETY: There always is a current task, so the pointer is not null.
-        Self(unsafe { NonNull::new_unchecked(bindings::get_current()) })
-    }
+/// A copy of a task's name (`comm`): bytes up to a NUL, or all of them.
+pub(crate) struct TaskName([u8; bindings::TASK_COMM_LEN as usize]);
 
-    fn as_ptr(&self) -> *mut bindings::task_struct {
-        self.0.as_ptr()
-    }
-
-    /// The process identifier.
-    pub(crate) fn pid(&self) -> i32 {
-        // SAFETY: The task exists; the field does not change.
-        unsafe { (*self.as_ptr()).pid }
-    }
-
-    /// A copy of the name (`comm`).
-    pub(crate) fn name(&self) -> TaskName {
+impl TaskName {
+    /// Copies the name of `task`.
+    pub(crate) fn of(task: &KernelTask) -> Self {
         // SAFETY: The task exists. This only takes the address of the field.
-        let name = unsafe { &raw const (*self.as_ptr()).comm };
-        let mut copy = TaskName([0; bindings::TASK_COMM_LEN as usize]);
+        let name = unsafe { &raw const (*task.as_ptr()).comm };
+        let mut copy = Self([0; bindings::TASK_COMM_LEN as usize]);
         for (index, byte) in copy.0.iter_mut().enumerate() {
             // SAFETY: The index is within both arrays, which have the same length. The task may
             // change its name meanwhile, so the copy may be a mixture of two names. The read is
@@ -128,36 +136,28 @@ impl TaskRef {
         }
         copy
     }
-}
 
-/// A copy of a task's name: bytes up to a NUL, or all of them.
-pub(crate) struct TaskName([u8; bindings::TASK_COMM_LEN as usize]);
-
-impl TaskName {
     /// The name without a NUL.
     pub(crate) fn text(&self) -> Text<'_> {
         Text(self.0.split(|&byte| byte == 0).next().unwrap_or_default())
     }
 }
 
-impl Task for TaskRef {
-    type PreemptionOff = PreemptionOff;
+impl Task for KernelTask {
+    type PreemptionOff = preempt::Guard;
 
     fn state(&self) -> State {
+        // SAFETY: The task exists. This only takes the address of the field.
+        let field = unsafe { &raw mut (*self.as_ptr()).patch_state };
         // SAFETY: The task exists. The field is only accessed atomically while it is shared.
-        let raw = unsafe { atomic_load(&raw mut (*self.as_ptr()).patch_state, Relaxed) };
-        State::from_raw(raw)
+        State::from_raw(unsafe { atomic_load(field, Relaxed) })
     }
 
     fn set_state(&self, state: State) {
+        // SAFETY: The task exists. This only takes the address of the field.
+        let field = unsafe { &raw mut (*self.as_ptr()).patch_state };
         // SAFETY: The task exists. The field is only accessed atomically while it is shared.
-        unsafe {
-            atomic_store(
-                &raw mut (*self.as_ptr()).patch_state,
-                state.to_raw(),
-                Relaxed,
-            )
-        };
+        unsafe { atomic_store(field, state.to_raw(), Relaxed) };
     }
 
     fn is_pending(&self) -> bool {
@@ -181,69 +181,105 @@ impl Task for TaskRef {
     }
 
     fn stays_in_kernel(&self) -> bool {
-        // SAFETY: The task exists. It may change its flags meanwhile, so the read is volatile.
-        // These two flags are set before the task can be found. Where a kthread becomes a program,
+        // SAFETY: The task exists. This only takes the address of the field.
+        let flags = unsafe { &raw const (*self.as_ptr()).flags };
+        // SAFETY: The task exists. It may change its flags meanwhile, so the read is volatile. The
+        // two flags below are set before the task can be found. Where a kthread becomes a program,
         // either answer will do.
-        let flags = unsafe { (&raw const (*self.as_ptr()).flags).read_volatile() };
+        let flags = unsafe { flags.read_volatile() };
         flags & (bindings::PF_KTHREAD | bindings::PF_USER_WORKER) != 0
     }
 }
 
 /// The state of the current task, for the handler.
+#[inline(always)]
 pub(crate) fn current_state() -> State {
-    TaskRef::current().state()
+    current!().state()
 }
 
-/// Keeps preemption off while it lives. It is not traced, so the exit to user mode can use it.
+/// A task that stays as it is: asleep, queued or running. Preemption is off.
 ///
-/// It cannot be sent to another task, and its task cannot leave the CPU.
-pub(crate) struct PreemptionOff(NotThreadSafe);
+/// # Invariants
+///
+/// The task exists. It is the current one, or `task_call_func()` is running for it.
+pub(crate) struct Pinned(NonNull<bindings::task_struct>, NotThreadSafe);
 
-impl PreemptionOff {
-    fn new() -> Self {
-        // SAFETY: `drop` turns preemption on again.
-        unsafe { bindings::preempt_disable_notrace() };
-        Self(NotThreadSafe)
+impl Pinned {
+    fn as_ptr(&self) -> *mut bindings::task_struct {
+        self.0.as_ptr()
     }
 }
 
-impl Drop for PreemptionOff {
+/// This CPU's buffer for return addresses.
+///
+/// # Invariants
+///
+/// `livepatch_take_entries()` handed the buffer out. Nothing else uses it before
+/// `livepatch_put_entries()`.
+struct TraceBuffer<'a> {
+    first: NonNull<usize>,
+    length: usize,
+    /// Preemption is off for as long as the task is pinned.
+    _pinned: &'a Pinned,
+}
+
+impl<'a> TraceBuffer<'a> {
+    /// Takes the buffer. `None` if it is in use.
+    fn take(pinned: &'a Pinned) -> Option<Self> {
+        let mut length: c_uint = 0;
+        // SAFETY: Preemption is off while the task is pinned, and `length` can be written.
+        let first = unsafe { bindings::livepatch_take_entries(&raw mut length) };
+        // INVARIANT: The buffer was handed out if it is not null.
+        NonNull::new(first).map(|first| Self {
+            first,
+            length: length as usize,
+            _pinned: pinned,
+        })
+    }
+
+    /// The buffer. The kernel crate's `c_ulong` is `usize`.
+    fn as_mut(&mut self) -> &mut [usize] {
+        // SAFETY: By the type's invariant, nothing else uses the buffer. It has `length` entries,
+        // and is initialized as all per-CPU memory is.
+        unsafe { core::slice::from_raw_parts_mut(self.first.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for TraceBuffer<'_> {
     fn drop(&mut self) {
-        // SAFETY: Pairs with the `preempt_disable_notrace()` in `new`.
-        unsafe { bindings::preempt_enable_notrace() };
+        // SAFETY: `take` took this CPU's buffer, and preemption has been off since.
+        unsafe { bindings::livepatch_put_entries() };
     }
-}
-
-/// Whether the current task can be preempted. Always false where the kernel does not count this.
-fn preemptible() -> bool {
-    // SAFETY: `preemptible()` only reads the state of this CPU.
-    unsafe { bindings::preemptible() }
 }
 
 /// Calls the closure that `job` points to with a task.
 ///
 /// # Safety
 ///
-/// `job` points to a `&mut dyn FnMut(&TaskRef)` that nothing else uses during the call. The task
+/// `job` points to a `&mut dyn FnMut(&KernelTask)` that nothing else uses during the call. The task
 /// exists throughout the call.
 unsafe extern "C" fn visit(task: *mut bindings::task_struct, job: *mut c_void) {
     // SAFETY: `job` points to a closure of this type, and nothing else uses it during the call.
-    let job = unsafe { &mut *job.cast::<&mut dyn FnMut(&TaskRef)>() };
-    // SAFETY: The task exists throughout the call, and the reference is not used after that.
-    if let Some(task) = unsafe { TaskRef::from_raw(task) } {
-        job(&task);
+    let job = unsafe { &mut *job.cast::<&mut dyn FnMut(&KernelTask)>() };
+    // SAFETY: The task exists throughout the call, and `job` can't keep the reference.
+    if let Some(task) = unsafe { task_from_raw(task) } {
+        job(task);
     }
 }
 
-/// Calls the closure that `job` points to.
+/// Calls the closure that `job` points to with a task that is pinned.
 ///
 /// # Safety
 ///
-/// `job` points to a `&mut dyn FnMut()` that nothing else uses during the call.
-unsafe extern "C" fn pinned(_task: *mut bindings::task_struct, job: *mut c_void) -> c_int {
+/// `task_call_func()` makes the call. `job` points to a `&mut dyn FnMut(&Pinned)` that nothing else
+/// uses during the call.
+unsafe extern "C" fn pinned(task: *mut bindings::task_struct, job: *mut c_void) -> c_int {
     // SAFETY: `job` points to a closure of this type, and nothing else uses it during the call.
-    let job = unsafe { &mut *job.cast::<&mut dyn FnMut()>() };
-    job();
+    let job = unsafe { &mut *job.cast::<&mut dyn FnMut(&Pinned)>() };
+    if let Some(task) = NonNull::new(task) {
+        // INVARIANT: `task_call_func()` is running for the task.
+        job(&Pinned(task, NotThreadSafe));
+    }
     0
 }
 
@@ -297,132 +333,123 @@ unsafe extern "C" fn nothing_either(_argument: *mut c_void) -> c_long {
     0
 }
 
-/// The idle task of `cpu`, if that CPU is possible.
-fn idle_task(cpu: u32) -> Option<TaskRef> {
+/// The idle task of `cpu`. `None` if there can be no such CPU.
+fn idle_task(cpu: u32) -> Option<&'static KernelTask> {
     // SAFETY: `cpu` is below `nr_cpu_ids()`, which is all that `cpu_possible()` needs.
-    if !unsafe { bindings::cpu_possible(cpu) } {
+    if cpu >= nr_cpu_ids() || !unsafe { bindings::cpu_possible(cpu) } {
         return None;
     }
-    // SAFETY: The CPU is possible, and idle tasks are never freed.
-    unsafe { TaskRef::from_raw(bindings::idle_task(cpu as c_int)) }
+    // SAFETY: The CPU is possible.
+    let task = unsafe { bindings::idle_task(cpu as c_int) };
+    // SAFETY: Idle tasks are never freed.
+    unsafe { task_from_raw(task) }
 }
 
 impl Tasks for Linux {
-    type Task = TaskRef;
+    type Task = KernelTask;
+    type Pinned = Pinned;
 
     fn shared(&self) -> &Shared {
         &SHARED
     }
 
-    fn for_each_thread(&self, each: &mut dyn FnMut(&TaskRef)) {
-        let mut each: &mut dyn FnMut(&TaskRef) = each;
+    fn preemption_off(&self) -> preempt::Guard {
+        preempt::disable_notrace()
+    }
+
+    fn for_each_thread(&self, each: &mut dyn FnMut(&KernelTask)) {
+        let mut each: &mut dyn FnMut(&KernelTask) = each;
         // SAFETY: `each` is valid during the call, and nothing else uses it. `visit` gets each task
         // under `tasklist_lock`, so the task exists.
         unsafe { bindings::livepatch_visit_threads(Some(visit), (&raw mut each).cast()) };
     }
 
-    fn for_each_thread_unlocked(&self, each: &mut dyn FnMut(&TaskRef)) {
+    fn for_each_thread_unlocked(&self, each: &mut dyn FnMut(&KernelTask)) {
         let mut number: c_int = 1;
         loop {
             // SAFETY: `number` can be written during the call.
             let task = unsafe { bindings::livepatch_get_next_thread(&raw mut number) };
             // SAFETY: `livepatch_get_next_thread()` took a reference to the task, which is only put
             // below.
-            let Some(thread) = (unsafe { TaskRef::from_raw(task) }) else {
+            let Some(thread) = (unsafe { task_from_raw(task) }) else {
                 return;
             };
-            each(&thread);
+            each(thread);
             // SAFETY: `livepatch_get_next_thread()` took the reference, and the task is not used
             // any more.
             unsafe { bindings::put_task_struct(task) };
         }
     }
 
-    fn for_each_idle(&self, each: &mut dyn FnMut(&TaskRef)) {
-        (0..nr_cpu_ids())
-            .filter_map(idle_task)
-            .for_each(|task| each(&task));
+    fn for_each_idle(&self, each: &mut dyn FnMut(&KernelTask)) {
+        (0..nr_cpu_ids()).filter_map(idle_task).for_each(each);
     }
 
-    fn for_each_cpu(&self, each: &mut dyn FnMut(&TaskRef, u32, bool)) {
+    fn for_each_cpu(&self, each: &mut dyn FnMut(&KernelTask, u32, bool)) {
         // SAFETY: The context may sleep, and the lock is released below.
         unsafe { bindings::cpus_read_lock() };
         for cpu in 0..nr_cpu_ids() {
             if let Some(task) = idle_task(cpu) {
                 // SAFETY: `cpu` is below `nr_cpu_ids()`, which is all that `cpu_online()` needs.
                 let online = unsafe { bindings::cpu_online(cpu) };
-                each(&task, cpu, online);
+                each(task, cpu, online);
             }
         }
         // SAFETY: Pairs with the `cpus_read_lock()` above.
         unsafe { bindings::cpus_read_unlock() };
     }
 
-    fn wake_idle(&self, cpu: u32) {
-        // SAFETY: The CPU is online and stays online: `for_each_cpu` holds `cpus_read_lock()`.
-        unsafe { bindings::wake_up_if_idle(cpu as c_int) };
-    }
-
     fn has_reliable_stacks(&self) -> bool {
         cfg!(CONFIG_STACKTRACE) && Native::RELIABLE_STACK
     }
 
-    fn pin(&self, task: &TaskRef, job: &mut dyn FnMut()) {
-        if *task == TaskRef::current() {
-            let _guard = PreemptionOff::new();
-            return job();
+    fn runs_elsewhere(&self, task: &KernelTask) -> bool {
+        // SAFETY: The task exists.
+        !is_current(task.as_ptr()) && unsafe { bindings::task_curr(task.as_ptr()) } != 0
+    }
+
+    fn pin(&self, task: &KernelTask, job: &mut dyn FnMut(&Pinned)) {
+        if is_current(task.as_ptr()) {
+            let _off = preempt::disable_notrace();
+            if let Some(task) = NonNull::new(task.as_ptr()) {
+                // INVARIANT: The task is the current one, and keeps the CPU until this returns.
+                job(&Pinned(task, NotThreadSafe));
+            }
+            return;
         }
-        let mut job: &mut dyn FnMut() = job;
+        let mut job: &mut dyn FnMut(&Pinned) = job;
         // SAFETY: The task exists. `job` is valid during the call, and nothing else uses it.
         unsafe { bindings::task_call_func(task.as_ptr(), Some(pinned), (&raw mut job).cast()) };
     }
 
-    fn runs_elsewhere(&self, task: &TaskRef) -> bool {
-        // SAFETY: The task exists.
-        *task != TaskRef::current() && unsafe { bindings::task_curr(task.as_ptr()) } != 0
-    }
-
-    fn take_off_cpu(&self, task: &TaskRef) {
-        // SAFETY: The task exists, so a reference to it can be taken. The core's lock is held.
-        unsafe { bindings::livepatch_take_off_cpu(task.as_ptr()) };
-    }
-
-    fn words(&self, task: &TaskRef, job: &mut dyn FnMut(&[usize])) {
+    fn words(&self, task: &Pinned, job: &mut dyn FnMut(&[usize])) {
         let Some(offset) = Native::SLEEPING_STACK_POINTER else {
             return;
         };
-        if *task == TaskRef::current() {
+        if is_current(task.as_ptr()) {
             return;
         }
         let mut job: &mut dyn FnMut(&[usize]) = job;
-        // SAFETY: The task exists and is pinned, so its stack pointer does not change. The host
-        // tests check the offset against the kernel's headers. `job` is valid during the call, and
-        // nothing else uses it.
+        // SAFETY: The task exists. This only takes the address of the field.
+        let thread = unsafe { &raw const (*task.as_ptr()).thread };
+        // SAFETY: The offset is within the field: the host tests check it against the kernel's
+        // headers. The task is pinned and is not this one, so its stack pointer does not change.
+        let pointer = unsafe { thread.byte_add(offset).cast::<c_ulong>().read() };
+        // SAFETY: The task exists and is pinned. `job` is valid during the call, and nothing else
+        // uses it.
         unsafe {
-            let thread = &raw const (*task.as_ptr()).thread;
-            let pointer = thread.byte_add(offset).cast::<c_ulong>().read();
             bindings::livepatch_with_sleeping_stack(
                 task.as_ptr(),
                 pointer,
                 Some(words),
                 (&raw mut job).cast(),
-            );
-        }
+            )
+        };
     }
 
-    fn stack(&self, task: &TaskRef, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable> {
-        // The per-CPU buffer must not be shared or migrated from.
-        if warn_on_once!(preemptible()) {
-            return Err(Unreliable);
-        }
-        let mut length = 0;
-        // SAFETY: Preemption is off, and neither interrupts nor `job` get here, so nothing else
-        // uses this CPU's buffer. The buffer has `length` entries. It is initialized, as all
-        // per-CPU memory is.
-        let entries = unsafe {
-            let buffer = bindings::livepatch_stack_buffer(&raw mut length);
-            core::slice::from_raw_parts_mut(buffer, length as usize)
-        };
+    fn stack(&self, task: &Pinned, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable> {
+        let mut buffer = TraceBuffer::take(task).ok_or(Unreliable)?;
+        let entries = buffer.as_mut();
         #[cfg(all(CONFIG_STACKTRACE, CONFIG_HAVE_RELIABLE_STACKTRACE))]
         // SAFETY: The task exists and is current or pinned. `entries` has room for as many entries
         // as the call allows.
@@ -436,7 +463,6 @@ impl Tasks for Linux {
         #[cfg(not(all(CONFIG_STACKTRACE, CONFIG_HAVE_RELIABLE_STACKTRACE)))]
         let count = -1;
         let count = usize::try_from(count).map_err(|_| Unreliable)?;
-        // The kernel crate's `c_ulong` is `usize`, so these are the words that `job` takes.
         let entries = entries.get_mut(..count).ok_or(Unreliable)?;
         // A task in a BPF trampoline counts as inside the function that the trampoline traces.
         #[cfg(CONFIG_BPF_JIT)]
@@ -448,20 +474,60 @@ impl Tasks for Linux {
         Ok(())
     }
 
-    fn signal(&self, task: &TaskRef) {
+    fn signal(&self, task: &KernelTask) {
         let task = task.as_ptr();
-        // SAFETY: `tasklist_lock` is held, so the task exists.
-        unsafe {
-            if (*task).flags & bindings::PF_KTHREAD != 0 {
-                // A kthread takes no signals, but can be woken from an interruptible sleep.
-                bindings::wake_up_state(task, bindings::TASK_INTERRUPTIBLE);
-            } else {
-                bindings::set_notify_signal(task);
-            }
+        // SAFETY: The task exists. The flag does not change while it is on the list of tasks.
+        if unsafe { (*task).flags } & bindings::PF_KTHREAD != 0 {
+            // A kthread takes no signals, but can be woken from an interruptible sleep.
+            //
+            // SAFETY: The task exists.
+            unsafe { bindings::wake_up_state(task, bindings::TASK_INTERRUPTIBLE) };
+        } else {
+            // SAFETY: The task exists.
+            unsafe { bindings::set_notify_signal(task) };
         }
     }
+}
 
-    fn synchronize(&self) {
+/// Evidence that every CPU has scheduled: the number of the wait.
+pub(crate) struct Quiesced(usize);
+
+/// When something that others may use was taken from where they find it: the number of waits that
+/// had begun by then. A wait that began later has waited for those who still used it.
+#[derive(Clone, Copy)]
+pub(crate) struct Since(usize);
+
+impl Since {
+    /// Now. Comes after the store that takes the thing away.
+    pub(crate) fn now() -> Self {
+        // A wait that is not counted here begins after that store.
+        smp_mb(Full);
+        Self(WAITS.load(Relaxed))
+    }
+
+    /// Whether nothing uses the thing any more. Warns otherwise, since the caller should have
+    /// waited.
+    pub(crate) fn is_over(self, quiesced: &Quiesced) -> bool {
+        !warn_on_once!(quiesced.0 <= self.0)
+    }
+
+    /// The number, for storage.
+    pub(crate) const fn to_raw(self) -> usize {
+        self.0
+    }
+
+    /// The moment with that number.
+    pub(crate) const fn from_raw(number: usize) -> Self {
+        Self(number)
+    }
+}
+
+impl Scheduler for Linux {
+    type Quiesced = Quiesced;
+
+    fn synchronize(&self) -> Quiesced {
+        // Full: what was taken away before this was taken away before the wait.
+        let number = WAITS.fetch_add(1, Full).wrapping_add(1);
         // SAFETY: The context may sleep, and `nothing` has no requirements.
         if unsafe { bindings::schedule_on_each_cpu(Some(nothing)) } != 0 {
             // There is no memory for a work item per CPU. One on the stack serves the CPUs in turn.
@@ -469,68 +535,111 @@ impl Tasks for Linux {
             // SAFETY: The context may sleep, and `nothing_either` has no requirements.
             unsafe { bindings::livepatch_work_on_each_cpu(Some(nothing_either)) };
         }
+        Quiesced(number)
     }
 
     fn switch_in_scheduler(&self, on: bool) {
         let key = klp_sched_try_switch_key
             .get()
             .cast::<bindings::static_key>();
-        // SAFETY: A `struct static_key_false` begins with its key, and the context may sleep.
-        unsafe {
-            if on {
-                bindings::static_key_enable(key);
-            } else {
-                bindings::static_key_disable(key);
-            }
+        if on {
+            // SAFETY: A `struct static_key_false` begins with its key, and the context may sleep.
+            unsafe { bindings::static_key_enable(key) };
+        } else {
+            // SAFETY: A `struct static_key_false` begins with its key, and the context may sleep.
+            unsafe { bindings::static_key_disable(key) };
         }
     }
 
-    fn now(&self) -> u64 {
-        // SAFETY: `ktime_get()` only reads a clock. That clock starts at 0.
-        let nanoseconds = unsafe { bindings::ktime_get() };
-        nanoseconds as u64 / 1_000_000
+    fn take_off_cpu(&self, task: &KernelTask) {
+        // SAFETY: The task exists, so a reference to it can be taken.
+        unsafe { bindings::livepatch_take_off_cpu(task.as_ptr()) };
+    }
+
+    fn wake_idle(&self, cpu: u32) {
+        if idle_task(cpu).is_some() {
+            // SAFETY: The CPU is possible.
+            unsafe { bindings::wake_up_if_idle(cpu as c_int) };
+        }
+    }
+}
+
+impl Clock for Linux {
+    type Instant = Instant<Monotonic>;
+
+    fn now(&self) -> Instant<Monotonic> {
+        Instant::now()
+    }
+
+    fn elapsed(&self, since: &Instant<Monotonic>) -> u64 {
+        // A monotonic clock does not go back.
+        since.elapsed().as_millis().try_into().unwrap_or(0)
     }
 
     fn retry_later(&self, delay: u64) {
-        let jiffies = kernel::time::msecs_to_jiffies(delay as kernel::time::Msecs);
+        let mut jiffies = kernel::time::msecs_to_jiffies(delay as kernel::time::Msecs);
+        if delay >= 1000 {
+            // A delay this long need not be exact: it may expire together with other timers.
+            //
+            // SAFETY: `round_jiffies_relative()` only computes.
+            jiffies = unsafe { bindings::round_jiffies_relative(jiffies) };
+        }
         // SAFETY: `init` initialized the work at boot, before there could be a transition.
         unsafe {
-            let jiffies = if delay < 1000 {
-                jiffies
-            } else {
-                // A delay this long need not be exact: it may expire together with other timers.
-                bindings::round_jiffies_relative(jiffies)
-            };
             bindings::mod_delayed_work_on(
                 bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
                 bindings::system_percpu_wq,
                 RETRY.get().cast(),
                 jiffies,
-            );
-        }
+            )
+        };
     }
+}
 
-    fn replace_stack_check(&self, check: Option<Check<Self>>) -> Option<Check<Self>> {
+/// A stack check that was taken back and may still be in use. Its memory is lost if it is dropped.
+///
+/// # Invariants
+///
+/// The pointer came from a box, which nothing else owns.
+pub(crate) struct RetiredCheck {
+    check: NonNull<StackCheck>,
+    since: Since,
+}
+
+impl Checks for Linux {
+    type Retired = RetiredCheck;
+
+    fn publish_check(&self, check: Option<Check>) -> Option<RetiredCheck> {
         let new = check.map_or(core::ptr::null_mut(), KBox::into_raw);
-        // Full: pairs with the acquire in `with_stack_check`. The stack check is complete before it
-        // can be seen.
+        // Full: pairs with the acquire in `with_check`. The stack check is complete before it can
+        // be seen.
         let old = STACK_CHECK.xchg(new, Full);
-        // SAFETY: Every pointer in `STACK_CHECK` came from `KBox::into_raw()`. The exchange took
-        // this one out, so it becomes a box only once.
-        (!old.is_null()).then(|| unsafe { KBox::from_raw(old) })
+        // INVARIANT: Every pointer in `STACK_CHECK` came from `KBox::into_raw()`. The exchange took
+        // this one out, so nothing else owns it.
+        NonNull::new(old).map(|check| RetiredCheck {
+            check,
+            since: Since::now(),
+        })
     }
 
-    fn with_stack_check(&self, job: &mut dyn FnMut(&StackCheck<FunctionRef>)) {
-        // Acquire: pairs with the exchange in `replace_stack_check`.
+    fn reclaim_check(&self, check: RetiredCheck, quiesced: &Quiesced) -> Option<Check> {
+        // SAFETY: By the type's invariant, the pointer came from a box that nothing else owns.
+        // Readers have preemption off, so none is left after a wait that began later.
+        let reclaim = || unsafe { KBox::from_raw(check.check.as_ptr()) };
+        check.since.is_over(quiesced).then(reclaim)
+    }
+
+    fn with_check(&self, _off: &preempt::Guard, job: &mut dyn FnMut(Option<&StackCheck>)) {
+        // Acquire: pairs with the exchange in `publish_check`.
         let check = STACK_CHECK.load(Acquire);
-        // SAFETY: Preemption is off, and a stack check that was replaced is freed only after every
-        // CPU has scheduled.
-        if let Some(check) = unsafe { check.as_ref() } {
-            job(check);
-        }
+        // SAFETY: Preemption is off, and a stack check that was taken back is freed or changed only
+        // after a wait for all CPUs.
+        job(unsafe { check.as_ref() });
     }
+}
 
-    fn debug(&self, message: Debug<'_, Self>) {
+impl Log for Linux {
+    fn debug(&self, message: DebugMessage<'_, KernelTask>) {
         crate::debug::print(message);
     }
 }
@@ -542,10 +651,10 @@ impl Tasks for Linux {
 /// `task` exists throughout the call. It is the current task or can't run.
 #[export]
 pub(crate) unsafe extern "C" fn klp_update_patch_state(task: *mut bindings::task_struct) {
-    let off = PreemptionOff::new();
+    let off = preempt::disable_notrace();
     // SAFETY: The task exists throughout the call, and the reference is not used after that.
-    if let Some(task) = unsafe { TaskRef::from_raw(task) } {
-        SHARED.update(&task, &off);
+    if let Some(task) = unsafe { task_from_raw(task) } {
+        SHARED.update(task, &off);
     }
 }
 
@@ -559,10 +668,10 @@ pub(crate) unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_stru
     // Holding `tasklist_lock` for writing is not enough: on `PREEMPT_RT` it is a sleeping lock, and
     // its holder may be preempted. An attempt that walks the tasks without the lock would then find
     // the parent off its CPU. It could move the parent between the reads of its flag and its state.
-    let off = PreemptionOff::new();
+    let off = preempt::disable_notrace();
     // SAFETY: `copy_process()` has made the child, which exists at least until this returns.
-    if let Some(child) = unsafe { TaskRef::from_raw(child) } {
-        SHARED.copy(&TaskRef::current(), &child, &off);
+    if let Some(child) = unsafe { task_from_raw(child) } {
+        SHARED.copy::<KernelTask>(current!(), child, &off);
     }
 }
 
@@ -574,10 +683,10 @@ pub(crate) unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_stru
 #[export]
 pub(crate) unsafe extern "C" fn __klp_sched_try_switch() {
     // Check this before the guard below, which turns preemption off in any case.
-    warn_on_once!(preemptible());
+    warn_on_once!(preempt::preemptible());
     if is_initialized() {
-        let off = PreemptionOff::new();
-        transition::switch_if_pending(&Linux, &TaskRef::current(), &off);
+        let off = preempt::disable_notrace();
+        transition::switch_if_pending(&Linux, current!(), &off);
     }
 }
 
@@ -588,9 +697,9 @@ pub(crate) unsafe extern "C" fn __klp_sched_try_switch() {
 /// The caller is a CPU's stopper, with preemption off. It holds a reference to `task`.
 #[no_mangle]
 unsafe extern "C" fn livepatch_switch_if_pending(task: *mut bindings::task_struct) {
-    let off = PreemptionOff::new();
+    let off = preempt::disable_notrace();
     // SAFETY: The caller holds a reference to the task throughout the call.
-    if let Some(task) = unsafe { TaskRef::from_raw(task) } {
-        transition::switch_if_pending(&Linux, &task, &off);
+    if let Some(task) = unsafe { task_from_raw(task) } {
+        transition::switch_if_pending(&Linux, task, &off);
     }
 }

@@ -15,7 +15,8 @@ use super::{
     },
     sort::sort_by_key,
     stack::Range,
-    symbol::Name, //
+    symbol::Name,
+    transition::Scheduler, //
 };
 use kernel::prelude::*;
 
@@ -49,12 +50,14 @@ impl Refusal {
 ///
 /// One handler serves all functions and finds the hook by the location. It is called with
 /// preemption off. If it finds no hook, the original runs, so it may be called for any location.
-pub trait Tracer {
+pub trait Tracer: Scheduler {
     /// A function that the tracer traces for the core. The hook owns the [`Site`] that the handler
-    /// reads. After a call of [`Self::attach`], even a failed one, the hook must not be dropped
-    /// until [`Tasks::synchronize`](super::transition::Tasks::synchronize) has waited for the
-    /// handlers.
+    /// reads. Handlers may still use a hook that was attached, so only [`Self::free`] gives back its
+    /// memory: to drop it is to lose that memory.
     type Hook;
+
+    /// Length of the instruction that calls the tracer, in bytes.
+    const CALL_SIZE: usize;
 
     /// Returns the location where the tracer can take over at the entry of the function at this
     /// address. `None` if there is no such location. A location in the code behind the function is
@@ -73,11 +76,15 @@ pub trait Tracer {
     /// this call, or later.
     fn attach(&self, hooks: &[&Self::Hook]) -> Result<(), Refusal>;
 
-    /// Detaches the hooks. A handler may still be running for them afterwards.
+    /// Detaches the hooks. Handlers may still use them afterwards.
     ///
     /// This can't fail. If the tracer can't be updated at once, for example for lack of memory, it
     /// keeps calling the handler, which finds no hook.
     fn detach(&self, hooks: &mut dyn Iterator<Item = &Self::Hook>);
+
+    /// Frees a hook that was attached. Its memory is lost, with a warning, if the hook is still
+    /// attached or nothing has waited since it was detached.
+    fn free(&self, hook: Self::Hook, quiesced: &Self::Quiesced);
 
     /// Sets whether calls of the hook's function may go straight to the target that its site has
     /// for every task. [`Self::settle`] and [`Self::unsettle`] act on this setting.
@@ -113,15 +120,12 @@ pub enum Gear {
 /// way, after some time, while another user is changing a direct caller such as a BPF trampoline.
 const RETRIES: usize = 100;
 
-/// Length of the longest instruction that calls the tracer on any architecture, in bytes.
-const LONGEST_CALL: usize = 8;
-
 /// Returns the range from the start of `function` through the return address of its call of the
-/// tracer.
-pub(crate) fn entry(function: usize, location: Option<usize>) -> Range {
+/// tracer, which is `call` bytes long.
+pub(crate) fn prologue(function: usize, location: Option<usize>, call: usize) -> Range {
     let size = location.map_or(0, |location| {
         let offset = location.saturating_sub(function);
-        offset.saturating_add(LONGEST_CALL + 1)
+        offset.saturating_add(call).saturating_add(1)
     });
     Range {
         start: function,
@@ -155,6 +159,17 @@ pub struct Addition<'a, F> {
     pub version: Version<F>,
 }
 
+/// What the tracer knows of a hook.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// Nothing yet.
+    Fresh,
+    /// It sends calls to the handler.
+    Attached,
+    /// It has been detached, and handlers may still use the hook.
+    Detached,
+}
+
 /// A patched function: its hook and its versions, newest last.
 ///
 /// A redirection without versions is about to be detached, or is detached and waits for its
@@ -163,14 +178,22 @@ struct Redirection<F, H> {
     function: usize,
     /// The position of its addition in the batch, which tells aliases apart.
     order: usize,
-    hook: H,
-    attached: bool,
+    /// `None` only while the redirection is being dropped.
+    hook: Option<H>,
+    link: Link,
     versions: KVec<Version<F>>,
 }
 
 impl<F: Copy + PartialEq, H> Redirection<F, H> {
     fn publish<T: Tracer<Hook = H> + ?Sized>(&self, tracer: &T) {
-        tracer.site(&self.hook).publish(view_of(&self.versions));
+        if let Some(hook) = &self.hook {
+            tracer.site(hook).publish(view_of(&self.versions));
+        }
+    }
+
+    /// Whether the hook has to be attached.
+    fn is_waiting(&self) -> bool {
+        self.link != Link::Attached && !self.versions.is_empty()
     }
 }
 
@@ -243,7 +266,7 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
             .prepare(tracer, additions.clone())
             .and_then(|()| self.attach(tracer, additions.clone()));
         if result.is_err() {
-            for redirection in self.0.iter_mut().filter(|own| !own.attached) {
+            for redirection in self.0.iter_mut().filter(|own| own.is_waiting()) {
                 redirection.versions.clear();
             }
             for addition in additions {
@@ -305,8 +328,8 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         let redirection = Redirection {
             function: addition.function,
             order,
-            hook: tracer.new_hook(location, Site::new(view_of(&versions)))?,
-            attached: false,
+            hook: Some(tracer.new_hook(location, Site::new(view_of(&versions)))?),
+            link: Link::Fresh,
             versions,
         };
         self.0.push(redirection, GFP_KERNEL)?;
@@ -333,21 +356,23 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         }
         if merged {
             // The tracer has not seen the hooks of the aliases, so no wait is needed.
-            self.reap();
+            self.0
+                .retain(|own| own.link != Link::Fresh || !own.versions.is_empty());
         }
         Ok(())
     }
 
-    /// Attaches all redirections that are not attached, at once.
+    /// Attaches all redirections that have to be attached, at once.
     fn attach<'a, T: Tracer<Hook = H> + ?Sized>(
         &mut self,
         tracer: &T,
         additions: impl Iterator<Item = Addition<'a, F>>,
     ) -> Result {
-        let fresh = self.0.iter().filter(|redirection| !redirection.attached);
-        let mut hooks = KVec::with_capacity(fresh.clone().count(), GFP_KERNEL)?;
-        for redirection in fresh {
-            hooks.push(&redirection.hook, GFP_KERNEL)?;
+        let waiting = self.0.iter().filter(|own| own.is_waiting());
+        let waiting = waiting.filter_map(|own| own.hook.as_ref());
+        let mut hooks = KVec::with_capacity(waiting.clone().count(), GFP_KERNEL)?;
+        for hook in waiting {
+            hooks.push(hook, GFP_KERNEL)?;
         }
         if hooks.is_empty() {
             return Ok(());
@@ -363,13 +388,15 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
             result = tracer.attach(&hooks);
         }
         drop(hooks);
-        if result.is_err() {
-            return self.attach_each(tracer, additions);
+        // Handlers may use the hooks even if the tracer has refused them.
+        let link = match result {
+            Ok(()) => Link::Attached,
+            Err(_) => Link::Detached,
+        };
+        for redirection in self.0.iter_mut().filter(|own| own.is_waiting()) {
+            redirection.link = link;
         }
-        for redirection in self.0.iter_mut() {
-            redirection.attached = true;
-        }
-        Ok(())
+        result.or_else(|_| self.attach_each(tracer, additions))
     }
 
     /// Attaches one function after the other, in the order of the patch, to find the refused one.
@@ -379,15 +406,14 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         mut additions: impl Iterator<Item = Addition<'a, F>>,
     ) -> Result {
         additions.try_for_each(|addition| {
-            let Some(redirection) = self.get_mut(addition.function) else {
-                return Err(EINVAL);
+            let own = self.get_mut(addition.function).ok_or(EINVAL)?;
+            let Some(hook) = own.hook.as_ref().filter(|_| own.is_waiting()) else {
+                return Ok(());
             };
-            if !redirection.attached {
-                tracer
-                    .attach(&[&redirection.hook])
-                    .map_err(|refusal| refusal.report(addition.name))?;
-                redirection.attached = true;
-            }
+            tracer
+                .attach(&[hook])
+                .map_err(|refusal| refusal.report(addition.name))?;
+            own.link = Link::Attached;
             Ok(())
         })
     }
@@ -411,24 +437,26 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
 
     /// Detaches all functions without versions at once. Needs no memory.
     pub fn detach<T: Tracer<Hook = H> + ?Sized>(&mut self, tracer: &T) {
-        let unused = |own: &&Redirection<F, H>| own.attached && own.versions.is_empty();
-        let mut unused = self.0.iter().filter(unused).peekable();
+        let is_unused =
+            |own: &Redirection<F, H>| own.link == Link::Attached && own.versions.is_empty();
+        let unused = self.0.iter().filter(|own| is_unused(own));
+        let mut unused = unused.filter_map(|own| own.hook.as_ref()).peekable();
         if unused.peek().is_none() {
             return;
         }
-        tracer.detach(&mut unused.map(|own| &own.hook));
-        for redirection in self.0.iter_mut() {
-            redirection.attached &= !redirection.versions.is_empty();
+        tracer.detach(&mut unused);
+        for redirection in self.0.iter_mut().filter(|own| is_unused(own)) {
+            redirection.link = Link::Detached;
         }
     }
 
     /// Lets calls of `function` go straight to `owner`'s version from the tracer's next
     /// [`settle`](Tracer::settle) on, if that version is the newest.
     pub fn may_settle<T: Tracer<Hook = H> + ?Sized>(&self, tracer: &T, function: usize, owner: F) {
-        if let Some(own) = self.get(function) {
-            let newest = own.versions.last();
-            if own.attached && newest.is_some_and(|version| version.function == owner) {
-                tracer.set_settles(&own.hook, true);
+        if let Some(own) = self.get(function).filter(|own| own.link == Link::Attached) {
+            let newest = own.versions.last().map(|version| version.function);
+            if let Some(hook) = own.hook.as_ref().filter(|_| newest == Some(owner)) {
+                tracer.set_settles(hook, true);
             }
         }
     }
@@ -436,8 +464,9 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
     /// Makes calls of `function`, if it is patched, go through the handler from the tracer's next
     /// [`unsettle`](Tracer::unsettle) on. After that its site can change.
     pub fn must_not_settle<T: Tracer<Hook = H> + ?Sized>(&self, tracer: &T, function: usize) {
-        if let Some(own) = self.get(function) {
-            tracer.set_settles(&own.hook, false);
+        let own = self.get(function);
+        if let Some(hook) = own.and_then(|own| own.hook.as_ref()) {
+            tracer.set_settles(hook, false);
         }
     }
 
@@ -446,10 +475,17 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         self.0.iter().any(|own| own.versions.is_empty())
     }
 
-    /// Drops the detached functions. The caller has waited for their handlers.
-    pub fn reap(&mut self) {
-        self.0
-            .retain(|own| own.attached || !own.versions.is_empty());
+    /// Frees the hooks of detached functions, whose handlers have been waited for.
+    pub fn reap<T: Tracer<Hook = H> + ?Sized>(&mut self, tracer: &T, quiesced: &T::Quiesced) {
+        self.0.retain(|own| {
+            let keep = own.link == Link::Attached || !own.versions.is_empty();
+            if !keep {
+                if let Some(hook) = own.hook.take() {
+                    tracer.free(hook, quiesced);
+                }
+            }
+            keep
+        });
     }
 
     /// Sets whether `owner`'s version of `function` is in transition.

@@ -4,10 +4,24 @@
 //! task moves from one version to the other.
 //!
 //! The core is logic only. It uses the kernel around it through small traits, one per concern:
-//! [`symbol::Symbols`], [`dispatch::Tracer`], [`transition::Tasks`] and [`patch::Descriptors`]. The
-//! trait [`Kernel`] combines them. The bridge (`core/linux`) implements them for the running
+//!
+//! | the core asks of | through |
+//! |---|---|
+//! | a patch's structures, callbacks, modules | [`patch::Structures`], [`patch::Callbacks`], [`patch::Modules`] |
+//! | sysfs | [`sysfs::Directories`] |
+//! | kallsyms | [`symbol::Symbols`] |
+//! | ftrace | [`dispatch::Tracer`] |
+//! | tasks, the scheduler, the clock | [`task::Tasks`], [`transition::Scheduler`], [`transition::Clock`] |
+//! | the paths that move tasks | [`stack::Checks`], [`transition::Log`] |
+//!
+//! The trait [`Kernel`] combines them. The bridge (`core/linux`) implements them for the running
 //! kernel, and the simulator in `tests/` implements them for a model of a kernel. So the source
 //! that is tested and model-checked on the host is the source that the kernel runs.
+//!
+//! The core contains no unsafe code, and no safe call of these traits can be misused into undefined
+//! behaviour. What the core releases, it owns and hands over. What must have been waited for takes
+//! evidence of the wait ([`transition::Scheduler::Quiesced`]). Tasks can't be kept beyond the call
+//! that hands them out.
 //!
 //! | concern | here | C core |
 //! |---|---|---|
@@ -15,7 +29,7 @@
 //! | symbols, relocations | [`symbol`], [`relocation`] | `core.c` |
 //! | attributes in sysfs | [`sysfs`] | `core.c` |
 //! | which version a call gets | [`dispatch`], [`site`] | `patch.c` |
-//! | moving the tasks | [`transition`], [`stack`] | `transition.c` |
+//! | moving the tasks | [`transition`], [`task`], [`stack`] | `transition.c` |
 //! | shadow variables, system states | [`shadow`], [`state`] | `shadow.c`, `state.c` |
 //!
 //! Nothing here may panic: the core uses no indexing, no `unwrap`, and no arithmetic that can
@@ -55,15 +69,32 @@ pub mod stack;
 pub mod state;
 pub mod symbol;
 pub mod sysfs;
+pub mod task;
 pub mod transition;
 
 /// All that the core asks of the kernel it runs in.
 pub trait Kernel:
-    patch::Descriptors + symbol::Symbols + dispatch::Tracer + transition::Tasks
+    patch::Structures
+    + patch::Callbacks
+    + patch::Modules
+    + sysfs::Directories
+    + symbol::Symbols
+    + dispatch::Tracer
+    + stack::Checks
+    + transition::Clock
+    + transition::Log
 {
 }
 
 impl<K> Kernel for K where
-    K: patch::Descriptors + symbol::Symbols + dispatch::Tracer + transition::Tasks
+    K: patch::Structures
+        + patch::Callbacks
+        + patch::Modules
+        + sysfs::Directories
+        + symbol::Symbols
+        + dispatch::Tracer
+        + stack::Checks
+        + transition::Clock
+        + transition::Log
 {
 }

@@ -4,11 +4,12 @@
 //!
 //! A livepatch module describes its patch in C structures (`struct klp_patch`, `klp_object`,
 //! `klp_func`). The core reads them once and keeps its own state in the types of this module. Each
-//! value has the handle of the structure that it came from. At each change, the core writes the
-//! fields that modules and debuggers read, through [`Descriptors`].
+//! value owns the structure that it came from until it gives it up. At each change, the core writes
+//! the fields that modules and debuggers read, through [`Structures`].
 
 use super::{
     dispatch::{
+        prologue,
         Addition,
         Gear,
         Redirections,
@@ -16,16 +17,18 @@ use super::{
     },
     site::Target,
     stack::{
+        Check,
         Range,
         StackCheck, //
     },
     state::SystemState,
     symbol::{
         self,
+        object_text,
         Name,
         Sizes, //
     },
-    transition::Check,
+    transition::Transition,
     Kernel,
 };
 use kernel::prelude::*;
@@ -33,92 +36,89 @@ use kernel::prelude::*;
 /// Maximum length of a module's name, including its NUL (`MODULE_NAME_LEN`).
 pub const MODULE_NAME_LEN: usize = 64 - size_of::<usize>();
 
-/// What the core asks of the structures that describe a patch, and of sysfs, callbacks and modules.
-pub trait Descriptors {
-    /// Handle of a `struct klp_patch`.
-    type Patch: Copy + PartialEq;
-    /// Handle of a `struct klp_object`.
-    type Object: Copy;
-    /// Handle of a `struct klp_func`.
-    type Function: Copy + PartialEq;
-    /// Handle of a module that can be patched.
+/// What the core asks of the structures that describe a patch.
+pub trait Structures: Sized {
+    /// A `struct klp_patch`, with a reference to its module.
+    type Patch;
+    /// Identifies a patch, and gives no access to it.
+    type PatchId: Copy + PartialEq;
+    /// A `struct klp_object`.
+    type Object;
+    /// A `struct klp_func`.
+    type Function;
+    /// Identifies a function, and gives no access to it.
+    type FunctionId: Copy + PartialEq;
+    /// Identifies a module that can be patched, and gives no access to it.
     type Module: Copy;
 
-    /// Takes a reference to the livepatch module. Errors: `ENODEV` if the module is going.
-    fn get_module(&self, patch: Self::Patch) -> Result;
+    /// Returns the identity of a patch.
+    fn patch_id(patch: &Self::Patch) -> Self::PatchId;
+    /// Returns the identity of a function.
+    fn function_id(function: &Self::Function) -> Self::FunctionId;
+
     /// Initializes the structures of a new patch (`klp_init_patch_early()`).
     fn prepare(&self, patch: &Patch<Self>)
     where
-        Self: Kernel + Sized;
-    /// Creates the patch's directory in sysfs.
-    fn publish_patch(&self, patch: &Patch<Self>) -> Result
-    where
-        Self: Kernel + Sized;
-    /// Creates an object's directory below the directory of its patch.
-    fn publish_object(
+        Self: Kernel;
+    /// Allocates the structure of an object that the patch itself does not have.
+    fn new_object(&self, patch: &Self::Patch, name: Option<&Name>) -> Result<Self::Object>;
+    /// Allocates the structure of a nop in `object`.
+    fn new_nop(
         &self,
-        patch: Self::Patch,
-        object: Self::Object,
-        name: Option<&Name>,
-    ) -> Result;
-    /// Creates a function's directory `<name>,<position>` below the directory of its object.
-    fn publish_function(
-        &self,
-        object: Self::Object,
-        function: Self::Function,
+        object: &Self::Object,
         name: &Name,
         position: usize,
-    ) -> Result;
-    /// Allocates the structure of an object that the patch itself does not have.
-    fn new_object(&self, patch: Self::Patch, name: Option<&Name>) -> Result<Self::Object>;
-    /// Allocates the structure of a nop in `object`.
-    fn new_nop(&self, object: Self::Object, name: &Name, position: usize)
-        -> Result<Self::Function>;
+    ) -> Result<Self::Function>;
     /// Releases a function's directory, and its structure if [`Self::new_nop`] allocated it.
     fn release_function(&self, function: Self::Function);
     /// Releases an object's directory, and its structure if [`Self::new_object`] allocated it.
     fn release_object(&self, object: Self::Object);
     /// Adds the patch to, or removes it from, the list of patches that debuggers read.
-    fn list(&self, patch: Self::Patch, listed: bool);
+    fn list(&self, patch: &Self::Patch, listed: bool);
     /// Schedules the release of the patch's directory and of the reference to its module, without
     /// the core's lock. If the patch was `forced`, the reference is kept.
     fn free_later(&self, patch: Self::Patch, forced: bool);
 
     /// Writes the fields of a patch that modules and debuggers read.
-    fn mirror_patch(&self, patch: Self::Patch, enabled: bool, forced: bool);
+    fn mirror_patch(&self, patch: &Self::Patch, enabled: bool, forced: bool);
     /// Writes the fields of an object that modules and debuggers read.
-    fn mirror_object(&self, object: Self::Object, module: Option<Self::Module>, patched: bool);
+    fn mirror_object(&self, object: &Self::Object, module: Option<Self::Module>, patched: bool);
     /// Writes the fields of a function that modules and debuggers read.
     fn mirror_function(&self, function: &Function<Self>)
     where
-        Self: Kernel + Sized;
+        Self: Kernel;
     /// Publishes which patch is in transition, if any.
-    fn mirror_transition(&self, patch: Option<Self::Patch>);
+    fn mirror_transition(&self, patch: Option<&Self::Patch>);
+}
 
-    /// Runs the object's `pre_patch` callback, if it has one. A return value other than 0 is an
-    /// error.
-    fn pre_patch(&self, object: Self::Object) -> Result;
-    /// Runs the object's `post_patch` callback, if it has one.
-    fn post_patch(&self, object: Self::Object);
-    /// Runs the object's `pre_unpatch` callback, if it has one.
-    fn pre_unpatch(&self, object: Self::Object);
-    /// Runs the object's `post_unpatch` callback, if it has one.
-    fn post_unpatch(&self, object: Self::Object);
+/// The callbacks of an object. An object need not have any.
+pub trait Callbacks: Structures {
+    /// Runs the object's `pre_patch` callback. A return value other than 0 is an error.
+    fn pre_patch(&self, object: &Self::Object) -> Result;
+    /// Runs the object's `post_patch` callback.
+    fn post_patch(&self, object: &Self::Object);
+    /// Runs the object's `pre_unpatch` callback.
+    fn pre_unpatch(&self, object: &Self::Object);
+    /// Runs the object's `post_unpatch` callback.
+    fn post_unpatch(&self, object: &Self::Object);
+}
 
+/// What the core asks of the modules that can be patched.
+pub trait Modules: Structures {
     /// Returns the loaded module `name`, if it can be patched now: `klp_module_coming()` has seen
     /// it and `klp_module_going()` has not.
     fn find_module(&self, name: &Name) -> Option<Self::Module>;
-    /// Sets whether a module can be patched.
-    fn set_alive(&self, module: Self::Module, alive: bool);
     /// Writes (`apply`) or clears the patch's klp relocations for the module `object`. If a write
     /// fails, the relocations that were already written are cleared.
-    fn relocate(&self, patch: Self::Patch, object: &Name, apply: bool) -> Result;
+    fn relocate(&self, patch: &Self::Patch, object: &Name, apply: bool) -> Result;
 }
 
 /// A function that a patch replaces.
 pub struct Function<K: Kernel> {
     /// The function's structure.
     pub handle: K::Function,
+    /// The function's number in the patch, counted from 0, once all functions are known.
+    pub number: usize,
     /// The original's name.
     pub name: Name,
     /// The original's sympos.
@@ -143,6 +143,7 @@ impl<K: Kernel> Function<K> {
     pub fn new(handle: K::Function, name: Name, position: usize, new: usize) -> Self {
         Self {
             handle,
+            number: 0,
             name,
             position,
             nop: false,
@@ -167,15 +168,20 @@ impl<K: Kernel> Function<K> {
         self.name == other.name && self.occurrence() == other.occurrence()
     }
 
+    /// Returns the function's identity.
+    pub fn id(&self) -> K::FunctionId {
+        K::function_id(&self.handle)
+    }
+
     /// Checks the function and creates its directory. C counterpart: `klp_init_func()`.
-    fn publish(&self, kernel: &K, object: K::Object) -> Result {
+    fn publish(&self, kernel: &K, object: &K::Object) -> Result {
         if !self.nop && self.new.start == 0 {
             return Err(EINVAL);
         }
         if self.name.as_bytes().len() >= symbol::KSYM_NAME_LEN {
             return Err(EINVAL);
         }
-        kernel.publish_function(object, self.handle, &self.name, self.occurrence())
+        kernel.publish_function(object, &self.handle, &self.name, self.occurrence())
     }
 
     /// Looks up the sizes of the original and of the replacement, and the call of the tracer.
@@ -218,13 +224,13 @@ impl<K: Kernel> Function<K> {
     }
 
     /// Returns the version that patching the function adds.
-    fn addition(&self) -> Addition<'_, K::Function> {
+    fn addition(&self) -> Addition<'_, K::FunctionId> {
         Addition {
             function: self.old.start,
             location: self.location,
             name: &self.name,
             version: Version {
-                function: self.handle,
+                function: self.id(),
                 target: if self.nop {
                     Target::Original
                 } else {
@@ -237,7 +243,7 @@ impl<K: Kernel> Function<K> {
     }
 
     fn unpatch(&mut self, kernel: &K, sites: &mut Sites<K>) {
-        sites.remove(kernel, self.old.start, self.handle);
+        sites.remove(kernel, self.old.start, self.id());
         self.patched = false;
         kernel.mirror_function(self);
     }
@@ -246,7 +252,7 @@ impl<K: Kernel> Function<K> {
     pub fn set_transition(&mut self, kernel: &K, sites: &mut Sites<K>, transition: bool) {
         self.transition = transition;
         if self.patched {
-            sites.set_transition(kernel, self.old.start, self.handle, transition);
+            sites.set_transition(kernel, self.old.start, self.id(), transition);
         }
         kernel.mirror_function(self);
     }
@@ -254,7 +260,7 @@ impl<K: Kernel> Function<K> {
 
 /// The patched functions of a kernel.
 pub type Sites<K> =
-    Redirections<<K as Descriptors>::Function, <K as super::dispatch::Tracer>::Hook>;
+    Redirections<<K as Structures>::FunctionId, <K as super::dispatch::Tracer>::Hook>;
 
 /// Which of an object's functions an operation applies to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -309,7 +315,7 @@ impl<K: Kernel> Object<K> {
     }
 
     fn mirror(&self, kernel: &K) {
-        kernel.mirror_object(self.handle, self.module, self.patched);
+        kernel.mirror_object(&self.handle, self.module, self.patched);
     }
 
     /// Sets the loaded module that the object stands for.
@@ -321,7 +327,7 @@ impl<K: Kernel> Object<K> {
     /// Looks for the module and creates the directories. C counterpart: `klp_init_object()`.
     ///
     /// `name` is the name of the patch's module.
-    pub fn publish(&mut self, kernel: &K, patch: K::Patch, name: &Name) -> Result {
+    pub fn publish(&mut self, kernel: &K, patch: &K::Patch, name: &Name) -> Result {
         if let Some(name) = &self.name {
             if name.as_bytes().len() >= MODULE_NAME_LEN {
                 return Err(EINVAL);
@@ -329,9 +335,9 @@ impl<K: Kernel> Object<K> {
             let module = kernel.find_module(name);
             self.set_module(kernel, module);
         }
-        kernel.publish_object(patch, self.handle, self.name.as_ref())?;
+        kernel.publish_object(patch, &self.handle, self.name.as_ref())?;
         for function in &self.functions {
-            function.publish(kernel, self.handle)?;
+            function.publish(kernel, &self.handle)?;
         }
         if self.is_loaded() {
             self.resolve(kernel, patch, name)?;
@@ -343,7 +349,7 @@ impl<K: Kernel> Object<K> {
     ///
     /// `name` is the name of the patch's module. C counterpart: `klp_init_object_loaded()`. Unlike
     /// the C core, a failure clears the relocations, so that the module can be loaded again.
-    pub fn resolve(&mut self, kernel: &K, patch: K::Patch, name: &Name) -> Result {
+    pub fn resolve(&mut self, kernel: &K, patch: &K::Patch, name: &Name) -> Result {
         if let Some(name) = &self.name {
             kernel.relocate(patch, name, true)?;
         }
@@ -364,7 +370,7 @@ impl<K: Kernel> Object<K> {
         for (index, function) in self.functions.iter_mut().enumerate() {
             let tally = tallies.as_ref().and_then(|tallies| tallies.get(index));
             function.old.start = match tally {
-                Some(tally) => tally.settle(object, &function.name, function.position)?,
+                Some(tally) => tally.address(object, &function.name, function.position)?,
                 None => symbol::find(kernel, object, &function.name, function.position)?,
             };
         }
@@ -380,7 +386,7 @@ impl<K: Kernel> Object<K> {
     }
 
     /// Undoes [`Self::resolve`].
-    pub fn forget_code(&mut self, kernel: &K, patch: K::Patch) {
+    pub fn forget_code(&mut self, kernel: &K, patch: &K::Patch) {
         if let Some(name) = &self.name {
             // Clearing fails only for names that applying would have refused.
             let _ = kernel.relocate(patch, name, false);
@@ -436,31 +442,59 @@ impl<K: Kernel> Object<K> {
 
     /// Runs the pre-patch callback. The object's other callbacks run only if this one succeeded.
     pub fn pre_patch(&mut self, kernel: &K) -> Result {
-        let result = kernel.pre_patch(self.handle);
+        let result = kernel.pre_patch(&self.handle);
         self.post_unpatch_enabled = result.is_ok();
+        if result.is_err() {
+            pr_warn!(
+                "pre-patch callback failed for object '{}'\n",
+                object_text(self.name.as_ref())
+            );
+        }
         result
     }
 
     /// Runs the post-unpatch callback if the pre-patch callback had succeeded.
     pub fn post_unpatch(&mut self, kernel: &K) {
         if self.post_unpatch_enabled {
-            kernel.post_unpatch(self.handle);
+            kernel.post_unpatch(&self.handle);
         }
         self.post_unpatch_enabled = false;
     }
 
-    /// Releases all functions and the object, or only the nops. An object that the core made for
-    /// nops is released with them.
+    /// Adds the object's functions to a stack check.
+    ///
+    /// A task can only be inside code of objects that are patched or are about to be patched.
+    pub(crate) fn add_to(&self, sites: &Sites<K>, check: &mut StackCheck) {
+        for function in &self.functions {
+            let start = function.old.start;
+            let below = if self.patched {
+                sites.below(start, function.id())
+            } else {
+                sites.newest(start)
+            };
+            let entry = prologue(start, function.location, K::CALL_SIZE);
+            let old = below.unwrap_or(function.old);
+            let pushed = check.push(function.number, entry, old, function.new);
+            // Room was made for all functions when the patch was enabled.
+            warn_on_once!(pushed.is_err());
+        }
+    }
+
+    /// Returns the numbers of the object's functions.
+    pub(crate) fn numbers(&self) -> core::ops::Range<usize> {
+        let first = self.functions.first().map_or(0, |own| own.number);
+        first..first.saturating_add(self.functions.len())
+    }
+
+    /// Releases the functions, or only the nops, which are the last.
     fn release(&mut self, kernel: &K, which: Which) {
-        self.functions.retain(|function| {
-            let keep = which == Which::Nops && !function.nop;
-            if !keep {
+        while let Some(last) = self.functions.last() {
+            if which == Which::Nops && !last.nop {
+                return;
+            }
+            if let Some(function) = self.functions.pop() {
                 kernel.release_function(function.handle);
             }
-            keep
-        });
-        if which == Which::All || self.dynamic {
-            kernel.release_object(self.handle);
         }
     }
 }
@@ -469,6 +503,8 @@ impl<K: Kernel> Object<K> {
 pub struct Patch<K: Kernel> {
     /// The patch's structure.
     pub handle: K::Patch,
+    /// The patch's transition, while it is in progress.
+    pub(crate) transition: Option<Transition>,
     /// The livepatch module's name.
     pub name: Name,
     /// Whether the patch is cumulative: it replaces all patches before it.
@@ -485,7 +521,7 @@ pub struct Patch<K: Kernel> {
     /// How calls reach the patch's functions after its transition.
     pub gear: Gear,
     /// The patch's stack check, while it is not in use.
-    pub(crate) check: Option<Check<K>>,
+    pub(crate) check: Option<Check>,
 }
 
 impl<K: Kernel> Patch<K> {
@@ -493,6 +529,7 @@ impl<K: Kernel> Patch<K> {
     pub fn new(handle: K::Patch, name: Name, replace: bool, states: KVec<SystemState>) -> Self {
         Self {
             handle,
+            transition: None,
             name,
             replace,
             states,
@@ -504,18 +541,32 @@ impl<K: Kernel> Patch<K> {
         }
     }
 
-    /// Allocates a stack check with room for all of the patch's functions. Errors: `ENOMEM`.
+    /// Returns the patch's identity.
+    pub fn id(&self) -> K::PatchId {
+        K::patch_id(&self.handle)
+    }
+
+    /// Whether the patch is in transition.
+    pub fn is_in_transition(&self) -> bool {
+        self.transition.is_some()
+    }
+
+    /// Numbers the functions and allocates a stack check with room for all of them. Errors:
+    /// `ENOMEM`.
     pub(crate) fn reserve_check(&mut self) -> Result {
-        let functions = self.objects.iter().fold(0usize, |sum, object| {
-            sum.saturating_add(object.functions.len())
-        });
-        let check = StackCheck::with_capacity(functions)?;
+        let functions = self.objects.iter_mut();
+        let functions = functions.flat_map(|object| object.functions.iter_mut());
+        for (number, function) in functions.enumerate() {
+            function.number = number;
+        }
+        let functions = self.objects.iter().flat_map(|object| &object.functions);
+        let check = StackCheck::new(functions.map(|function| &function.name))?;
         self.check = Some(KBox::new(check, GFP_KERNEL)?);
         Ok(())
     }
 
     fn mirror(&self, kernel: &K) {
-        kernel.mirror_patch(self.handle, self.enabled, self.forced);
+        kernel.mirror_patch(&self.handle, self.enabled, self.forced);
     }
 
     /// Sets whether the patch is enabled or is being enabled.
@@ -548,12 +599,20 @@ impl<K: Kernel> Patch<K> {
         }
     }
 
-    /// Releases the objects and their functions, or only the nops and the objects made for nops.
+    /// Releases the objects and their functions, or only the nops and the objects made for nops,
+    /// which are the last.
     pub fn release(&mut self, kernel: &K, which: Which) {
-        self.objects.retain(|object| {
+        for object in self.objects.iter_mut() {
             object.release(kernel, which);
-            which == Which::Nops && !object.dynamic
-        });
+        }
+        while let Some(last) = self.objects.last() {
+            if which == Which::Nops && !last.dynamic {
+                return;
+            }
+            if let Some(object) = self.objects.pop() {
+                kernel.release_object(object.handle);
+            }
+        }
     }
 
     /// Adds a nop for each function of `old` that this patch does not have.
@@ -572,7 +631,7 @@ impl<K: Kernel> Patch<K> {
                 }
                 let name = old_function.name.duplicate()?;
                 object.functions.reserve(1, GFP_KERNEL)?;
-                let handle = kernel.new_nop(object.handle, &name, old_function.position)?;
+                let handle = kernel.new_nop(&object.handle, &name, old_function.position)?;
                 let mut nop = Function::new(handle, name, old_function.position, 0);
                 nop.nop = true;
                 // This can't fail: room was reserved above, before there was a handle to lose.
@@ -590,7 +649,7 @@ impl<K: Kernel> Patch<K> {
         }
         let name = like.name.as_ref().map(Name::duplicate).transpose()?;
         self.objects.reserve(1, GFP_KERNEL)?;
-        let handle = kernel.new_object(self.handle, name.as_ref())?;
+        let handle = kernel.new_object(&self.handle, name.as_ref())?;
         let mut object = Object::new(handle, name);
         object.dynamic = true;
         self.objects.push(object, GFP_KERNEL)?;

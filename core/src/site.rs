@@ -8,7 +8,7 @@
 //!
 //! C counterpart: what `klp_ftrace_handler()` reads in `kernel/livepatch/patch.c`.
 
-use super::transition::State;
+use super::task::State;
 use kernel::sync::{
     atomic::{
         Acquire,
@@ -144,8 +144,8 @@ const _: () = {
 /// next but one transition shown, and at least one store of `w` and its write barrier lie in
 /// between. So a reader that sees a value of the reuse in its slot also sees, after its read
 /// barrier, that `w` has changed. The reader would miss the change only if the numbers had gone
-/// through a whole cycle in between. But the publisher waits for all handlers
-/// ([`Tasks::synchronize`](super::transition::Tasks::synchronize)) far more often than that.
+/// through a whole cycle in between. But the publisher waits for all handlers far more often than
+/// that ([`Scheduler::synchronize`](super::transition::Scheduler::synchronize)).
 ///
 /// Towards the tasks:
 ///

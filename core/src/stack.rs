@@ -25,7 +25,16 @@
 
 use super::{
     sort::sort_by_key,
-    transition::State, //
+    symbol::{
+        Name,
+        Text, //
+    },
+    task::{
+        State,
+        Task,
+        Tasks, //
+    },
+    transition::Scheduler, //
 };
 use kernel::prelude::*;
 
@@ -45,56 +54,55 @@ impl Range {
     }
 }
 
-/// A range, its function, and the position of that function in the patch.
-struct Entry<F> {
+/// A range, and the number of the function that it belongs to.
+struct Region {
     range: Range,
-    order: usize,
-    function: F,
+    function: usize,
 }
 
 /// The ranges of one direction, sorted by address.
-struct Table<F> {
-    entries: KVec<Entry<F>>,
+struct Table {
+    regions: KVec<Region>,
     /// The span of all ranges, from the lowest start to the highest end.
     all: Range,
 }
 
-impl<F: Copy> Table<F> {
+impl Table {
     fn with_capacity(functions: usize) -> Result<Self> {
         Ok(Self {
-            entries: KVec::with_capacity(functions, GFP_KERNEL)?,
+            regions: KVec::with_capacity(functions, GFP_KERNEL)?,
             all: Range { start: 0, size: 0 },
         })
     }
 
     fn clear(&mut self) {
-        self.entries.clear();
+        self.regions.clear();
         self.all.size = 0;
     }
 
-    fn find(&self, address: usize) -> Option<&Entry<F>> {
+    fn find(&self, address: usize) -> Option<&Region> {
         if !self.all.contains(address) {
             return None;
         }
         let after = self
-            .entries
-            .partition_point(|entry| entry.range.start <= address);
-        let before = self.entries.get(..after)?;
+            .regions
+            .partition_point(|region| region.range.start <= address);
+        let before = self.regions.get(..after)?;
         // Of the ranges with one start, the largest is sorted last. Of aliases, the first in the
         // patch is.
-        let entry = before.last()?;
-        entry.range.contains(address).then_some(entry)
+        let region = before.last()?;
+        region.range.contains(address).then_some(region)
     }
 
     fn sort(&mut self) {
-        sort_by_key(&mut self.entries, |entry| {
-            let Range { start, size } = entry.range;
-            (start, size, core::cmp::Reverse(entry.order))
+        sort_by_key(&mut self.regions, |region| {
+            let Range { start, size } = region.range;
+            (start, size, core::cmp::Reverse(region.function))
         });
-        let start = self.entries.first().map_or(0, |entry| entry.range.start);
-        let sizes = self.entries.iter().map(|entry| {
-            let before = entry.range.start.wrapping_sub(start);
-            before.saturating_add(entry.range.size)
+        let start = self.regions.first().map_or(0, |region| region.range.start);
+        let sizes = self.regions.iter().map(|region| {
+            let before = region.range.start.wrapping_sub(start);
+            before.saturating_add(region.range.size)
         });
         self.all = Range {
             start,
@@ -102,39 +110,39 @@ impl<F: Copy> Table<F> {
         };
     }
 
-    fn push(&mut self, function: F, order: usize, range: Range) -> Result {
-        let entry = Entry {
-            range,
-            order,
-            function,
-        };
-        let pushed = self.entries.push_within_capacity(entry);
+    fn push(&mut self, function: usize, range: Range) -> Result {
+        let region = Region { range, function };
+        let pushed = self.regions.push_within_capacity(region);
         pushed.map_err(|_| ENOMEM)
     }
 }
 
 /// The functions that a transition changes, sorted for the search in either direction.
 ///
-/// `F` identifies a function for messages.
-pub struct StackCheck<F> {
+/// The functions are numbered in the order of the patch.
+pub struct StackCheck {
     /// The code that runs before the change. Tasks must leave it when patching.
-    old: Table<F>,
+    old: Table,
     /// The code that runs after the change. Tasks must leave it when unpatching.
-    new: Table<F>,
-    /// Number of functions.
-    functions: usize,
+    new: Table,
+    /// The functions' names, for messages.
+    names: KVec<Name>,
 }
 
-impl<F: Copy> StackCheck<F> {
-    /// Creates an empty stack check with room for this many functions. It never grows. Errors:
-    /// `ENOMEM`.
-    pub fn with_capacity(functions: usize) -> Result<Self> {
+impl StackCheck {
+    /// Creates an empty stack check with room for the functions with these names. It never grows.
+    /// Errors: `ENOMEM`.
+    pub fn new<'a>(names: impl Iterator<Item = &'a Name>) -> Result<Self> {
+        let mut copies = KVec::new();
+        for name in names {
+            copies.push(name.duplicate()?, GFP_KERNEL)?;
+        }
         // Each function has the range of its code and the range of its entry.
-        let ranges = functions.saturating_mul(2);
+        let ranges = copies.len().saturating_mul(2);
         Ok(Self {
             old: Table::with_capacity(ranges)?,
             new: Table::with_capacity(ranges)?,
-            functions: 0,
+            names: copies,
         })
     }
 
@@ -142,22 +150,31 @@ impl<F: Copy> StackCheck<F> {
     pub fn clear(&mut self) {
         self.old.clear();
         self.new.clear();
-        self.functions = 0;
     }
 
-    /// Adds a function that changes from `old` to `new` and whose original calls the tracer at
-    /// `entry`. Errors: `ENOMEM` if there is no room.
-    pub fn push(&mut self, function: F, entry: Range, old: Range, new: Range) -> Result {
-        let order = self.functions;
-        self.functions = order.saturating_add(1);
-        for (table, own) in [(&mut self.old, old), (&mut self.new, new)] {
-            table.push(function, order, own)?;
-            // The range of the original covers its entry already.
-            if own.start != entry.start {
-                table.push(function, order, entry)?;
+    /// Adds the function with that number, which changes from `old` to `new` and whose original
+    /// calls the tracer at `entry`. Errors: `ENOMEM` if there is no room.
+    pub fn push(&mut self, function: usize, entry: Range, old: Range, new: Range) -> Result {
+        for (table, mut own) in [(&mut self.old, old), (&mut self.new, new)] {
+            if own.start == entry.start {
+                // A function that is little more than its call of the tracer may end before the
+                // return address of that call.
+                own.size = own.size.max(entry.size);
+            } else {
+                table.push(function, entry)?;
             }
+            table.push(function, own)?;
         }
         Ok(())
+    }
+
+    /// Removes the functions with these numbers. The others stay sorted.
+    pub fn remove(&mut self, functions: core::ops::Range<usize>) {
+        for table in [&mut self.old, &mut self.new] {
+            table
+                .regions
+                .retain(|region| !functions.contains(&region.function));
+        }
     }
 
     /// Sorts the functions. Must be called after the last push and before [`Self::find`].
@@ -166,15 +183,20 @@ impl<F: Copy> StackCheck<F> {
         self.new.sort();
     }
 
-    /// Returns the first function of the patch that keeps a task with the stack `entries` (return
-    /// addresses) from moving to `target`. `None` if the task is free to move.
-    pub fn find(&self, target: State, entries: &[usize]) -> Option<F> {
+    /// Returns the number of the first function of the patch that keeps a task with the stack
+    /// `entries` (return addresses) from moving to `target`. `None` if the task is free to move.
+    pub fn find(&self, target: State, entries: &[usize]) -> Option<usize> {
         let table = self.table(target);
         entries
             .iter()
             .filter_map(|&address| table.find(address))
-            .min_by_key(|entry| entry.order)
-            .map(|entry| entry.function)
+            .map(|region| region.function)
+            .min()
+    }
+
+    /// Returns the name of the function with that number.
+    pub fn name(&self, function: usize) -> Text<'_> {
+        Text(self.names.get(function).map_or(b"?", Name::as_bytes))
     }
 
     /// Whether any of the words on a stack points into a function that keeps a task from moving to
@@ -191,10 +213,31 @@ impl<F: Copy> StackCheck<F> {
     }
 
     /// Returns the ranges that a task must leave to move to `target`.
-    fn table(&self, target: State) -> &Table<F> {
+    fn table(&self, target: State) -> &Table {
         match target {
             State::Unpatched => &self.new,
             State::Patched | State::Idle => &self.old,
         }
     }
+}
+
+/// A stack check in its own allocation.
+pub type Check = KBox<StackCheck>;
+
+/// Where the code that moves tasks finds the stack check, without the core's lock.
+pub trait Checks: Tasks + Scheduler {
+    /// A stack check that was taken back and may still be in use.
+    type Retired;
+
+    /// Publishes `check` in place of the current stack check, which is returned.
+    fn publish_check(&self, check: Option<Check>) -> Option<Self::Retired>;
+    /// Returns a stack check that is no longer in use. `None`, with a warning, if nothing has
+    /// waited since the check was taken back: then the check's memory is lost.
+    fn reclaim_check(&self, check: Self::Retired, quiesced: &Self::Quiesced) -> Option<Check>;
+    /// Calls `job` with the stack check, if there is one.
+    fn with_check(
+        &self,
+        off: &<Self::Task as Task>::PreemptionOff,
+        job: &mut dyn FnMut(Option<&StackCheck>),
+    );
 }

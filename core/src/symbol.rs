@@ -89,12 +89,16 @@ pub fn object_text(object: Option<&Name>) -> Text<'_> {
 
 /// What the core asks of the kernel's symbol table.
 pub trait Symbols {
+    /// Size of a page in bytes. A module's code begins and ends at page boundaries.
+    const PAGE_SIZE: usize;
+
     /// Calls `found` with the address of each symbol `name` of the kernel itself, in the order of
     /// the symbol table, until `found` breaks. This search is quick.
     fn each_match(&self, name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>);
 
     /// Calls `found` with the name and the address of each symbol of the module `object`, in the
-    /// order of the symbol table, until `found` breaks.
+    /// order of the symbol table, until `found` breaks. Leaves out the names that kallsyms ignores:
+    /// some assemblers mark with them where code and data begin.
     fn each_symbol(&self, object: &Name, found: &mut dyn FnMut(&[u8], usize) -> ControlFlow<()>);
 
     /// Returns the size in bytes of the symbol that covers `address`. `None` if there is none.
@@ -128,7 +132,7 @@ impl Tally {
     /// Returns the address of `name` in `object`, at this `position`.
     ///
     /// Errors: `EINVAL`, with the reason in the log.
-    pub fn settle(&self, object: Option<&Name>, name: &Name, position: usize) -> Result<usize> {
+    pub fn address(&self, object: Option<&Name>, name: &Name, position: usize) -> Result<usize> {
         if self.address == 0 {
             pr_err!("symbol '{}' not found in symbol table\n", name);
         } else if position == 0 && self.count > 1 {
@@ -175,12 +179,12 @@ pub fn find<S: Symbols + ?Sized>(
             }
         }),
     }
-    tally.settle(object, name, position)
+    tally.address(object, name, position)
 }
 
 /// Looks up many symbols of a module, each with its `position`, in one pass over its symbol table.
 ///
-/// Returns the tallies in the order of `wanted`. The caller settles each of them. Errors: `ENOMEM`.
+/// Returns the tallies in the order of `wanted`. The caller asks each of them for the address. Errors: `ENOMEM`.
 pub fn find_all<'a, S: Symbols + ?Sized>(
     symbols: &S,
     object: &Name,
@@ -206,16 +210,6 @@ pub fn find_all<'a, S: Symbols + ?Sized>(
     Ok(tallies)
 }
 
-/// The least size of a page. A module's code begins and ends at page boundaries.
-const PAGE: usize = 4096;
-
-/// Whether kallsyms takes `name` for a symbol's name. It ignores the names by which some assemblers
-/// mark where code and data begin.
-fn is_symbol(name: &[u8]) -> bool {
-    let marks: [&[u8]; 3] = [b"$", b".L", b"L0"];
-    !name.is_empty() && !marks.iter().any(|mark| name.starts_with(mark))
-}
-
 /// A symbol whose size is wanted.
 struct Extent {
     start: usize,
@@ -223,6 +217,12 @@ struct Extent {
     end: usize,
     /// Whether there is a symbol at `start`.
     found: bool,
+}
+
+impl Extent {
+    fn is_on_one_page<S: Symbols + ?Sized>(&self) -> bool {
+        self.end / S::PAGE_SIZE == self.start / S::PAGE_SIZE
+    }
 }
 
 /// The sizes of many symbols of a module, from one pass over its symbol table.
@@ -248,10 +248,8 @@ impl Sizes {
         }
         sort_by_key(&mut extents, |own| own.start);
         let mut sizes = Self(extents);
-        symbols.each_symbol(object, &mut |name, address| {
-            if is_symbol(name) {
-                sizes.add(address);
-            }
+        symbols.each_symbol(object, &mut |_, address| {
+            sizes.add(address);
             ControlFlow::Continue(())
         });
         Ok(sizes)
@@ -282,7 +280,7 @@ impl Sizes {
     /// size comes from kallsyms.
     pub fn at<S: Symbols + ?Sized>(&self, symbols: &S, address: usize) -> Option<usize> {
         match self.last(address) {
-            Some(own) if own.start == address && own.found && own.end / PAGE == address / PAGE => {
+            Some(own) if own.start == address && own.found && own.is_on_one_page::<S>() => {
                 own.end.checked_sub(address)
             }
             _ => symbols.size_at(address),

@@ -12,10 +12,38 @@
 
 use super::{
     dispatch::Gear,
+    patch::{
+        Patch,
+        Structures, //
+    },
     registry::Core,
+    symbol::Name,
     Kernel, //
 };
 use kernel::prelude::*;
+
+/// What the core asks of sysfs.
+pub trait Directories: Structures {
+    /// Creates the patch's directory.
+    fn publish_patch(&self, patch: &Patch<Self>) -> Result
+    where
+        Self: Kernel;
+    /// Creates an object's directory below the directory of its patch.
+    fn publish_object(
+        &self,
+        patch: &Self::Patch,
+        object: &Self::Object,
+        name: Option<&Name>,
+    ) -> Result;
+    /// Creates a function's directory `<name>,<position>` below the directory of its object.
+    fn publish_function(
+        &self,
+        object: &Self::Object,
+        function: &Self::Function,
+        name: &Name,
+        position: usize,
+    ) -> Result;
+}
 
 /// An attribute of a patch that can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +80,7 @@ impl<K: Kernel> Core<K> {
     pub fn store(
         &mut self,
         kernel: &K,
-        patch: K::Patch,
+        patch: K::PatchId,
         attribute: Writable,
         value: bool,
     ) -> Result {

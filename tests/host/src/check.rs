@@ -13,7 +13,7 @@ use livepatch_core::patch::{Function, Patch};
 use livepatch_core::site::{Target, View};
 use livepatch_core::stack::Range;
 use livepatch_core::symbol::object_text;
-use livepatch_core::transition::{State, Task};
+use livepatch_core::task::{State, Task};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl World {

@@ -128,6 +128,8 @@ impl Simulation {
 }
 
 impl Symbols for Simulation {
+    const PAGE_SIZE: usize = 4096;
+
     fn each_match(&self, name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>) {
         let symbols = self.symbols(None).into_iter();
         let mut matching = symbols.filter(|(own, _)| own.as_bytes() == name.as_bytes());

@@ -21,18 +21,20 @@
 //! | administrator and module loader | [`world`] |
 //! | invariants | [`check`] |
 //! | routines that tests share | [`routine`] |
+//! | what does not compile | [`misuse`] |
 //!
 //! Everything is deterministic, and a world is cheap to create. A model checker returns to a state
 //! by replaying the way to it, and recognizes the state by its [`snapshot::Snapshot`].
 //!
 //! The simulation also enforces the contract of the core's traits. It panics if the core uses a
-//! structure that was released, sleeps where that is not allowed, or drops a hook that ftrace still
-//! has.
+//! structure that was released, sleeps where that is not allowed, or frees a hook or a stack check
+//! before it has waited for its users.
 
 pub mod check;
 pub mod code;
 pub mod faults;
 pub mod interruption;
+pub mod misuse;
 pub mod recipe;
 pub mod routine;
 pub mod script;

@@ -8,12 +8,12 @@
 //! script that has no answer unwinds (`std::panic::resume_unwind`). The operation is abandoned
 //! there and can be run again with one more answer.
 
-use crate::simulation::Simulation;
 use crate::structures::ObjectId;
 use crate::tasks::TaskId;
 #[cfg(not(loom))]
 use kernel::sync::atomic::{observe, Observer};
-use livepatch_core::transition::{Check, State};
+use livepatch_core::stack::Check;
+use livepatch_core::task::State;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -46,9 +46,9 @@ pub enum Access {
     Pin(TaskId),
     /// Gets the stack check.
     Check,
-    /// Searches the stack check that it got.
+    /// Searches a stack with the stack check that it got.
     UseCheck,
-    /// Names the function that the search found.
+    /// Reads the name of the function that the search found from the stack check.
     Name,
     /// Replaces the stack check.
     ReplaceCheck,
@@ -80,7 +80,7 @@ pub enum Answer {
     /// Whether the task is running elsewhere, and its stack.
     Pinned(bool, Vec<usize>),
     /// A stack check.
-    Check(Option<Rc<Check<Simulation>>>),
+    Check(Option<Rc<Check>>),
 }
 
 /// A source of answers for the tasks.

@@ -6,7 +6,7 @@ use crate::structures::{ModuleState, PatchId};
 use crate::tasks::TaskId;
 use crate::world::World;
 use livepatch_core::site::Target;
-use livepatch_core::transition::{State, Task};
+use livepatch_core::task::{State, Task};
 
 /// A task.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

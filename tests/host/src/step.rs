@@ -6,7 +6,8 @@
 use crate::simulation::Simulation;
 use crate::structures::ModuleState;
 use crate::tasks::{CallRecord, SimulatedTask, TaskId};
-use livepatch_core::transition::{switch_if_pending, Task, Tasks};
+use livepatch_core::task::{Task, Tasks};
+use livepatch_core::transition::switch_if_pending;
 use std::rc::Rc;
 
 /// The offset of return addresses in a function in these tests: behind its call of the tracer.

@@ -7,9 +7,10 @@ use crate::script::{access, Access};
 use crate::simulation::{allocate, Simulation};
 use kernel::prelude::*;
 use kernel::print::{print, Level};
-use livepatch_core::patch::{Descriptors, Function, Patch};
+use livepatch_core::patch::{self, Callbacks, Function, Modules, Patch};
 use livepatch_core::stack::Range;
 use livepatch_core::symbol::{object_text, Name};
+use livepatch_core::sysfs::Directories;
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeSet;
 
@@ -68,7 +69,6 @@ pub struct ObjectStructure {
 /// `struct klp_func`.
 #[derive(Clone, Debug)]
 pub struct FunctionStructure {
-    name: String,
     /// Whether it is on its object's list.
     pub alive: bool,
     /// Whether the core created it as a nop.
@@ -113,8 +113,6 @@ pub struct Structures {
     pub(crate) listed: RefCell<Vec<PatchId>>,
     pub(crate) deferred: RefCell<Vec<PatchId>>,
     pub(crate) transition: Cell<Option<PatchId>>,
-    /// The number of functions that were released.
-    pub released: Cell<usize>,
     pub(crate) relocated: RefCell<BTreeSet<(PatchId, String)>>,
 }
 
@@ -150,22 +148,16 @@ impl Structures {
     }
 
     /// Adds a function. Returns its handle.
-    pub fn add_function(&self, name: &str) -> FunctionId {
+    pub fn add_function(&self) -> FunctionId {
         let mut functions = self.functions.borrow_mut();
         let nowhere = Range { start: 0, size: 0 };
         functions.push(FunctionStructure {
-            name: name.to_owned(),
             alive: false,
             nop: false,
             mirror: (nowhere, nowhere, false, false),
             directory: None,
         });
         FunctionId(functions.len() - 1)
-    }
-
-    /// Returns a function's name. The function must not have been released.
-    pub fn function_name(&self, function: FunctionId) -> String {
-        self.function(function).name.clone()
     }
 
     fn object(&self, object: ObjectId) -> RefMut<'_, ObjectStructure> {
@@ -234,6 +226,10 @@ impl Structures {
         Some((ModuleId(index), modules[index].clone()))
     }
 
+    pub(crate) fn set_alive(&self, module: ModuleId, alive: bool) {
+        self.modules.borrow_mut()[module.0].alive = alive;
+    }
+
     pub(crate) fn set_module_state(&self, module: ModuleId, state: ModuleState) {
         self.modules.borrow_mut()[module.0].state = state;
     }
@@ -243,6 +239,16 @@ impl Structures {
         self.relocated
             .borrow()
             .contains(&(patch, object.to_owned()))
+    }
+
+    /// Takes a reference to the module of a patch.
+    pub(crate) fn get_module(&self, patch: PatchId) {
+        self.patches.borrow_mut()[patch.0].references += 1;
+    }
+
+    /// Drops a reference to the module of a patch.
+    pub(crate) fn put_module(&self, patch: PatchId) {
+        self.patches.borrow_mut()[patch.0].references -= 1;
     }
 
     /// Removes a patch's directory and drops the reference to its module. This is the part that
@@ -287,16 +293,21 @@ impl Structures {
     }
 }
 
-impl Descriptors for Simulation {
+/// The numbers in place of structures give no access to them, so they may be copied.
+impl patch::Structures for Simulation {
     type Patch = PatchId;
+    type PatchId = PatchId;
     type Object = ObjectId;
     type Function = FunctionId;
+    type FunctionId = FunctionId;
     type Module = ModuleId;
 
-    fn get_module(&self, patch: PatchId) -> Result {
-        self.faults.check(Operation::GetModule)?;
-        self.structures.patches.borrow_mut()[patch.0].references += 1;
-        Ok(())
+    fn patch_id(patch: &PatchId) -> PatchId {
+        *patch
+    }
+
+    fn function_id(function: &FunctionId) -> FunctionId {
+        *function
     }
 
     fn prepare(&self, patch: &Patch<Self>) {
@@ -312,49 +323,21 @@ impl Descriptors for Simulation {
         }
     }
 
-    fn publish_patch(&self, patch: &Patch<Self>) -> Result {
-        let directory = self.structures.publish(text(&patch.name))?;
-        self.structures.patches.borrow_mut()[patch.handle.0].directory = directory;
-        Ok(())
-    }
-
-    fn publish_object(&self, patch: PatchId, object: ObjectId, name: Option<&Name>) -> Result {
-        let parent = self.structures.patch(patch).name;
-        let path = format!("{parent}/{}", object_text(name));
-        let directory = self.structures.publish(path)?;
-        self.structures.object(object).directory = directory;
-        Ok(())
-    }
-
-    fn publish_function(
-        &self,
-        object: ObjectId,
-        function: FunctionId,
-        name: &Name,
-        position: usize,
-    ) -> Result {
-        let parent = self.structures.object(object).directory.clone();
-        let path = format!("{}/{name},{position}", parent.expect("a published object"));
-        let directory = self.structures.publish(path)?;
-        self.structures.function(function).directory = directory;
-        Ok(())
-    }
-
-    fn new_object(&self, patch: PatchId, name: Option<&Name>) -> Result<ObjectId> {
+    fn new_object(&self, patch: &PatchId, name: Option<&Name>) -> Result<ObjectId> {
         allocate()?;
         let id = self
             .structures
-            .add_object(patch, name.map(text).as_deref(), false);
+            .add_object(*patch, name.map(text).as_deref(), false);
         let object = &mut self.structures.objects.borrow_mut()[id.0];
         object.alive = true;
         object.dynamic = true;
         Ok(id)
     }
 
-    fn new_nop(&self, object: ObjectId, name: &Name, _position: usize) -> Result<FunctionId> {
+    fn new_nop(&self, object: &ObjectId, _name: &Name, _position: usize) -> Result<FunctionId> {
         allocate()?;
-        drop(self.structures.object(object));
-        let id = self.structures.add_function(&text(name));
+        drop(self.structures.object(*object));
+        let id = self.structures.add_function();
         let function = &mut self.structures.functions.borrow_mut()[id.0];
         function.alive = true;
         function.nop = true;
@@ -362,9 +345,6 @@ impl Descriptors for Simulation {
     }
 
     fn release_function(&self, function: FunctionId) {
-        self.structures
-            .released
-            .set(self.structures.released.get() + 1);
         let mut structure = self.structures.function(function);
         structure.alive = false;
         let directory = structure.directory.take();
@@ -380,13 +360,13 @@ impl Descriptors for Simulation {
         self.structures.unpublish(directory);
     }
 
-    fn list(&self, patch: PatchId, listed: bool) {
+    fn list(&self, patch: &PatchId, listed: bool) {
         let mut list = self.structures.listed.borrow_mut();
         let before = list.len();
-        list.retain(|&own| own != patch);
+        list.retain(|own| own != patch);
         assert_eq!(listed, list.len() == before, "wrong use of the list");
         if listed {
-            list.push(patch);
+            list.push(*patch);
         }
     }
 
@@ -395,15 +375,15 @@ impl Descriptors for Simulation {
         self.structures.deferred.borrow_mut().push(patch);
     }
 
-    fn mirror_patch(&self, patch: PatchId, enabled: bool, forced: bool) {
+    fn mirror_patch(&self, patch: &PatchId, enabled: bool, forced: bool) {
         self.point();
         let structure = &mut self.structures.patches.borrow_mut()[patch.0];
         structure.enabled = enabled;
         structure.forced = forced;
     }
 
-    fn mirror_object(&self, object: ObjectId, module: Option<ModuleId>, patched: bool) {
-        let mut structure = self.structures.object(object);
+    fn mirror_object(&self, object: &ObjectId, module: Option<ModuleId>, patched: bool) {
+        let mut structure = self.structures.object(*object);
         structure.module = module;
         structure.patched = patched;
     }
@@ -417,54 +397,84 @@ impl Descriptors for Simulation {
         );
     }
 
-    fn mirror_transition(&self, patch: Option<PatchId>) {
+    fn mirror_transition(&self, patch: Option<&PatchId>) {
         self.point();
-        self.structures.transition.set(patch);
+        self.structures.transition.set(patch.copied());
+    }
+}
+
+impl Directories for Simulation {
+    fn publish_patch(&self, patch: &Patch<Self>) -> Result {
+        let directory = self.structures.publish(text(&patch.name))?;
+        self.structures.patches.borrow_mut()[patch.handle.0].directory = directory;
+        Ok(())
     }
 
-    fn pre_patch(&self, object: ObjectId) -> Result {
+    fn publish_object(&self, patch: &PatchId, object: &ObjectId, name: Option<&Name>) -> Result {
+        let parent = self.structures.patch(*patch).name;
+        let path = format!("{parent}/{}", object_text(name));
+        let directory = self.structures.publish(path)?;
+        self.structures.object(*object).directory = directory;
+        Ok(())
+    }
+
+    fn publish_function(
+        &self,
+        object: &ObjectId,
+        function: &FunctionId,
+        name: &Name,
+        position: usize,
+    ) -> Result {
+        let parent = self.structures.object(*object).directory.clone();
+        let path = format!("{}/{name},{position}", parent.expect("a published object"));
+        let directory = self.structures.publish(path)?;
+        self.structures.function(*function).directory = directory;
+        Ok(())
+    }
+}
+
+impl Callbacks for Simulation {
+    fn pre_patch(&self, object: &ObjectId) -> Result {
         self.may_sleep();
         self.point();
-        access(Access::Callback("pre_patch", object));
-        self.structures.callback("pre_patch", object);
-        if self.structures.object(object).callbacks {
+        access(Access::Callback("pre_patch", *object));
+        self.structures.callback("pre_patch", *object);
+        if self.structures.object(*object).callbacks {
             self.faults.check(Operation::PrePatch)?;
         }
         Ok(())
     }
 
-    fn post_patch(&self, object: ObjectId) {
+    fn post_patch(&self, object: &ObjectId) {
         self.may_sleep();
         self.point();
-        access(Access::Callback("post_patch", object));
-        self.structures.callback("post_patch", object);
+        access(Access::Callback("post_patch", *object));
+        self.structures.callback("post_patch", *object);
     }
 
-    fn pre_unpatch(&self, object: ObjectId) {
+    fn pre_unpatch(&self, object: &ObjectId) {
         self.may_sleep();
         self.point();
-        access(Access::Callback("pre_unpatch", object));
-        self.structures.callback("pre_unpatch", object);
+        access(Access::Callback("pre_unpatch", *object));
+        self.structures.callback("pre_unpatch", *object);
     }
 
-    fn post_unpatch(&self, object: ObjectId) {
+    fn post_unpatch(&self, object: &ObjectId) {
         self.may_sleep();
         self.point();
-        access(Access::Callback("post_unpatch", object));
-        self.structures.callback("post_unpatch", object);
+        access(Access::Callback("post_unpatch", *object));
+        self.structures.callback("post_unpatch", *object);
     }
+}
 
+impl Modules for Simulation {
     fn find_module(&self, name: &Name) -> Option<ModuleId> {
         let (id, module) = self.structures.module(&text(name))?;
         (module.state != ModuleState::Gone && module.alive).then_some(id)
     }
 
-    fn set_alive(&self, module: ModuleId, alive: bool) {
-        self.structures.modules.borrow_mut()[module.0].alive = alive;
-    }
-
-    fn relocate(&self, patch: PatchId, object: &Name, apply: bool) -> Result {
-        let key = (patch, text(object));
+    fn relocate(&self, patch: &PatchId, object: &Name, apply: bool) -> Result {
+        let key = (*patch, text(object));
         if !apply {
             self.structures.relocated.borrow_mut().remove(&key);
             return Ok(());

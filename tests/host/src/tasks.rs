@@ -5,8 +5,9 @@
 use crate::script::{self, access, Access, Answer};
 use crate::simulation::Simulation;
 use kernel::print::{print, Level};
-use livepatch_core::stack::StackCheck;
-use livepatch_core::transition::{Check, Debug, Shared, State, Stuck, Task, Tasks, Unreliable};
+use livepatch_core::stack::{Check, Checks, StackCheck};
+use livepatch_core::task::{Shared, State, Task, Tasks, Unreliable};
+use livepatch_core::transition::{Clock, DebugMessage, Log, Scheduler, Stuck};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -68,8 +69,14 @@ impl SimulatedTask {
     }
 }
 
-/// Evidence that preemption is off. Nothing else runs in the simulation during a step.
-pub struct PreemptionOff(());
+/// Keeps preemption off while it lives: counts the sections that have it off.
+pub struct PreemptionOff(Rc<Cell<usize>>);
+
+impl Drop for PreemptionOff {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
 
 impl Task for SimulatedTask {
     type PreemptionOff = PreemptionOff;
@@ -115,6 +122,23 @@ impl Task for SimulatedTask {
     }
 }
 
+/// Evidence that all CPUs have scheduled: the number of the wait, counted from 1.
+pub struct Quiesced(usize);
+
+impl Quiesced {
+    /// Whether the wait began after `waits` others had ended.
+    pub(crate) fn is_after(&self, waits: usize) -> bool {
+        self.0 > waits
+    }
+}
+
+/// A stack check that was taken back.
+pub struct Retired {
+    check: Check,
+    /// How often the core had waited before.
+    waits: usize,
+}
+
 /// A CPU: its idle task, and whether it is online.
 pub struct Cpu {
     /// The idle task.
@@ -146,7 +170,9 @@ pub struct Machine {
     pub retry: Cell<Option<u64>>,
     /// Whether stacks can be trusted at all.
     pub reliable: Cell<bool>,
-    check: RefCell<Option<Rc<Check<Simulation>>>>,
+    check: RefCell<Option<Rc<Check>>>,
+    /// The number of sections that have preemption off.
+    sections: Rc<Cell<usize>>,
     /// Whether the list of threads is locked.
     pub locked: Cell<bool>,
     /// Whether CPUs are kept from coming and going.
@@ -157,8 +183,10 @@ pub struct Machine {
     pub replaced: RefCell<Vec<usize>>,
     /// A script's answer for the pinned task: whether it runs elsewhere, and its stack.
     scripted: RefCell<Option<(bool, Vec<usize>)>>,
-    /// The number of times that the core waited for all CPUs.
+    /// The number of times that the core waited for all CPUs. Tests may reset it.
     pub synchronizations: Cell<usize>,
+    /// The same number, which is never reset.
+    waits: Cell<usize>,
     /// The calls of functions so far.
     pub(crate) calls: RefCell<Vec<CallRecord>>,
 }
@@ -185,12 +213,14 @@ impl Default for Machine {
             retry: Cell::new(None),
             reliable: Cell::new(true),
             check: RefCell::new(None),
+            sections: Rc::default(),
             locked: Cell::new(false),
             cpus_locked: Cell::new(false),
             pinned: Cell::new(None),
             replaced: RefCell::default(),
             scripted: RefCell::new(None),
             synchronizations: Cell::new(0),
+            waits: Cell::new(0),
             calls: RefCell::default(),
         }
     }
@@ -267,18 +297,18 @@ impl Machine {
         self.shared.target()
     }
 
+    /// Returns how often the core has waited for all CPUs.
+    pub(crate) fn waits(&self) -> usize {
+        self.waits.get()
+    }
+
     /// Returns the stack check.
-    pub fn check(&self) -> Option<Rc<Check<Simulation>>> {
+    pub fn check(&self) -> Option<Rc<Check>> {
         self.check.borrow().clone()
     }
 }
 
 impl Simulation {
-    /// Turns preemption off.
-    pub fn preemption_off(&self) -> PreemptionOff {
-        PreemptionOff(())
-    }
-
     /// Checks that no lock forbids sleeping, since the core may sleep here.
     pub(crate) fn may_sleep(&self) {
         let machine = &self.machine;
@@ -287,6 +317,7 @@ impl Simulation {
             machine.pinned.get().is_none(),
             "sleeping with a task pinned"
         );
+        assert_eq!(machine.sections.get(), 0, "sleeping with preemption off");
     }
 }
 
@@ -300,9 +331,16 @@ fn present(question: Access) -> u32 {
 
 impl Tasks for Simulation {
     type Task = SimulatedTask;
+    type Pinned = SimulatedTask;
 
     fn shared(&self) -> &Shared {
         &self.machine.shared
+    }
+
+    fn preemption_off(&self) -> PreemptionOff {
+        let sections = &self.machine.sections;
+        sections.set(sections.get() + 1);
+        PreemptionOff(sections.clone())
     }
 
     fn for_each_thread(&self, each: &mut dyn FnMut(&SimulatedTask)) {
@@ -351,18 +389,11 @@ impl Tasks for Simulation {
         self.machine.cpus_locked.set(false);
     }
 
-    fn wake_idle(&self, cpu: u32) {
-        if let Some(cpu) = self.machine.cpu(cpu) {
-            assert!(cpu.online.get(), "waking a CPU that is off");
-            cpu.woken.set(true);
-        }
-    }
-
     fn has_reliable_stacks(&self) -> bool {
         self.machine.reliable.get()
     }
 
-    fn pin(&self, task: &SimulatedTask, job: &mut dyn FnMut()) {
+    fn pin(&self, task: &SimulatedTask, job: &mut dyn FnMut(&SimulatedTask)) {
         if let Answer::Pinned(elsewhere, stack) = access(Access::Pin(task.id)) {
             self.machine.scripted.replace(Some((elsewhere, stack)));
         }
@@ -370,7 +401,7 @@ impl Tasks for Simulation {
         assert!(before.is_none(), "two tasks pinned");
         let clock = &self.machine.clock;
         clock.set(clock.get() + self.machine.effort.get());
-        job();
+        job(task);
         self.machine.scripted.replace(None);
         self.machine.pinned.set(None);
     }
@@ -380,21 +411,6 @@ impl Tasks for Simulation {
             return *elsewhere;
         }
         self.machine.is_running(task) && self.machine.current.get() != Some(task.id)
-    }
-
-    fn take_off_cpu(&self, task: &SimulatedTask) {
-        self.point();
-        let machine = &self.machine;
-        assert!(machine.pinned.get().is_none(), "its CPU is locked");
-        let cpu = task.cpu.get().and_then(|number| machine.cpu(number));
-        let Some(cpu) = cpu else {
-            return;
-        };
-        let known = machine.threads();
-        let known = known.iter().find(|known| known.id == task.id);
-        cpu.look
-            .borrow_mut()
-            .get_or_insert_with(|| known.expect("the task was met just now").clone());
     }
 
     fn words(&self, task: &SimulatedTask, job: &mut dyn FnMut(&[usize])) {
@@ -421,6 +437,7 @@ impl Tasks for Simulation {
         if !task.reliable.get() {
             return Err(Unreliable);
         }
+        access(Access::UseCheck);
         match &*self.machine.scripted.borrow() {
             Some((_, stack)) => job(stack),
             None => job(&task.stack.borrow()),
@@ -432,14 +449,19 @@ impl Tasks for Simulation {
         assert!(self.machine.locked.get(), "the task could be gone");
         task.signals.set(task.signals.get() + 1);
     }
+}
 
-    fn synchronize(&self) {
+impl Scheduler for Simulation {
+    type Quiesced = Quiesced;
+
+    fn synchronize(&self) -> Quiesced {
         self.may_sleep();
         self.point();
         access(Access::Synchronize);
-        self.ftrace.drain();
-        let count = &self.machine.synchronizations;
-        count.set(count.get() + 1);
+        for count in [&self.machine.synchronizations, &self.machine.waits] {
+            count.set(count.get() + 1);
+        }
+        Quiesced(self.machine.waits())
     }
 
     fn switch_in_scheduler(&self, on: bool) {
@@ -449,43 +471,87 @@ impl Tasks for Simulation {
         self.machine.scheduler.set(on);
     }
 
+    fn take_off_cpu(&self, task: &SimulatedTask) {
+        self.point();
+        let machine = &self.machine;
+        assert!(machine.pinned.get().is_none(), "its CPU is locked");
+        let cpu = task.cpu.get().and_then(|number| machine.cpu(number));
+        let Some(cpu) = cpu else {
+            return;
+        };
+        let known = machine.threads();
+        let known = known.iter().find(|known| known.id == task.id);
+        cpu.look
+            .borrow_mut()
+            .get_or_insert_with(|| known.expect("the task was met just now").clone());
+    }
+
+    fn wake_idle(&self, cpu: u32) {
+        if let Some(cpu) = self.machine.cpu(cpu) {
+            assert!(cpu.online.get(), "waking a CPU that is off");
+            cpu.woken.set(true);
+        }
+    }
+}
+
+impl Clock for Simulation {
+    type Instant = u64;
+
     fn now(&self) -> u64 {
         self.machine.clock.get()
+    }
+
+    fn elapsed(&self, since: &u64) -> u64 {
+        self.machine.clock.get() - since
     }
 
     fn retry_later(&self, delay: u64) {
         assert!((1..=1000).contains(&delay), "a retry in {delay} ms");
         self.machine.retry.set(Some(delay));
     }
+}
 
-    fn replace_stack_check(&self, check: Option<Check<Self>>) -> Option<Check<Self>> {
+impl Checks for Simulation {
+    type Retired = Retired;
+
+    fn publish_check(&self, check: Option<Check>) -> Option<Retired> {
         self.point();
         access(Access::ReplaceCheck);
         let old = self.machine.check.replace(check.map(Rc::new))?;
         self.machine.replaced.borrow_mut().push(old.content());
-        Some(Rc::into_inner(old).expect("a stack check in use was replaced"))
+        Some(Retired {
+            check: Rc::into_inner(old).expect("a stack check in use was replaced"),
+            waits: self.machine.waits(),
+        })
     }
 
-    fn with_stack_check(&self, job: &mut dyn FnMut(&StackCheck<Self::Function>)) {
+    fn reclaim_check(&self, retired: Retired, quiesced: &Quiesced) -> Option<Check> {
+        assert!(
+            quiesced.is_after(retired.waits),
+            "a stack check was reclaimed that may still be in use"
+        );
+        Some(retired.check)
+    }
+
+    fn with_check(&self, _off: &PreemptionOff, job: &mut dyn FnMut(Option<&StackCheck>)) {
         let check = match access(Access::Check) {
             Answer::Check(check) => check,
             _ => self.machine.check(),
         };
-        if let Some(check) = check {
-            access(Access::UseCheck);
-            job(&check);
-        }
+        job(check.as_deref().map(|check| &**check));
     }
+}
 
-    fn debug(&self, message: Debug<'_, Self>) {
+impl Log for Simulation {
+    fn debug(&self, message: DebugMessage<'_, SimulatedTask>) {
         if script::is_installed() {
-            // Under a script, tasks and functions have no names. They must still exist to be named.
-            if let Debug::Stuck(_, Stuck::Inside(_)) = message {
+            // Under a script, tasks have no names, but the stack check is still in use.
+            if let DebugMessage::Stuck(_, Stuck::Inside(_)) = message {
                 access(Access::Name);
             }
             return;
         }
-        let Debug::Stuck(task, reason) = message else {
+        let DebugMessage::Stuck(task, reason) = message else {
             return print(Level::Debug, format_args!("{message}\n"));
         };
         let name = task.name();
@@ -500,10 +566,7 @@ impl Tasks for Simulation {
             ),
             Stuck::Inside(function) => print(
                 Level::Debug,
-                format_args!(
-                    "klp_try_switch_task: {name} is sleeping on function {}\n",
-                    self.structures.function_name(function)
-                ),
+                format_args!("klp_try_switch_task: {name} is sleeping on function {function}\n"),
             ),
             Stuck::Unchecked => {}
         }

@@ -5,11 +5,11 @@
 use crate::faults::Operation;
 use crate::script::{access, Access};
 use crate::simulation::{allocate, Simulation};
-use crate::tasks::SimulatedTask;
+use crate::tasks::{Quiesced, SimulatedTask};
 use kernel::prelude::*;
 use livepatch_core::dispatch::{Refusal, Tracer};
 use livepatch_core::site::{Site, Target, View};
-use livepatch_core::transition::Task;
+use livepatch_core::task::Task;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
@@ -23,8 +23,9 @@ pub struct Operations {
     site: Site,
     /// Whether the handler finds the hook.
     attached: Cell<bool>,
-    /// Whether a handler that found the hook may still be running.
-    in_use: Cell<bool>,
+    /// How often the core had waited when a handler could last find the hook. `None`: no handler
+    /// can have found it.
+    found: Cell<Option<usize>>,
     /// Whether calls may bypass the handler.
     settles: Cell<bool>,
     /// The target of calls that bypass the handler.
@@ -51,14 +52,7 @@ pub struct Hook(Rc<Operations>);
 impl Drop for Hook {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            assert!(
-                !self.0.attached.get(),
-                "a hook was dropped that is attached"
-            );
-            assert!(
-                !self.0.in_use.get(),
-                "a hook was dropped whose handlers may still be running"
-            );
+            assert_eq!(self.0.found.get(), None, "a hook was dropped, not freed");
         }
     }
 }
@@ -110,15 +104,7 @@ impl Ftrace {
     /// Switches the machine off: hooks may be dropped while they are attached.
     pub(crate) fn power_off(&self) {
         for hook in self.hooks() {
-            hook.attached.set(false);
-        }
-        self.drain();
-    }
-
-    /// Waits for all handlers that are running. Afterwards only attached hooks can be in use.
-    pub(crate) fn drain(&self) {
-        for hook in self.hooks() {
-            hook.in_use.set(hook.attached.get());
+            hook.found.set(None);
         }
     }
 
@@ -181,6 +167,8 @@ impl Simulation {
 impl Tracer for Simulation {
     type Hook = Hook;
 
+    const CALL_SIZE: usize = 8;
+
     fn location(&self, function: usize) -> Option<usize> {
         let traceable = self.code.at(function)?.traceable;
         traceable.then_some(function + OFFSET)
@@ -192,7 +180,7 @@ impl Tracer for Simulation {
             location,
             site,
             attached: Cell::new(false),
-            in_use: Cell::new(false),
+            found: Cell::new(None),
             settles: Cell::new(false),
             direct: Cell::new(None),
         });
@@ -209,6 +197,9 @@ impl Tracer for Simulation {
     fn attach(&self, hooks: &[&Hook]) -> Result<(), Refusal> {
         self.may_sleep();
         assert!(!hooks.is_empty(), "nothing to attach");
+        // Handlers may find the hooks even if they are refused in the end.
+        let now = self.machine.waits();
+        hooks.iter().for_each(|hook| hook.0.found.set(Some(now)));
         if let Some(left) = self.ftrace.busy.get().checked_sub(1) {
             self.ftrace.busy.set(left);
             return Err(Refusal::Register(EAGAIN));
@@ -220,7 +211,6 @@ impl Tracer for Simulation {
         for hook in hooks {
             self.point();
             access(Access::Register(hook.0.function()));
-            hook.0.in_use.set(true);
             assert!(!hook.0.attached.replace(true), "attached twice");
         }
         self.ftrace.set_filter();
@@ -241,6 +231,7 @@ impl Tracer for Simulation {
             let direct = hook.0.direct.take();
             assert!(direct.is_none() || self.is_dead(), "detached while settled");
             assert!(hook.0.attached.replace(false), "detached twice");
+            hook.0.found.set(Some(self.machine.waits()));
         }
         let last = self.ftrace.attached().next().is_none();
         if last && kernel::warn_on!(self.faults.check(Operation::Unregister).is_err()) {
@@ -252,6 +243,15 @@ impl Tracer for Simulation {
         if self.faults.check(Operation::Unfilter).is_ok() {
             self.ftrace.set_filter();
         }
+    }
+
+    fn free(&self, hook: Hook, quiesced: &Quiesced) {
+        assert!(!hook.0.attached.get(), "a hook was freed that is attached");
+        let found = hook.0.found.take();
+        assert!(
+            found.is_none_or(|found| quiesced.is_after(found)),
+            "a hook was freed whose handlers may still be running"
+        );
     }
 
     fn set_settles(&self, hook: &Hook, settles: bool) {

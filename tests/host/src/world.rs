@@ -4,6 +4,7 @@
 
 use crate::check::Universes;
 use crate::code::contains;
+use crate::faults::Operation;
 use crate::recipe::Recipe;
 use crate::simulation::Simulation;
 use crate::step::Step;
@@ -17,7 +18,7 @@ use livepatch_core::stack::Range;
 use livepatch_core::state::SystemState;
 use livepatch_core::symbol::Name;
 use livepatch_core::sysfs::Writable;
-use livepatch_core::transition::State;
+use livepatch_core::task::State;
 use std::cell::Cell;
 
 /// A machine.
@@ -141,17 +142,24 @@ impl World {
     /// Enables the patch of a livepatch module that is loading.
     pub fn enable(&mut self, id: PatchId, recipe: &Recipe) -> Result {
         let patch = self.read(id, recipe)?;
-        match self.core.enable(&self.kernel, patch) {
-            Ok(()) => Ok(()),
-            Err(NotEnabled::Refused(error)) => Err(error),
-            Err(NotEnabled::Undone(error)) => {
-                self.kernel.structures.finish(id);
-                Err(error)
-            }
-        }
+        self.kernel.faults.check(Operation::GetModule)?;
+        self.kernel.structures.get_module(id);
+        self.core
+            .enable(&self.kernel, patch)
+            .map_err(|not_enabled| match not_enabled {
+                NotEnabled::Refused(error) => {
+                    self.kernel.structures.put_module(id);
+                    error
+                }
+                NotEnabled::Undone(error, patch) => {
+                    self.kernel.structures.finish(patch);
+                    error
+                }
+            })
     }
 
-    /// Reads a module's structures, as the bridge does.
+    /// Reads a module's structures, as the bridge does. The caller has to have a reference to the
+    /// module before the core gets them.
     pub fn read(&self, id: PatchId, recipe: &Recipe) -> Result<Patch<Simulation>> {
         let kernel = &self.kernel;
         let mut states = KVec::new();
@@ -173,7 +181,7 @@ impl World {
                 } else {
                     0
                 };
-                let handle = kernel.structures.add_function(&function.name);
+                let handle = kernel.structures.add_function();
                 let name = Name::new(function.name.as_bytes())?;
                 let function = Function::new(handle, name, function.position, new);
                 object.functions.push(function, GFP_KERNEL)?;
@@ -219,7 +227,7 @@ impl World {
             }
         }
         self.tick();
-        self.kernel.machine.target() == livepatch_core::transition::State::Idle
+        self.kernel.machine.target() == State::Idle
     }
 
     /// Runs the work that frees disabled patches.
@@ -278,15 +286,13 @@ impl World {
             self.kernel.code.add(Some(name), function);
         }
         structures.set_module_state(id, ModuleState::Coming);
+        structures.set_alive(id, true);
         let result = self.core.module_coming(&self.kernel, id, name.as_bytes());
         let structures = &self.kernel.structures;
-        let alive = structures
-            .module(name)
-            .is_some_and(|(_, module)| module.alive);
-        assert_eq!(alive, result.is_ok(), "klp_alive of {name}");
         if result.is_ok() {
             structures.set_module_state(id, ModuleState::Live);
         } else {
+            structures.set_alive(id, false);
             structures.set_module_state(id, ModuleState::Gone);
             self.remove_code(name);
         }
@@ -318,7 +324,8 @@ impl World {
         let (id, module) = structures.module(name).expect("a known module");
         assert_eq!(module.state, ModuleState::Live);
         structures.set_module_state(id, ModuleState::Going);
-        self.core.module_going(&self.kernel, id, name.as_bytes());
+        structures.set_alive(id, false);
+        self.core.module_going(&self.kernel, name.as_bytes());
         self.kernel
             .structures
             .set_module_state(id, ModuleState::Gone);

@@ -13,7 +13,8 @@ use livepatch_core::dispatch::{Addition, Redirections, Tracer, Version};
 use livepatch_core::site::{Site, Target, View};
 use livepatch_core::stack::Range;
 use livepatch_core::symbol::Name;
-use livepatch_core::transition::{State, Task, Tasks};
+use livepatch_core::task::{State, Task};
+use livepatch_core::transition::Scheduler;
 use proptest::prelude::*;
 use std::iter::once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -190,8 +191,8 @@ fn code(owner: u8) -> Range {
 /// Does what follows the removal of versions.
 fn finish(sites: &mut Redirections<u8, Hook>, kernel: &Simulation) {
     sites.detach(kernel);
-    kernel.synchronize();
-    sites.reap();
+    let quiesced = kernel.synchronize();
+    sites.reap(kernel, &quiesced);
 }
 
 proptest! {

@@ -12,9 +12,10 @@ use host_tests::tracer::OFFSET;
 use host_tests::world::World;
 use kernel::prelude::*;
 use livepatch_core::dispatch::{Redirections, Tracer};
-use livepatch_core::patch::{Descriptors, Which};
+use livepatch_core::patch::{Structures, Which};
 use livepatch_core::sysfs::Writable;
-use livepatch_core::transition::{Task, Tasks};
+use livepatch_core::task::Task;
+use livepatch_core::transition::Scheduler;
 
 #[test]
 fn enable_and_disable() {
@@ -114,8 +115,8 @@ fn a_function_is_patched_where_it_is_and_once() {
     assert_eq!(kernel::warnings(), 1, "it is patched already");
     object.unpatch(&world.kernel, &mut sites, Which::All);
     sites.detach(&world.kernel);
-    world.kernel.synchronize();
-    sites.reap();
+    let quiesced = world.kernel.synchronize();
+    sites.reap(&world.kernel, &quiesced);
     assert_eq!(sites.count(), 0);
     let _ = world.dmesg();
 }
@@ -182,11 +183,8 @@ fn same_name_twice() {
     let before = world.snapshot().sites;
     // Another module cannot have the same name: creating its directory fails.
     let id = world.kernel.structures.new_patch("one");
-    let other = world
-        .read(id, &Recipe::of_kernel("one", &["meminfo"]))
-        .unwrap();
-    assert!(world.core.enable(&world.kernel, other).is_err());
-    world.kernel.structures.finish(id);
+    let other = world.enable(id, &Recipe::of_kernel("one", &["meminfo"]));
+    assert!(other.is_err());
     assert_eq!(world.snapshot().sites, before);
     world.check();
     world.unload(patch);

@@ -9,7 +9,7 @@ use livepatch_core::sort::sort_by_key;
 use livepatch_core::stack::{Range, StackCheck};
 use livepatch_core::state::{is_compatible, previous, SystemState};
 use livepatch_core::symbol::{find, find_all, Name, Sizes, Symbols, Text};
-use livepatch_core::transition::State;
+use livepatch_core::task::State;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -31,7 +31,7 @@ fn range(slot: usize) -> Range {
     }
 }
 
-/// Where the `index`-th function calls the tracer, or its own start where it is `old`.
+/// Where the original of the `index`-th function calls the tracer.
 fn entry(index: usize) -> Range {
     Range {
         start: BASE + (20 + index) * SLOT,
@@ -39,18 +39,49 @@ fn entry(index: usize) -> Range {
     }
 }
 
+/// Where a function calls the tracer whose code from before the change is the original.
+fn entry_of(old: usize) -> Range {
+    Range {
+        start: range(old).start,
+        size: 9,
+    }
+}
+
+/// Returns a stack check without functions, with room for this many. The names are `0`, `1`, ….
+fn empty(functions: usize) -> StackCheck {
+    let name = |number: usize| Name::new(number.to_string().as_bytes()).unwrap();
+    let names: Vec<Name> = (0..functions).map(name).collect();
+    StackCheck::new(names.iter()).unwrap()
+}
+
+/// Adds the functions with these numbers to a stack check.
+fn add(check: &mut StackCheck, functions: &[Changed], numbers: impl Iterator<Item = usize>) {
+    for number in numbers {
+        let (old, new) = functions[number];
+        check
+            .push(number, entry(number), range(old), range(new))
+            .unwrap();
+    }
+    check.finish();
+}
+
 fn naive(functions: &[Changed], target: State, entries: &[usize]) -> Option<usize> {
-    functions
-        .iter()
-        .enumerate()
-        .position(|(index, &(old, new))| {
-            let own = range(if target == State::Unpatched { new } else { old });
-            entries.iter().any(|&address| {
-                [own, entry(index)]
-                    .iter()
-                    .any(|range| address >= range.start && address < range.start + range.size)
-            })
-        })
+    (0..functions.len()).find(|&number| is_inside(functions, number, target, entries))
+}
+
+/// Whether an address is in the `number`-th function, or at its entry.
+fn is_inside(functions: &[Changed], number: usize, target: State, entries: &[usize]) -> bool {
+    let (old, new) = functions[number];
+    let own = range(if target == State::Unpatched { new } else { old });
+    is_in(&[own, entry(number)], entries)
+}
+
+fn is_in(ranges: &[Range], entries: &[usize]) -> bool {
+    entries.iter().any(|&address| {
+        ranges
+            .iter()
+            .any(|range| address >= range.start && address < range.start + range.size)
+    })
 }
 
 proptest! {
@@ -60,17 +91,66 @@ proptest! {
         entries in vec(BASE - 8..BASE + 31 * SLOT, 0..6),
         far in proptest::option::of(prop_oneof![Just(0), Just(usize::MAX), any::<usize>()]),
     ) {
-        let mut check = StackCheck::with_capacity(functions.len()).unwrap();
-        for (index, &(old, new)) in functions.iter().enumerate() {
-            check
-                .push(index, entry(index), range(old), range(new))
-                .unwrap();
-        }
-        check.finish();
+        let mut check = empty(functions.len());
+        add(&mut check, &functions, 0..functions.len());
         let mut entries = entries;
         entries.extend(far);
         for target in [State::Patched, State::Unpatched] {
             let found = naive(&functions, target, &entries);
+            prop_assert_eq!(check.find(target, &entries), found);
+            prop_assert_eq!(check.points_into(target, &entries), found.is_some());
+        }
+    }
+
+    /// An object of the patch goes, and perhaps comes back.
+    #[test]
+    fn stack_check_forgets_functions(
+        functions in vec((0usize..12, 0usize..12), 0..10),
+        gone in (0usize..12, 0usize..12),
+        back: bool,
+        entries in vec(BASE - 8..BASE + 31 * SLOT, 0..6),
+    ) {
+        let gone = gone.0..gone.1;
+        let mut check = empty(functions.len());
+        add(&mut check, &functions, 0..functions.len());
+        check.remove(gone.clone());
+        if back {
+            add(&mut check, &functions, gone.clone().filter(|&number| number < functions.len()));
+        }
+        for target in [State::Patched, State::Unpatched] {
+            let left = (0..functions.len()).filter(|number| back || !gone.contains(number));
+            let found = left
+                .clone()
+                .find(|&number| is_inside(&functions, number, target, &entries));
+            prop_assert_eq!(check.find(target, &entries), found);
+            prop_assert_eq!(check.points_into(target, &entries), found.is_some());
+            for entry in &entries {
+                let found = left
+                    .clone()
+                    .find(|&number| is_inside(&functions, number, target, &[*entry]));
+                prop_assert_eq!(check.find(target, &[*entry]), found);
+            }
+        }
+    }
+
+    /// A function may end before the return address of its call of the tracer.
+    #[test]
+    fn stack_check_covers_the_entry_of_a_short_function(
+        functions in proptest::sample::subsequence((0usize..12).collect::<Vec<_>>(), 0..12).prop_shuffle(),
+        entries in vec(BASE - 8..BASE + 25 * SLOT, 0..6),
+    ) {
+        let mut check = empty(functions.len());
+        for (number, &slot) in functions.iter().enumerate() {
+            check
+                .push(number, entry_of(slot), range(slot), range(12 + slot))
+                .unwrap();
+        }
+        check.finish();
+        for target in [State::Patched, State::Unpatched] {
+            let found = functions.iter().position(|&slot| {
+                let own = range(if target == State::Unpatched { 12 + slot } else { slot });
+                is_in(&[own, entry_of(slot)], &entries)
+            });
             prop_assert_eq!(check.find(target, &entries), found);
             prop_assert_eq!(check.points_into(target, &entries), found.is_some());
         }
@@ -86,13 +166,8 @@ proptest! {
 
     #[test]
     fn stack_check_at_each_edge(slot in 0usize..12, functions in vec((0usize..12, 0usize..12), 1..8)) {
-        let mut check = StackCheck::with_capacity(functions.len()).unwrap();
-        for (index, &(old, new)) in functions.iter().enumerate() {
-            check
-                .push(index, entry(index), range(old), range(new))
-                .unwrap();
-        }
-        check.finish();
+        let mut check = empty(functions.len());
+        add(&mut check, &functions, 0..functions.len());
         let Range { start, size } = range(slot);
         for entry in [start - 1, start, start + size.saturating_sub(1), start + size] {
             for target in [State::Patched, State::Unpatched] {
@@ -108,21 +183,56 @@ fn stack_check_at_the_end_of_memory() {
         start: usize::MAX - 7,
         size: 8,
     };
-    let mut check = StackCheck::with_capacity(1).unwrap();
+    let mut check = empty(1);
     check
-        .push((), last, last, Range { start: 0, size: 1 })
+        .push(0, last, last, Range { start: 0, size: 1 })
         .unwrap();
     check.finish();
-    assert_eq!(check.find(State::Patched, &[usize::MAX]), Some(()));
+    assert_eq!(check.find(State::Patched, &[usize::MAX]), Some(0));
     assert_eq!(check.find(State::Patched, &[usize::MAX - 8]), None);
-    assert_eq!(check.find(State::Unpatched, &[0]), Some(()));
+    assert_eq!(check.find(State::Unpatched, &[0]), Some(0));
     assert_eq!(check.find(State::Patched, &[]), None);
+}
+
+#[test]
+fn stack_check_behind_the_end_of_a_short_function() {
+    let entry = Range {
+        start: BASE,
+        size: 9,
+    };
+    let old = Range { size: 4, ..entry };
+    let new = Range {
+        start: 2 * BASE,
+        size: 4,
+    };
+    let mut check = empty(1);
+    check.push(0, entry, old, new).unwrap();
+    check.finish();
+    let return_address = BASE + 8;
+    for target in [State::Patched, State::Unpatched] {
+        assert_eq!(check.find(target, &[return_address]), Some(0));
+        assert!(check.points_into(target, &[return_address]));
+        assert_eq!(check.find(target, &[return_address + 1]), None);
+    }
+    // The replacement is as long as it is.
+    assert_eq!(check.find(State::Unpatched, &[new.start + 3]), Some(0));
+    assert_eq!(check.find(State::Unpatched, &[new.start + 4]), None);
+}
+
+#[test]
+fn stack_check_knows_names() {
+    let check = empty(11);
+    assert_eq!(check.name(0).to_string(), "0");
+    assert_eq!(check.name(10).to_string(), "10");
+    assert_eq!(check.name(11).to_string(), "?", "there is no such function");
 }
 
 /// A symbol table: names and addresses, and the number of matches looked at.
 struct Table(Vec<(u8, usize)>, Cell<usize>);
 
 impl Symbols for Table {
+    const PAGE_SIZE: usize = 4096;
+
     fn each_match(&self, name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>) {
         for &(_, address) in self.0.iter().filter(|own| name.as_bytes() == [own.0]) {
             self.1.set(self.1.get() + 1);
@@ -155,11 +265,22 @@ struct Module {
     asked: Cell<usize>,
 }
 
+impl Module {
+    /// Returns the symbols that kallsyms does not ignore.
+    fn named(&self) -> impl Iterator<Item = &(String, usize)> + Clone {
+        self.symbols.iter().filter(|(name, _)| {
+            !name.is_empty() && !["$", ".L", "L0"].iter().any(|mark| name.starts_with(mark))
+        })
+    }
+}
+
 impl Symbols for Module {
+    const PAGE_SIZE: usize = 4096;
+
     fn each_match(&self, _name: &Name, _found: &mut dyn FnMut(usize) -> ControlFlow<()>) {}
 
     fn each_symbol(&self, _object: &Name, found: &mut dyn FnMut(&[u8], usize) -> ControlFlow<()>) {
-        for (name, address) in &self.symbols {
+        for (name, address) in self.named() {
             if found(name.as_bytes(), *address).is_break() {
                 return;
             }
@@ -171,10 +292,7 @@ impl Symbols for Module {
         self.asked.set(self.asked.get() + 1);
         let inside = |&&(begin, end): &&(usize, usize)| (begin..end).contains(&address);
         let &(begin, end) = self.memory.iter().find(inside)?;
-        let named = self.symbols.iter().filter(|(name, _)| {
-            !name.is_empty() && !["$", ".L", "L0"].iter().any(|mark| name.starts_with(mark))
-        });
-        let starts = named.map(|&(_, start)| start);
+        let starts = self.named().map(|&(_, start)| start);
         let own = starts
             .clone()
             .filter(|start| (begin..=address).contains(start));
@@ -285,7 +403,7 @@ proptest! {
         let together: Vec<_> = tallies
             .iter()
             .zip(&wanted)
-            .map(|(tally, (name, position))| tally.settle(Some(&object), name, *position).ok())
+            .map(|(tally, (name, position))| tally.address(Some(&object), name, *position).ok())
             .collect();
         prop_assert_eq!(together, one_by_one);
         prop_assert_eq!(kernel::log(), said);

@@ -226,11 +226,25 @@ fn module_going() {
 fn stack_checks_and_names_and_views() {
     use livepatch_core::stack::{Range, StackCheck};
     use livepatch_core::symbol::Name;
-    fail_after(Some(0));
+    let name = Name::new(b"x").unwrap();
+    let check = || StackCheck::new([&name].into_iter());
+    // A name, the list of names, and a table for each direction.
+    for allocations in 0..4 {
+        fail_after(Some(allocations));
+        assert!(check().is_err_and(|error| error == ENOMEM));
+    }
+    fail_after(Some(4));
+    let mut one = check().unwrap();
     assert!(Name::new(b"x").is_err_and(|error| error == ENOMEM));
-    assert!(StackCheck::<()>::with_capacity(1).is_err());
-    let mut none = StackCheck::with_capacity(0).unwrap();
-    let range = Range { start: 1, size: 1 };
-    assert_eq!(none.push((), range, range, range), Err(ENOMEM));
+    let mut none = StackCheck::new([].into_iter()).unwrap();
+    let range = |start| Range { start, size: 1 };
+    let [entry, old, new] = [1, 2, 3].map(range);
+    assert_eq!(none.push(0, entry, old, new), Err(ENOMEM));
+    // There is room for the function, however often it comes and goes.
+    for _ in 0..10 {
+        one.push(0, entry, old, new).unwrap();
+        one.finish();
+        one.remove(0..1);
+    }
     fail_after(None);
 }

@@ -12,7 +12,7 @@ use host_tests::step::{
 use host_tests::tasks::TaskId::Thread;
 use host_tests::world::World;
 use kernel::prelude::*;
-use livepatch_core::transition::{State, Task};
+use livepatch_core::task::{State, Task};
 
 const LIVE: &str = "target -> [MODULE_STATE_LIVE] Normal state";
 const COMING: &str = "target -> [MODULE_STATE_COMING] Full formed, running module_init";

@@ -17,6 +17,8 @@ use std::ops::ControlFlow;
 struct Table(Vec<(bool, u8, usize)>);
 
 impl Symbols for Table {
+    const PAGE_SIZE: usize = 4096;
+
     fn each_match(&self, name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>) {
         for &(in_module, own, address) in &self.0 {
             let matches = !in_module && name.as_bytes() == [own];

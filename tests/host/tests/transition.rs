@@ -11,7 +11,8 @@ use host_tests::structures::PatchId;
 use host_tests::tasks::TaskId::{self, Idle, Thread};
 use host_tests::world::World;
 use kernel::prelude::*;
-use livepatch_core::transition::{switch_if_pending, State, Task};
+use livepatch_core::task::{State, Task, Tasks};
+use livepatch_core::transition::switch_if_pending;
 
 const STUCK: &str = "livepatch: klp_try_switch_task: ";
 

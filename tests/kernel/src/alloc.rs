@@ -193,6 +193,11 @@ impl<T> KVec<T> {
         }
     }
 
+    /// Removes and returns the last element.
+    pub fn pop(&mut self) -> Option<T> {
+        self.0.pop()
+    }
+
     /// Removes all elements.
     pub fn clear(&mut self) {
         self.0.clear();

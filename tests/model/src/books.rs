@@ -10,7 +10,7 @@ use host_tests::script::Access;
 use host_tests::snapshot::Snapshot;
 use host_tests::world::World;
 use livepatch_core::site::{Target, View};
-use livepatch_core::transition::State;
+use livepatch_core::task::State;
 use std::collections::BTreeMap;
 
 /// A transition.

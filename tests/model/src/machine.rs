@@ -13,7 +13,7 @@ use crate::automaton::Number;
 use crate::replay::Stack;
 use crate::scenario::{Scenario, ACTORS, CPUS, THREADS};
 use host_tests::tasks::TaskId;
-use livepatch_core::transition::State;
+use livepatch_core::task::State;
 
 /// What a task is in the middle of. Preemption is off then, and in a fork too, unless the scenario
 /// leaves that out.

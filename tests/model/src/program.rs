@@ -11,7 +11,8 @@ use crate::scenario::THREADS;
 use host_tests::script::Access;
 use host_tests::simulation::Simulation;
 use host_tests::tasks::{SimulatedTask, TaskId};
-use livepatch_core::transition::{switch_if_pending, Tasks};
+use livepatch_core::task::Tasks;
+use livepatch_core::transition::switch_if_pending;
 use std::collections::HashMap;
 
 /// The part of the core that runs.
@@ -38,12 +39,13 @@ pub struct Place {
 }
 
 impl Place {
-    /// Returns the stack check that the program has got and is going to use.
+    /// Returns the stack check that the program has got. It holds the check until it ends: after
+    /// the look at the stack, it moves the task or reads the name of the function it is inside of.
     pub fn holds(&self) -> Option<u16> {
-        match (self.next, self.tape.last()) {
-            (Access::UseCheck, Some(&Reply::Check(check))) => check,
+        self.tape.iter().find_map(|reply| match reply {
+            Reply::Check(check) => *check,
             _ => None,
-        }
+        })
     }
 
     /// Whether the stopper keeps the thread that it looks at pinned.
@@ -55,7 +57,7 @@ impl Place {
         self.kind == Kind::Look && pinned && !self.names()
     }
 
-    /// Whether it has found a function with a stack check and is going to name it.
+    /// Whether it has found the task inside a function and is going to name it.
     pub fn names(&self) -> bool {
         self.next == Access::Name
     }

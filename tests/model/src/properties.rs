@@ -11,7 +11,7 @@ use crate::replay::{address, code, Code, Seen, Site};
 use crate::scenario::{Op, FUNCTIONS, THREADS};
 use crate::words::task;
 use livepatch_core::site::{Target, View};
-use livepatch_core::transition::State;
+use livepatch_core::task::State;
 
 impl Model {
     /// Checks the properties of a state.
@@ -134,15 +134,6 @@ impl Model {
                     ));
                 }
                 Ok(())
-            }
-            Phase::Program(number) if self.programs.place(number).names() => {
-                if !seen.released {
-                    return Ok(());
-                }
-                Err(format!(
-                    "the function that {} found a task in is gone before it is named",
-                    task(who)
-                ))
             }
             Phase::Program(number) => match self.programs.place(number).holds() {
                 Some(check) if seen.check != Some(check) && !seen.old_checks => {

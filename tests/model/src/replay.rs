@@ -10,14 +10,13 @@
 use crate::scenario::{Op, Scenario, CPUS, FUNCTIONS, MODULE, THREADS};
 use host_tests::code::SIZE;
 use host_tests::script::{self, Access, Answer, Script};
-use host_tests::simulation::Simulation;
 use host_tests::step::INSIDE;
 use host_tests::structures::{ModuleState, PatchId};
 use host_tests::tasks::TaskId;
 use host_tests::world::World;
 use livepatch_core::site::{Target, View};
-use livepatch_core::stack::StackCheck;
-use livepatch_core::transition::{Check, State};
+use livepatch_core::stack::{Check, StackCheck};
+use livepatch_core::task::State;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
@@ -97,7 +96,7 @@ pub enum Reply {
 /// A stack check. What it says of each function in either direction tells it from others.
 pub struct KnownCheck {
     says: Vec<[bool; 2]>,
-    check: Rc<Check<Simulation>>,
+    check: Rc<Check>,
 }
 
 /// All stack checks that were ever seen.
@@ -105,8 +104,8 @@ pub struct KnownCheck {
 pub struct Checks(RefCell<Vec<KnownCheck>>);
 
 impl Checks {
-    fn number(&self, check: Rc<Check<Simulation>>, codes: usize) -> u16 {
-        let inside = |check: &StackCheck<_>, target, code| {
+    fn number(&self, check: Rc<Check>, codes: usize) -> u16 {
+        let inside = |check: &StackCheck, target, code| {
             check
                 .find(target, &[address(code as Code) + INSIDE])
                 .is_some()
@@ -123,7 +122,7 @@ impl Checks {
         u16::try_from(index).expect("few stack checks")
     }
 
-    fn get(&self, number: u16) -> Rc<Check<Simulation>> {
+    fn get(&self, number: u16) -> Rc<Check> {
         self.0.borrow()[usize::from(number)].check.clone()
     }
 }
@@ -149,8 +148,6 @@ pub struct Seen {
     pub check: Option<u16>,
     /// Whether all stack checks that were replaced in this operation still exist.
     pub old_checks: bool,
-    /// Whether functions were released in this operation.
-    pub released: bool,
     /// Code that was released, a bit for each.
     pub gone: u64,
     /// Whether the module can be called.
@@ -386,7 +383,6 @@ impl Replayer {
         let ops = history.iter().map(|&(op, _)| op);
         for op in ops.chain(last.map(|(op, _)| op)) {
             world.kernel.machine.replaced.borrow_mut().clear();
-            world.kernel.structures.released.set(0);
             let result = scripted(&tape, || self.act(&mut world, &mut patches, op));
             let warnings = kernel::warnings();
             if warnings > 0 {
@@ -460,7 +456,6 @@ impl Replayer {
             }
         }
         world.kernel.machine.replaced.borrow_mut().clear();
-        world.kernel.structures.released.set(0);
         if in_transition(world).is_none() {
             // A retry would do nothing.
             world.kernel.machine.retry.set(None);
@@ -512,7 +507,6 @@ impl Replayer {
                 .map(|check| self.checks.number(check, self.codes.len())),
             old_checks: !replaced.is_empty()
                 && replaced.iter().all(|content| contents.contains(content)),
-            released: world.kernel.structures.released.get() > 0,
             gone,
             live: module.state == ModuleState::Live,
         }

@@ -10,7 +10,7 @@ use crate::replay::code;
 use crate::scenario::{Do, Op, CPUS, FUNCTIONS, MODULE, THREADS};
 use host_tests::script::Access;
 use host_tests::tasks::TaskId;
-use livepatch_core::transition::State;
+use livepatch_core::task::State;
 
 /// Returns a task's name.
 pub fn task(who: usize) -> String {
@@ -65,7 +65,9 @@ fn access(access: Access) -> String {
         Access::Pin(id) => format!("looks at the stack of {}", task_of(id)),
         Access::Check => "gets hold of the stack check".to_owned(),
         Access::UseCheck => "searches its stack with the stack check".to_owned(),
-        Access::Name => "names the function that it is inside of".to_owned(),
+        Access::Name => {
+            "reads from the stack check the name of the function that it is inside of".to_owned()
+        }
         Access::ReplaceCheck => "replaces the stack check".to_owned(),
         Access::Synchronize => "waits for all CPUs to schedule".to_owned(),
         Access::Scheduler(true) => "turns the scheduler's part on".to_owned(),

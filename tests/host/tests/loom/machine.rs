@@ -11,7 +11,7 @@
 //! | a task's state | relaxed loads and stores |
 //! | the pending flag: test, set, clear | relaxed; set and clear are read-modify-write |
 //! | test-and-clear of the flag, exchange of the stack check | a full barrier before and after |
-//! | preemption off | a mutex per CPU; [`Tasks::synchronize`] takes that of each other CPU |
+//! | preemption off | a mutex per CPU; [`Scheduler::synchronize`] takes that of each other CPU |
 //! | `tasklist_lock`, the locks that `task_call_func()` takes | mutexes |
 //! | the task list, read without the lock | its length: release, acquire |
 //! | preemption during a fork, where it is on | the task does not run again while its pin is held |
@@ -23,13 +23,13 @@ use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::weaken::is_weakened;
 use livepatch_core::dispatch::{Refusal, Tracer};
-use livepatch_core::patch::{Descriptors, Function, Object, Patch};
+use livepatch_core::patch::{Callbacks, Function, Modules, Object, Patch, Structures};
 use livepatch_core::site::{Site, Target, View};
-use livepatch_core::stack::{Range, StackCheck};
+use livepatch_core::stack::{Check, Checks, StackCheck};
 use livepatch_core::symbol::{Name, Symbols};
-use livepatch_core::transition::{
-    switch_if_pending, Check, Debug, Shared, State, Task, Tasks, Unreliable,
-};
+use livepatch_core::sysfs::Directories;
+use livepatch_core::task::{Shared, State, Task, Tasks, Unreliable};
+use livepatch_core::transition::{switch_if_pending, Clock, DebugMessage, Log, Scheduler, Stuck};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{fence, AtomicBool, AtomicUsize, Ordering};
 use loom::sync::{Mutex, MutexGuard};
@@ -96,6 +96,9 @@ impl LoomTask {
 
 /// Evidence that preemption is off. The section of the CPU turns it off.
 pub struct PreemptionOff(());
+
+/// Evidence of a wait.
+pub struct Quiesced(());
 
 impl Task for LoomTask {
     type PreemptionOff = PreemptionOff;
@@ -201,7 +204,8 @@ struct Machine {
     visible: AtomicBool,
     /// Stands for the contents of the stack check. loom reports a read that races with a change.
     contents: UnsafeCell<()>,
-    check: RefCell<Option<Check<Cpu>>>,
+    /// The stack check, until it is reclaimed.
+    check: RefCell<Option<Rc<Check>>>,
     retry: Cell<bool>,
 }
 
@@ -250,7 +254,7 @@ impl Cpu {
     /// Turns preemption off until the guard is dropped. Where this run weakens the place, there is
     /// no guard and the evidence is false.
     #[track_caller]
-    fn preemption_off(&self) -> (Option<MutexGuard<'_, ()>>, PreemptionOff) {
+    fn section(&self) -> (Option<MutexGuard<'_, ()>>, PreemptionOff) {
         let weakened = is_weakened(Location::caller(), "preemption off");
         let section = || self.machine.sections[self.number].lock().unwrap();
         ((!weakened).then(section), PreemptionOff(()))
@@ -263,7 +267,7 @@ impl Cpu {
 
     /// Calls the function in the current task. Returns the address that the call reaches.
     pub fn call(&self) -> usize {
-        let _section = self.preemption_off();
+        let _section = self.section();
         let branch = self.machine.branches[self.number].get();
         if branch != 0 {
             return branch;
@@ -295,13 +299,13 @@ impl Cpu {
 
     /// Takes the current task through the way out to user mode.
     pub fn leave_kernel(&self) {
-        let (_section, off) = self.preemption_off();
+        let (_section, off) = self.section();
         self.shared().update(&*self.current, &off);
     }
 
     /// Runs the scheduler's part for the current task, which is about to be switched away from.
     pub fn schedule(&self) {
-        let (_section, off) = self.preemption_off();
+        let (_section, off) = self.section();
         switch_if_pending(self, &*self.current, &off);
     }
 
@@ -314,7 +318,7 @@ impl Cpu {
     /// Looks at the current task of `at` from this CPU. The core may have asked for it just now,
     /// long ago, or never.
     pub fn look(&self, at: &Self) {
-        let (_section, off) = self.preemption_off();
+        let (_section, off) = self.section();
         switch_if_pending(self, &*at.current, &off);
     }
 
@@ -344,7 +348,7 @@ impl Cpu {
         child.set_pending();
         let [parent, copy] =
             [(&*self.current, Some(self)), (&child, None)].map(|(task, cpu)| Forking { task, cpu });
-        let (section, off) = self.preemption_off();
+        let (section, off) = self.section();
         self.shared().copy(&parent, &copy, &off);
         drop(section);
         self.machine.tasks.borrow_mut().push(Rc::new(child));
@@ -383,9 +387,15 @@ impl Cpu {
 
 impl Tasks for Cpu {
     type Task = LoomTask;
+    type Pinned = LoomTask;
 
     fn shared(&self) -> &Shared {
         &self.machine.shared
+    }
+
+    /// The core calls this on the administrator's CPU, which nobody waits for.
+    fn preemption_off(&self) -> PreemptionOff {
+        PreemptionOff(())
     }
 
     fn for_each_thread(&self, each: &mut dyn FnMut(&LoomTask)) {
@@ -404,26 +414,21 @@ impl Tasks for Cpu {
 
     fn for_each_cpu(&self, _each: &mut dyn FnMut(&LoomTask, u32, bool)) {}
 
-    fn wake_idle(&self, _cpu: u32) {}
-
     fn has_reliable_stacks(&self) -> bool {
         true
     }
 
-    fn pin(&self, task: &LoomTask, job: &mut dyn FnMut()) {
+    fn pin(&self, task: &LoomTask, job: &mut dyn FnMut(&LoomTask)) {
         if std::ptr::eq(task, &*self.current) {
-            return job();
+            return job(task);
         }
         let _pin = task.pin.lock().unwrap();
-        job();
+        job(task);
     }
 
     fn runs_elsewhere(&self, task: &LoomTask) -> bool {
         !std::ptr::eq(task, &*self.current) && task.running.get()
     }
-
-    /// Does nothing: [`Cpu::look`] comes at any time.
-    fn take_off_cpu(&self, _task: &LoomTask) {}
 
     fn words(&self, _task: &LoomTask, _job: &mut dyn FnMut(&[usize])) {}
 
@@ -434,55 +439,91 @@ impl Tasks for Cpu {
     }
 
     fn signal(&self, _task: &LoomTask) {}
+}
+
+impl Scheduler for Cpu {
+    type Quiesced = Quiesced;
 
     #[track_caller]
-    fn synchronize(&self) {
+    fn synchronize(&self) -> Quiesced {
         if !is_weakened(Location::caller(), "synchronize") {
             self.wait_for_all();
         }
+        Quiesced(())
     }
 
     fn switch_in_scheduler(&self, _on: bool) {}
 
-    fn now(&self) -> u64 {
+    /// Does nothing: [`Cpu::look`] comes at any time.
+    fn take_off_cpu(&self, _task: &LoomTask) {}
+
+    fn wake_idle(&self, _cpu: u32) {}
+}
+
+impl Clock for Cpu {
+    type Instant = ();
+
+    fn now(&self) {}
+
+    fn elapsed(&self, (): &()) -> u64 {
         0
     }
 
     fn retry_later(&self, _delay: u64) {
         self.machine.retry.set(true);
     }
+}
+
+impl Checks for Cpu {
+    /// Stands for the check, which stays where it is until it is reclaimed.
+    type Retired = ();
 
     /// The bridge's exchange is a full barrier. The core needs the release in it.
-    fn replace_stack_check(&self, check: Option<Check<Self>>) -> Option<Check<Self>> {
+    fn publish_check(&self, check: Option<Check>) -> Option<()> {
         let visible = check.is_some();
-        if visible {
+        if let Some(check) = check {
             // The new check is filled by now. loom reports a read that may still be going on.
             self.machine.contents.with_mut(|_| ());
+            let old = self.machine.check.replace(Some(Rc::new(check)));
+            assert!(old.is_none(), "a stack check was lost");
         }
-        let old = self.machine.check.replace(check);
-        fully_ordered(here(), |ordering| {
+        let was_visible = fully_ordered(here(), |ordering| {
             self.machine.visible.swap(visible, ordering)
         });
-        old
+        was_visible.then_some(())
     }
 
-    fn with_stack_check(&self, job: &mut dyn FnMut(&StackCheck<Self::Function>)) {
+    fn reclaim_check(&self, (): (), _quiesced: &Quiesced) -> Option<Check> {
+        self.machine.contents.with_mut(|_| ());
+        let check = self.machine.check.take().expect("it was published");
+        Some(Rc::into_inner(check).expect("a stack check in use was reclaimed"))
+    }
+
+    fn with_check(&self, _off: &PreemptionOff, job: &mut dyn FnMut(Option<&StackCheck>)) {
         let ordering = match is_weakened(here(), "acquire") {
             true => Ordering::Relaxed,
             false => Ordering::Acquire,
         };
         if !self.machine.visible.load(ordering) {
-            return;
+            return job(None);
         }
-        self.machine.contents.with(|_| ());
-        // The check may have been taken away a moment ago. A real one stays intact until all CPUs
-        // have been waited for. Here it is gone, and the task is not moved: the weaker outcome.
-        if let Some(check) = &*self.machine.check.borrow() {
-            job(check);
+        // The check is in use until the job has ended, even if it is taken back meanwhile.
+        self.machine.contents.with(|_| {
+            let check = self.machine.check.borrow().clone();
+            job(Some(&check.expect(
+                "the stack check is gone, and a task is moved by it",
+            )));
+        });
+    }
+}
+
+impl Log for Cpu {
+    /// Reads the name of the function, which is in the stack check.
+    fn debug(&self, message: DebugMessage<'_, LoomTask>) {
+        if let DebugMessage::Stuck(_, Stuck::Inside(name)) = message {
+            assert_eq!(name.to_string(), "function");
         }
     }
-
-    fn debug(&self, _message: Debug<'_, Self>) {}
 }
 
 /// The hook of the one function.
@@ -505,6 +546,8 @@ impl Drop for Hook {
 
 impl Tracer for Cpu {
     type Hook = Hook;
+
+    const CALL_SIZE: usize = 8;
 
     fn is_dead(&self) -> bool {
         false
@@ -545,6 +588,10 @@ impl Tracer for Cpu {
         self.machine.hooked.store(false, Ordering::Relaxed);
     }
 
+    fn free(&self, hook: Hook, _quiesced: &Quiesced) {
+        drop(hook);
+    }
+
     fn set_settles(&self, hook: &Hook, settles: bool) {
         hook.machine.settles.set(settles);
     }
@@ -569,6 +616,8 @@ impl Tracer for Cpu {
 }
 
 impl Symbols for Cpu {
+    const PAGE_SIZE: usize = 4096;
+
     fn each_match(&self, _name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>) {
         let _ = found(FUNCTION);
     }
@@ -582,52 +631,65 @@ impl Symbols for Cpu {
     }
 }
 
-/// Structures, sysfs, modules and callbacks. The core's lock protects all of them, so this model
+/// Structures, callbacks, modules and sysfs. The core's lock protects all of them, so this model
 /// leaves them out.
-impl Descriptors for Cpu {
+impl Structures for Cpu {
     type Patch = usize;
+    type PatchId = usize;
     type Object = usize;
     type Function = usize;
+    type FunctionId = usize;
     type Module = usize;
 
-    fn get_module(&self, _patch: usize) -> Result {
-        Ok(())
+    fn patch_id(patch: &usize) -> usize {
+        *patch
+    }
+    fn function_id(function: &usize) -> usize {
+        *function
     }
     fn prepare(&self, _patch: &Patch<Self>) {}
-    fn publish_patch(&self, _patch: &Patch<Self>) -> Result {
-        Ok(())
+    fn new_object(&self, patch: &usize, _name: Option<&Name>) -> Result<usize> {
+        Ok(*patch)
     }
-    fn publish_object(&self, _patch: usize, _object: usize, _name: Option<&Name>) -> Result {
-        Ok(())
-    }
-    fn publish_function(&self, _: usize, _: usize, _: &Name, _: usize) -> Result {
-        Ok(())
-    }
-    fn new_object(&self, patch: usize, _name: Option<&Name>) -> Result<usize> {
-        Ok(patch)
-    }
-    fn new_nop(&self, _object: usize, _name: &Name, _position: usize) -> Result<usize> {
+    fn new_nop(&self, _object: &usize, _name: &Name, _position: usize) -> Result<usize> {
         Ok(usize::MAX)
     }
     fn release_function(&self, _function: usize) {}
     fn release_object(&self, _object: usize) {}
-    fn list(&self, _patch: usize, _listed: bool) {}
+    fn list(&self, _patch: &usize, _listed: bool) {}
     fn free_later(&self, _patch: usize, _forced: bool) {}
-    fn mirror_patch(&self, _patch: usize, _enabled: bool, _forced: bool) {}
-    fn mirror_object(&self, _object: usize, _module: Option<usize>, _patched: bool) {}
+    fn mirror_patch(&self, _patch: &usize, _enabled: bool, _forced: bool) {}
+    fn mirror_object(&self, _object: &usize, _module: Option<usize>, _patched: bool) {}
     fn mirror_function(&self, _function: &Function<Self>) {}
-    fn mirror_transition(&self, _patch: Option<usize>) {}
-    fn pre_patch(&self, _object: usize) -> Result {
+    fn mirror_transition(&self, _patch: Option<&usize>) {}
+}
+
+impl Callbacks for Cpu {
+    fn pre_patch(&self, _object: &usize) -> Result {
         Ok(())
     }
-    fn post_patch(&self, _object: usize) {}
-    fn pre_unpatch(&self, _object: usize) {}
-    fn post_unpatch(&self, _object: usize) {}
+    fn post_patch(&self, _object: &usize) {}
+    fn pre_unpatch(&self, _object: &usize) {}
+    fn post_unpatch(&self, _object: &usize) {}
+}
+
+impl Modules for Cpu {
     fn find_module(&self, _name: &Name) -> Option<usize> {
         None
     }
-    fn set_alive(&self, _module: usize, _alive: bool) {}
-    fn relocate(&self, _patch: usize, _object: &Name, _apply: bool) -> Result {
+    fn relocate(&self, _patch: &usize, _object: &Name, _apply: bool) -> Result {
+        Ok(())
+    }
+}
+
+impl Directories for Cpu {
+    fn publish_patch(&self, _patch: &Patch<Self>) -> Result {
+        Ok(())
+    }
+    fn publish_object(&self, _: &usize, _: &usize, _: Option<&Name>) -> Result {
+        Ok(())
+    }
+    fn publish_function(&self, _: &usize, _: &usize, _: &Name, _: usize) -> Result {
         Ok(())
     }
 }

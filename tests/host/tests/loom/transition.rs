@@ -9,7 +9,7 @@ use crate::explore;
 use crate::machine::{patch, replacement, About, Cpu, FUNCTION};
 use kernel::print;
 use livepatch_core::registry::Core;
-use livepatch_core::transition::{State, Task, Tasks};
+use livepatch_core::task::{State, Task, Tasks};
 use loom::thread;
 
 /// The administrator, which holds the core's lock.
