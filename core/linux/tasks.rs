@@ -73,8 +73,8 @@ static SHARED: Shared = Shared::new();
 /// The stack check in use, or null if there is none. Readers have preemption off.
 static STACK_CHECK: Atomic<*mut StackCheck> = Atomic::new(core::ptr::null_mut());
 
-/// The number of waits for all CPUs that have begun.
-static WAITS: Atomic<usize> = Atomic::new(0);
+/// The number of the last wait for all CPUs that has begun. Never 0, see [`Since`].
+static WAITS: Atomic<usize> = Atomic::new(1);
 
 /// Work that retries the transition.
 static RETRY: Static<MaybeUninit<bindings::delayed_work>> = Static::new(MaybeUninit::uninit());
@@ -492,8 +492,8 @@ impl Tasks for Linux {
 /// Evidence that every CPU has scheduled: the number of the wait.
 pub(crate) struct Quiesced(usize);
 
-/// When something that others may use was taken from where they find it: the number of waits that
-/// had begun by then. A wait that began later has waited for those who still used it.
+/// When something that others may use was taken from where they find it: the number of the last wait
+/// that had begun by then. A wait that began later has waited for those who still used it.
 #[derive(Clone, Copy)]
 pub(crate) struct Since(usize);
 
@@ -511,7 +511,7 @@ impl Since {
         !warn_on_once!(quiesced.0 <= self.0)
     }
 
-    /// The number, for storage.
+    /// The number, for storage. It is not 0.
     pub(crate) const fn to_raw(self) -> usize {
         self.0
     }
