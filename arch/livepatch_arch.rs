@@ -2,12 +2,14 @@
 
 //! Architecture backends of the livepatch core: one folder each, behind one trait.
 //!
-//! A backend knows what its architecture supports, and how. It knows nothing of patches and contains
-//! no unsafe code. How registers are saved is left to the architecture's own `asm/ftrace.h`: the C
-//! half of the bridge sets the instruction pointer with `ftrace_regs_set_instruction_pointer()`.
+//! A backend knows what its architecture supports, and how. It knows nothing of patches and
+//! contains no unsafe code. How registers are saved is left to the architecture's own
+//! `asm/ftrace.h`: the C half of the bridge sets the instruction pointer with
+//! `ftrace_regs_set_instruction_pointer()`.
 //!
 //! Every backend has the same parts in the same order: reliable stacks, the patch site of a
-//! function, the settled gear. `Documentation/livepatch/rust/porting.rst` tells how to add a backend.
+//! function, the settled gear. `Documentation/livepatch/rust/porting.rst` tells how to add a
+//! backend.
 
 #![forbid(unsafe_code)]
 // The backends' items are public because the host compiles the backends as a crate.

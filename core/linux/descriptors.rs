@@ -503,8 +503,8 @@ impl Structures for Linux {
         // SAFETY: `prepare_object` put the object on its patch's list. The object is given up here,
         // so it leaves the list once.
         unsafe { bindings::list_del(&raw mut (*object.as_ptr()).node) };
-        // SAFETY: `prepare_object` initialized the kobject. The reference that is put is the core's,
-        // which does not use the object any more.
+        // SAFETY: `prepare_object` initialized the kobject. The reference that is put is the
+        // core's, which does not use the object any more.
         unsafe { bindings::kobject_put(&raw mut (*object.as_ptr()).kobj) };
     }
 

@@ -3,8 +3,8 @@
 //! Dynamic debug: messages that are switched on at run time, each on its own.
 //!
 //! The kernel crate's `pr_debug!` does not support it. [`dynamic_pr_debug!`] does: its call sites
-//! are in `dynamic_debug/control` as those of C code are. Only the jump label is missing, since Rust
-//! cannot emit one for this key. A call site that is off costs a load and a branch.
+//! are in `dynamic_debug/control` as those of C code are. Only the jump label is missing, since
+//! Rust cannot emit one for this key. A call site that is off costs a load and a branch.
 //!
 //! C header: [`include/linux/dynamic_debug.h`](srctree/include/linux/dynamic_debug.h).
 

@@ -31,8 +31,8 @@
 //! # Who waits for what
 //!
 //! A handler runs with preemption off for as long as it uses the table and a hook that it found
-//! there. `Scheduler::synchronize` waits for handlers. The core calls it before it drops a hook that
-//! was attached.
+//! there. `Scheduler::synchronize` waits for handlers. The core calls it before it frees a hook
+//! that was attached.
 //!
 //! A task can still be preempted in ftrace's trampoline, between the handler and the function that
 //! the handler chose. ftrace waits for such a task when a whole batch goes, since it frees the
@@ -426,7 +426,7 @@ impl Tracer for Linux {
     fn free(&self, hook: Self::Hook, quiesced: &Quiesced) {
         let since = hook.0.since.load(Relaxed);
         if Since::from_raw(since).is_over(quiesced) {
-            // Nothing uses the entry any more, so it is as good as fresh, and dropped with the hook.
+            // Nothing uses the entry any more, so it is dropped with the hook, as a fresh one is.
             hook.0.since.store(FRESH, Relaxed);
         }
     }

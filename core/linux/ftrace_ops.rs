@@ -46,7 +46,8 @@ impl Ops {
         })
     }
 
-    /// Sets the filter to exactly these locations. Without any, the filter stands for all functions.
+    /// Sets the filter to exactly these locations. Without any, the filter stands for all
+    /// functions.
     /// Errors: `EINVAL` if one can't be traced, `ENOMEM`. Then the filter stays as it was.
     pub(crate) fn set_filter(&mut self, locations: &mut [c_ulong]) -> Result {
         // SAFETY: By the type's invariant, the structure is initialized. ftrace only reads the
@@ -83,8 +84,8 @@ impl Ops {
         Ok(())
     }
 
-    /// Has ftrace put branches to `addresses` in place of its calls at `locations`. A location keeps
-    /// the call if its address is 0 or if anything but this user is attached there.
+    /// Has ftrace put branches to `addresses` in place of its calls at `locations`. A location
+    /// keeps the call if its address is 0 or if anything but this user is attached there.
     ///
     /// # Safety
     ///

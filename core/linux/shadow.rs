@@ -126,7 +126,7 @@ impl Entry<'_> {
     }
 
     fn data(&self) -> NonNull<c_void> {
-        // SAFETY: By the type invariants, the variable is valid. Its data is in the same allocation.
+        // SAFETY: By the type invariants, the variable is valid. Its data is in its allocation.
         unsafe { self.0.byte_add(offset_of!(Variable, data)) }.cast()
     }
 

@@ -492,8 +492,8 @@ impl Tasks for Linux {
 /// Evidence that every CPU has scheduled: the number of the wait.
 pub(crate) struct Quiesced(usize);
 
-/// When something that others may use was taken from where they find it: the number of the last wait
-/// that had begun by then. A wait that began later has waited for those who still used it.
+/// When something that others may use was taken from where they find it: the number of the last
+/// wait that had begun by then. A wait that began later has waited for those who still used it.
 #[derive(Clone, Copy)]
 pub(crate) struct Since(usize);
 

@@ -52,8 +52,8 @@ impl Refusal {
 /// preemption off. If it finds no hook, the original runs, so it may be called for any location.
 pub trait Tracer: Scheduler {
     /// A function that the tracer traces for the core. The hook owns the [`Site`] that the handler
-    /// reads. Handlers may still use a hook that was attached, so only [`Self::free`] gives back its
-    /// memory: to drop it is to lose that memory.
+    /// reads. Handlers may still use a hook that was attached, so only [`Self::free`] gives back
+    /// its memory: to drop it is to lose that memory.
     type Hook;
 
     /// Length of the instruction that calls the tracer, in bytes.

@@ -7,11 +7,13 @@
 //!
 //! | the core asks of | through |
 //! |---|---|
-//! | a patch's structures, callbacks, modules | [`patch::Structures`], [`patch::Callbacks`], [`patch::Modules`] |
+//! | a patch's structures | [`patch::Structures`] |
+//! | callbacks of objects; modules | [`patch::Callbacks`], [`patch::Modules`] |
 //! | sysfs | [`sysfs::Directories`] |
 //! | kallsyms | [`symbol::Symbols`] |
 //! | ftrace | [`dispatch::Tracer`] |
-//! | tasks, the scheduler, the clock | [`task::Tasks`], [`transition::Scheduler`], [`transition::Clock`] |
+//! | tasks | [`task::Tasks`] |
+//! | the scheduler, the clock | [`transition::Scheduler`], [`transition::Clock`] |
 //! | the paths that move tasks | [`stack::Checks`], [`transition::Log`] |
 //!
 //! The trait [`Kernel`] combines them. The bridge (`core/linux`) implements them for the running

@@ -156,8 +156,8 @@ impl<K: Kernel> Core<K> {
             result = result.and_then(|()| own.enable(kernel));
         }
         if let Err(error) = result {
-            return Err(match self.take_out(kernel, id) {
-                Some((handle, _)) => NotEnabled::Undone(error, handle),
+            return Err(match self.take_out(|own| own.id() == id) {
+                Some(patch) => NotEnabled::Undone(error, give_up(kernel, patch)),
                 None => NotEnabled::Refused(error),
             });
         }
@@ -249,13 +249,10 @@ impl<K: Kernel> Core<K> {
         Ok(())
     }
 
-    /// Removes a patch from the list and releases its objects. Returns its structure, and whether
-    /// it was forced.
-    fn take_out(&mut self, kernel: &K, patch: K::PatchId) -> Option<(K::Patch, bool)> {
-        let index = self.patches.iter().position(|own| own.id() == patch)?;
-        let patch = self.patches.remove(index).ok()?;
-        let forced = patch.forced;
-        Some((give_up(kernel, patch), forced))
+    /// Removes the oldest patch that is wanted, if there is one.
+    fn take_out(&mut self, wanted: impl Fn(&Patch<K>) -> bool) -> Option<Patch<K>> {
+        let index = self.patches.iter().position(wanted)?;
+        self.patches.remove(index).ok()
     }
 
     /// Frees the patches that a transition left disabled, the oldest first.
@@ -263,11 +260,9 @@ impl<K: Kernel> Core<K> {
     /// C counterparts: `klp_free_patch_async()`, `klp_free_replaced_patches_async()`.
     fn free_disabled(&mut self, kernel: &K) {
         let is_disabled = |own: &Patch<K>| !own.enabled && !own.is_in_transition();
-        while let Some(patch) = self.patches.iter().find(|own| is_disabled(own)) {
-            let id = patch.id();
-            if let Some((handle, forced)) = self.take_out(kernel, id) {
-                kernel.free_later(handle, forced);
-            }
+        while let Some(patch) = self.take_out(is_disabled) {
+            let forced = patch.forced;
+            kernel.free_later(give_up(kernel, patch), forced);
         }
     }
 

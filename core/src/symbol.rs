@@ -184,7 +184,8 @@ pub fn find<S: Symbols + ?Sized>(
 
 /// Looks up many symbols of a module, each with its `position`, in one pass over its symbol table.
 ///
-/// Returns the tallies in the order of `wanted`. The caller asks each of them for the address. Errors: `ENOMEM`.
+/// Returns the tallies in the order of `wanted`. The caller asks each of them for the address.
+/// Errors: `ENOMEM`.
 pub fn find_all<'a, S: Symbols + ?Sized>(
     symbols: &S,
     object: &Name,

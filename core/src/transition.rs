@@ -21,21 +21,21 @@
 //! # Memory ordering
 //!
 //! 1. *State before transition.* [`Transition::begin`] gives each task its state and then issues a
-//!    write barrier. Only then do the sites show the transition, including the sites of functions that
-//!    are patched for the first time. The handler loads the site with acquire before it loads the
-//!    state. So a call that sees a transition sees a state.
+//!    write barrier. Only then do the sites show the transition, including the sites of functions
+//!    that are patched for the first time. The handler loads the site with acquire before it loads
+//!    the state. So a call that sees a transition sees a state.
 //! 2. *Target before pending.* The write barrier in [`Transition::begin`] also orders the target
-//!    before the pending flags that [`Transition::start`] sets. A reader that finds a flag set then reads the
-//!    new target: test-and-clear is a full barrier, and the scheduler's path has a read barrier.
-//!    This holds even if the patch changes no site because its module is not loaded.
+//!    before the pending flags that [`Transition::start`] sets. A reader that finds a flag set then
+//!    reads the new target: test-and-clear is a full barrier, and the scheduler's path has a read
+//!    barrier. This holds even if the patch changes no site because its module is not loaded.
 //! 3. *Transition before pending.* A task may move right after its flag is set and make its next
 //!    call at once. [`Site::publish`](super::site::Site::publish), which is also the last step of
 //!    attaching new hooks, orders the change before all later stores, such as the flags. The task's
 //!    test-and-clear orders its move before the handler's search for the site and its read of the
 //!    site. An earlier call may or may not find the hook. If it finds none, it runs the original,
 //!    which is the right version for the task at that point.
-//! 4. *End.* Before the states become idle again, [`Scheduler::synchronize`] waits until no CPU is in a
-//!    handler that still saw the transition. The same wait makes it safe to drop the hooks of
+//! 4. *End.* Before the states become idle again, [`Scheduler::synchronize`] waits until no CPU is
+//!    in a handler that still saw the transition. The same wait makes it safe to drop the hooks of
 //!    detached functions. It does not cover a task that left a handler and was preempted in the
 //!    tracer's trampoline before it reached the chosen function. Such a task counts as inside that
 //!    function (`stack.rs`), so it has not moved and the transition has not ended. A forced
@@ -60,8 +60,8 @@
 //!   changes, and after the transition. By point 2, a reader of the flag reads the target that
 //!   belongs to it. After an exit nothing reads the state that the task gets.
 //! - *Preemption is off from before the flag is read until the task has moved.* A reversal or the
-//!   end of the transition waits in [`Scheduler::synchronize`] for all callers that have seen the flag.
-//!   So the target that was read is still the target, and the stack check still exists.
+//!   end of the transition waits in [`Scheduler::synchronize`] for all callers that have seen the
+//!   flag. So the target that was read is still the target, and the stack check still exists.
 //! - *Only one caller moves the task at a time.* An attempt and a late call pin the task, one after
 //!   the other, and both make the same change. The task does not move itself meanwhile, since it
 //!   does not run.
@@ -263,7 +263,7 @@ impl<T> fmt::Display for DebugMessage<'_, T> {
 /// Tries to move `task` if its flag is set.
 ///
 /// The task is the current one, if the scheduler calls this. Otherwise it was [taken off its
-/// CPU](Tasks::take_off_cpu) and may be on any CPU by now. The core's lock can't be taken here.
+/// CPU](Scheduler::take_off_cpu) and may be on any CPU by now. The core's lock can't be taken here.
 /// Preemption is off, so the target does not change until the task has moved, see
 /// [`Shared::update`].
 ///
