@@ -11,7 +11,7 @@
 //!
 //! | what | written by | read by |
 //! |---|---|---|
-//! | [`Shared::target`] | the holder of the core's lock | the code that moves a task |
+//! | [the target](super::task::Shared::target) | the holder of the core's lock | what moves a task |
 //! | a task's pending flag | set under the lock; cleared when the task is moved | the task itself |
 //! | a task's state | the lock's holder, its flag clear; else the code that moves it | its calls |
 //! | [`Site`](super::site::Site) | the holder of the lock | the handler |
@@ -193,8 +193,8 @@ pub trait Clock {
     fn now(&self) -> Self::Instant;
     /// Returns the time that has passed since then, in milliseconds.
     fn elapsed(&self, since: &Self::Instant) -> u64;
-    /// Schedules one call of [`Core::retry`] in about `delay` milliseconds, a second at most.
-    /// Replaces an earlier request.
+    /// Schedules one call of [`Core::retry`](super::registry::Core::retry) in about `delay`
+    /// milliseconds, a second at most. Replaces an earlier request.
     fn retry_later(&self, delay: u64);
 }
 
@@ -265,7 +265,7 @@ impl<T> fmt::Display for DebugMessage<'_, T> {
 /// The task is the current one, if the scheduler calls this. Otherwise it was [taken off its
 /// CPU](Scheduler::take_off_cpu) and may be on any CPU by now. The core's lock can't be taken here.
 /// Preemption is off, so the target does not change until the task has moved, see
-/// [`Shared::update`].
+/// [`Shared::update`](super::task::Shared::update).
 ///
 /// C counterpart, for the current task: `__klp_sched_try_switch()`.
 pub fn switch_if_pending<K: Checks + Log>(
