@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod env;
 pub mod graft;
 pub mod parity;
+pub mod series;
 pub mod stress;
 pub mod test;
 pub mod verify;

@@ -3,16 +3,19 @@
 //!
 //! | file | concern |
 //! |---|---|
-//! | [`source`] | the kernel source |
+//! | [`source`], [`content`] | the kernel source, and files of a tree |
 //! | [`series`], [`graft`] | putting our patches and crates into a scratch copy of the source |
+//! | [`history`] | the series as commits of a git tree |
 //! | [`rustc`], [`newer`], [`toolchain`] | the tools that compile Rust for the kernel |
 //! | [`flavour`], [`config`] | what can be built, and its configuration |
 //! | [`make`], [`build`] | building it |
 
 pub mod build;
 pub mod config;
+pub mod content;
 pub mod flavour;
 pub mod graft;
+pub mod history;
 pub mod make;
 pub mod newer;
 pub mod rustc;

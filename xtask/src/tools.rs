@@ -8,6 +8,7 @@
 //! | [`step`] | running one external program: progress, log, deadline |
 //! | [`tally`] | counting tests |
 //! | [`cargo`] | running cargo on the workspace |
+//! | [`git`] | running git in directories of xtask's own |
 //! | [`libclang`], [`need`] | what can be needed, and whether it is there |
 //! | [`target`] | the table of architectures |
 //! | [`apt`], [`provision`], [`tool`] | installing what is needed |
@@ -15,6 +16,7 @@
 pub mod apt;
 pub mod cargo;
 pub mod context;
+pub mod git;
 pub mod libclang;
 pub mod need;
 pub mod place;

@@ -62,6 +62,8 @@ pub enum Command {
     Build(Build),
     /// Apply the crates and patches to the kernel source, and print the path of the tree
     Graft(Graft),
+    /// Write the patch series for `git am`, or take an edited git tree back into it
+    Series(Series),
     /// Print the environment for running `make` by hand: `eval "$(cargo xtask env)"`
     Env(Env),
     /// List what is installed, what is missing and how to get it
@@ -120,6 +122,39 @@ pub struct Test {
     /// slower
     #[arg(long, conflicts_with = "host")]
     pub debug_kernel: bool,
+}
+
+/// Flags of `series`.
+#[derive(Args)]
+pub struct Series {
+    /// What to do.
+    #[command(flatten)]
+    pub what: SeriesWhat,
+    /// With `--from`: a file of the tree that the series may touch from now on; may be given several
+    /// times
+    #[arg(long, value_name = "FILE", requires = "from")]
+    pub also: Vec<PathBuf>,
+    /// With `--check-each`: architecture of the kernels
+    #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
+    pub arch: &'static Target,
+}
+
+/// What `series` does.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub struct SeriesWhat {
+    /// Write the patches to this new directory, one directory for each stage
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Make a git tree of the kernel in this new directory, with a commit for each patch
+    #[arg(long, value_name = "DIR")]
+    pub git: Option<PathBuf>,
+    /// Take the commits of such a tree back into the checkout: its own files, and the patches
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+    /// Build the kernel after every patch: with each core, and without live patching
+    #[arg(long)]
+    pub check_each: bool,
 }
 
 /// Flags of `parity`.

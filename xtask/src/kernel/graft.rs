@@ -5,16 +5,14 @@
 //! written. An unchanged file keeps its time stamp, so `make` rebuilds only what has changed. A
 //! file that an earlier graft placed and this one does not is restored to its original.
 
+use crate::kernel::content::{put, Content, Files};
 use crate::kernel::series::{self, Patch};
 use crate::kernel::source::Source;
 use crate::tools::context::Context;
-use crate::tools::need::is_executable;
-use crate::tools::place;
 use anyhow::{Context as _, Result};
 use ignore::WalkBuilder;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Directories of the checkout, and where in the kernel tree they go.
@@ -35,30 +33,33 @@ const NOT_GRAFTED: &[&str] = &[
     "claims.rs",
 ];
 
-/// The wanted content of each file, or `None` for a file that should not exist.
-type Files = BTreeMap<PathBuf, Option<Content>>;
-
-/// A file's bytes, and whether it is executable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Content {
-    bytes: Vec<u8>,
-    executable: bool,
-}
-
 /// Grafts onto the scratch tree. Returns how many files changed. The caller holds the tree's lock.
 pub fn graft(cx: &Context, source: &Source) -> Result<usize> {
     let placed = read_placed(source)?;
     source.refresh(&placed)?;
-    let mut files = patched(
-        cx,
-        source,
-        &placed,
-        &series::read(&cx.root.join("xtask/series"))?,
-    )?;
+    let house = house(cx)?;
+    let series = series::of_checkout(cx)?;
+    let patches = series::patches(&series);
+    let mut files = patched(cx, source, &placed, &patches, &house)?;
+    files.extend(house);
+    install(source, &placed, &files)
+}
+
+/// Returns the files of the checkout that go into the tree, at their places there.
+pub fn house(cx: &Context) -> Result<Files> {
+    let mut files = Files::new();
     for (from, to) in ROOMS {
         files.extend(room(&cx.root.join(from), Path::new(to))?);
     }
-    install(source, &placed, &files)
+    Ok(files)
+}
+
+/// Returns the place in the checkout of a file that goes into the tree.
+pub fn home(cx: &Context, file: &Path) -> Option<PathBuf> {
+    ROOMS.iter().find_map(|(from, to)| {
+        let rest = file.strip_prefix(to).ok()?;
+        Some(cx.root.join(from).join(rest))
+    })
 }
 
 /// Returns the name of the lock for a source's scratch tree.
@@ -66,33 +67,34 @@ pub fn lock_name(source: &Source) -> String {
     format!("tree-{}", source.key)
 }
 
-/// Returns the files that the patches touch, with the patches applied.
+/// Returns the files that the tree comes with and the patches touch, with the patches applied. The
+/// checkout has its own files as they are afterwards.
 fn patched(
     cx: &Context,
     source: &Source,
     placed: &BTreeSet<PathBuf>,
-    patches: &[Patch],
+    patches: &[&Patch],
+    house: &Files,
 ) -> Result<Files> {
     let stage = tempfile::Builder::new()
         .prefix("stage-")
         .tempdir_in(&cx.cache)?;
     let stage = stage.path();
-    let touched: BTreeSet<&PathBuf> = patches.iter().flat_map(|patch| &patch.files).collect();
+    let touched = patches.iter().flat_map(|patch| &patch.files);
+    let touched: BTreeSet<&PathBuf> = touched.filter(|file| !house.contains_key(*file)).collect();
     for file in &touched {
-        if let Some(bytes) = source.original(file, placed)? {
-            let path = stage.join(file);
-            fs::create_dir_all(path.parent().context("a file is in a directory")?)?;
-            fs::write(&path, bytes)?;
+        if let Some(original) = source.original(file, placed)? {
+            put(stage, file, Some(&original))?;
         }
     }
     for patch in patches {
         patch
-            .apply(stage)
+            .apply(stage, |file| !house.contains_key(file))
             .with_context(|| format!("onto Linux {}", source.version))?;
     }
     touched
         .into_iter()
-        .map(|file| Ok((file.clone(), content(&stage.join(file))?)))
+        .map(|file| Ok((file.clone(), Content::read(&stage.join(file))?)))
         .collect()
 }
 
@@ -108,7 +110,7 @@ pub fn ours(cx: &Context) -> Result<Vec<PathBuf>> {
 /// Returns the files of one of our directories, at their places in the tree.
 fn room(dir: &Path, to: &Path) -> Result<Files> {
     let files = files_in(dir)?.into_iter();
-    let placed = files.map(|file| Ok((to.join(file.strip_prefix(dir)?), content(&file)?)));
+    let placed = files.map(|file| Ok((to.join(file.strip_prefix(dir)?), Content::read(&file)?)));
     placed.collect()
 }
 
@@ -131,12 +133,6 @@ fn files_in(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn content(path: &Path) -> Result<Option<Content>> {
-    let executable = is_executable(path);
-    let bytes = place::read(path)?;
-    Ok(bytes.map(|bytes| Content { bytes, executable }))
-}
-
 /// Puts `files` into the tree, and restores the other files that were placed. Returns how many
 /// files changed.
 ///
@@ -151,46 +147,18 @@ fn install(source: &Source, placed: &BTreeSet<PathBuf>, files: &Files) -> Result
     write_placed(source, &all)?;
     let mut changed = 0;
     for file in &all {
-        let path = source.linux().join(file);
         let want = match files.get(file) {
             Some(content) => content.clone(),
-            None => {
-                let executable = is_executable(&path);
-                let bytes = source.original(file, placed)?;
-                bytes.map(|bytes| Content { bytes, executable })
-            }
+            None => source.original(file, placed)?,
         };
-        changed += usize::from(put(&path, want.as_ref(), &source.linux())?);
+        changed += usize::from(put(&source.linux(), file, want.as_ref())?);
     }
     write_placed(source, &wanted)?;
     Ok(changed)
 }
 
-/// Gives a file its wanted content. Returns whether the file changed.
-fn put(path: &Path, want: Option<&Content>, top: &Path) -> Result<bool> {
-    if content(path)?.as_ref() == want {
-        return Ok(false);
-    }
-    let dir = path.parent().context("a file is in a directory")?;
-    let Some(want) = want else {
-        place::remove(path)?;
-        // Also remove the directories that were made for the file, up to the first that is not
-        // empty.
-        for dir in dir.ancestors().take_while(|dir| *dir != top) {
-            if fs::remove_dir(dir).is_err() {
-                break;
-            }
-        }
-        return Ok(true);
-    };
-    fs::create_dir_all(dir)?;
-    fs::write(path, &want.bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    let mode = if want.executable { 0o755 } else { 0o644 };
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    Ok(true)
-}
-
-fn read_placed(source: &Source) -> Result<BTreeSet<PathBuf>> {
+/// Returns the names of the files that are grafted.
+pub fn read_placed(source: &Source) -> Result<BTreeSet<PathBuf>> {
     match fs::read_to_string(source.placed()) {
         Ok(text) => Ok(text.lines().map(PathBuf::from).collect()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
@@ -218,15 +186,14 @@ mod tests {
         _dir: tempfile::TempDir,
         cx: Context,
         source: Source,
-        series: PathBuf,
     }
 
     impl Fixture {
         fn new() -> Self {
-            let (dir, cx) = Context::for_test();
+            let (dir, mut cx) = Context::for_test();
+            cx.root = dir.path().join("checkout");
             let entry = dir.path().join("entry");
-            let series = dir.path().join("series");
-            fs::create_dir_all(&series).unwrap();
+            fs::create_dir_all(cx.root.join("xtask/series/fixes")).unwrap();
             fs::create_dir_all(entry.join("linux/lib")).unwrap();
             fs::write(entry.join("linux/lib/a"), "1\n2\n3\n").unwrap();
             fs::write(entry.join("linux/lib/b"), "b\n").unwrap();
@@ -235,7 +202,6 @@ mod tests {
                 _dir: dir,
                 cx,
                 source,
-                series,
             }
         }
 
@@ -256,7 +222,7 @@ mod tests {
                     .collect::<String>()
             };
             let text = format!(
-                "Subject: x\n\ndiff --git a/{file} b/{file}\n{mode}--- {from}\n+++ b/{file}\n\
+                "Subject: x\n---\ndiff --git a/{file} b/{file}\n{mode}--- {from}\n+++ b/{file}\n\
                  @@ -{},{} +1,{} @@\n{}{}",
                 usize::from(!old.is_empty()),
                 old.lines().count(),
@@ -264,14 +230,15 @@ mod tests {
                 mark('-', old),
                 mark('+', new)
             );
-            fs::write(self.series.join(name), text).unwrap();
+            fs::write(self.series(name), text).unwrap();
+        }
+
+        fn series(&self, name: &str) -> PathBuf {
+            self.cx.root.join("xtask/series/fixes").join(name)
         }
 
         fn graft(&self) -> Result<usize> {
-            let placed = read_placed(&self.source)?;
-            let patches = series::read(&self.series)?;
-            let files = patched(&self.cx, &self.source, &placed, &patches)?;
-            install(&self.source, &placed, &files)
+            graft(&self.cx, &self.source)
         }
 
         fn read(&self, file: &str) -> Option<String> {
@@ -321,7 +288,7 @@ mod tests {
         tree.patch("0002.patch", "new/dir/c", "", "c\n");
         tree.graft().unwrap();
         for name in ["0001.patch", "0002.patch"] {
-            fs::remove_file(tree.series.join(name)).unwrap();
+            fs::remove_file(tree.series(name)).unwrap();
         }
         assert_eq!(tree.graft().unwrap(), 2);
         assert_eq!(tree.read("lib/a").unwrap(), "1\n2\n3\n");
@@ -347,7 +314,7 @@ mod tests {
         }
         assert_eq!(tree.read("lib/a").unwrap(), "1\n2\n3\n");
         assert_eq!(tree.read("lib/b").unwrap(), "B\n");
-        fs::remove_file(tree.series.join("0002-later.patch")).unwrap();
+        fs::remove_file(tree.series("0002-later.patch")).unwrap();
         assert_eq!(tree.graft().unwrap(), 0);
     }
 

@@ -9,6 +9,7 @@
 //! | `originals/` | for the package: the originals of the files that the graft has changed |
 //! | `placed` | the names of the files that the graft has added or changed |
 
+use crate::kernel::content::Content;
 use crate::tools::context::Context;
 use crate::tools::step;
 use crate::tools::{apt, place};
@@ -26,6 +27,9 @@ const SERIES: &str = "7.3";
 
 /// The kernel series that the Rust core supports.
 const SUPPORTED: &[&str] = &["7.3"];
+
+/// What to do about a tree that has the series already.
+pub const WITHOUT_SERIES: &str = "give a tree without the series";
 
 /// A kernel version, as the kernel's Makefile has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,13 +154,13 @@ impl Source {
 
     /// Returns the content of a file without the graft, or `None` if there is no such file.
     /// `placed` has the files that the graft has placed.
-    pub fn original(&self, file: &Path, placed: &BTreeSet<PathBuf>) -> Result<Option<Vec<u8>>> {
+    pub fn original(&self, file: &Path, placed: &BTreeSet<PathBuf>) -> Result<Option<Content>> {
         let path = match &self.origin {
             Origin::Checkout(dir) => dir.join(file),
             Origin::Package if placed.contains(file) => self.kept(file),
             Origin::Package => self.linux().join(file),
         };
-        place::read(&path)
+        Content::read(&path)
     }
 
     /// Keeps the original of a file that the graft is about to place for the first time.

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Checks the series: against the graft, and by building the kernel after every patch.
+
+use crate::commands::series::out;
+use crate::kernel::content::{put, Content};
+use crate::kernel::graft;
+use crate::kernel::history;
+use crate::kernel::source::Source;
+use crate::tools::context::Context;
+use crate::tools::git::{self, Identity};
+use crate::tools::target::Target;
+use anyhow::{bail, ensure, Result};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+/// Checks that the mails, applied by `git am`, give the files of the grafted tree. Returns how many
+/// files and mails there are.
+pub fn same_as_graft(cx: &Context) -> Result<(usize, usize)> {
+    let source = Source::choose(cx)?;
+    let _lock = cx.lock(&graft::lock_name(&source))?;
+    graft::graft(cx, &source)?;
+    let placed = graft::read_placed(&source)?;
+    let who = Identity {
+        name: "Series Test".into(),
+        email: "series@example.org".into(),
+    };
+    let (mail, tree) = (history::aside(cx)?, history::aside(cx)?);
+    let stages = out::mails(cx, &source, &who, mail.path())?;
+
+    let dir = tree.path();
+    git::run(dir, &["init", "--quiet"], "")?;
+    for file in &placed {
+        put(dir, file, source.original(file, &placed)?.as_ref())?;
+    }
+    git::run(dir, &["add", "--all", "--force"], "")?;
+    commit(dir, &who)?;
+    let mut mails = 0;
+    for stage in &stages {
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(mail.path().join(stage.name))? {
+            paths.push(entry?.path());
+        }
+        paths.retain(|path| path.extension().is_some_and(|found| found == "patch"));
+        paths.sort();
+        mails += paths.len();
+        let mut command = git::at(dir);
+        command.args(["am", "--quiet", "--keep-cr"]).args(paths);
+        who.sign(&mut command, "2000-01-01T00:00:00Z");
+        git::finish(command, "")?;
+    }
+
+    let list = git::run(dir, &["ls-files"], "")?;
+    let mut files: BTreeSet<PathBuf> = list.lines().map(PathBuf::from).collect();
+    files.extend(placed);
+    for file in &files {
+        let series = Content::read(&dir.join(file))?;
+        if series != Content::read(&source.linux().join(file))? {
+            bail!("the series and the graft differ in {}", file.display());
+        }
+    }
+    ensure!(!files.is_empty() && mails > 0, "the series is empty");
+    Ok((files.len(), mails))
+}
+
+fn commit(dir: &std::path::Path, who: &Identity) -> Result<()> {
+    let mut command = git::at(dir);
+    command.args(["commit", "--quiet", "--message=originals"]);
+    who.sign(&mut command, "2000-01-01T00:00:00Z");
+    git::finish(command, "").map(drop)
+}
+
+/// Builds the kernel after every patch.
+pub fn each(_cx: &Context, _target: &'static Target) -> Result<()> {
+    bail!("not yet")
+}
