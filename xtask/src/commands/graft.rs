@@ -6,7 +6,7 @@ use crate::kernel::graft::{graft, lock_name};
 use crate::kernel::source::Source;
 use crate::tools::context::Context;
 use crate::tools::{place, step};
-use anyhow::{bail, Result};
+use anyhow::Result;
 use xshell::cmd;
 
 /// Runs the command.
@@ -22,12 +22,7 @@ pub fn run(cx: &Context, args: &cli::Graft) -> Result<()> {
         println!("{}", source.linux().display());
         return Ok(());
     };
-    if out.exists() {
-        bail!(
-            "--out {}: it is there already: name a new directory",
-            out.display()
-        );
-    }
+    place::vacant("--out", out)?;
     place::room(out, 2 * place::GIB, "a kernel tree")?;
     let (sh, linux, dest) = (cx.shell()?, source.linux(), std::path::absolute(out)?);
     let copy = cmd!(

@@ -12,10 +12,11 @@ use crate::kernel::source::Source;
 use crate::tools::context::Context;
 use crate::tools::git::Identity;
 use crate::tools::{place, step};
-use anyhow::{bail, Result};
+use anyhow::Result;
 use std::path::Path;
 
-pub use check::same_as_graft;
+#[cfg(test)]
+mod tests;
 
 /// Runs the command.
 pub fn run(cx: &Context, args: &cli::Series) -> Result<()> {
@@ -37,7 +38,7 @@ pub fn run(cx: &Context, args: &cli::Series) -> Result<()> {
 
 /// Makes a git tree of the kernel with the series as commits.
 fn tree(cx: &Context, dir: &Path) -> Result<()> {
-    refuse_existing("--git", dir)?;
+    place::vacant("--git", dir)?;
     let who = Identity::of_user(cx)?;
     let source = Source::choose(cx)?;
     let _lock = cx.lock(&graft::lock_name(&source))?;
@@ -52,13 +53,5 @@ fn tree(cx: &Context, dir: &Path) -> Result<()> {
          then `cargo xtask series --from {}`",
         dir.display()
     );
-    Ok(())
-}
-
-fn refuse_existing(flag: &str, dir: &Path) -> Result<()> {
-    if dir.exists() {
-        let dir = dir.display();
-        bail!("{flag} {dir}: it is there already: name a new directory");
-    }
     Ok(())
 }

@@ -32,6 +32,15 @@ fn partial(dest: &Path) -> Result<PathBuf> {
     Ok(dest.with_file_name(format!(".partial-{}", name.to_string_lossy())))
 }
 
+/// Checks that nothing is at `path` yet, which the user gave with `flag` for something new.
+pub fn vacant(flag: &str, path: &Path) -> Result<()> {
+    if path.exists() {
+        let path = path.display();
+        bail!("{flag} {path}: it is there already: name a new directory");
+    }
+    Ok(())
+}
+
 /// Removes a file or a directory, if it is there.
 pub fn remove(path: &Path) -> Result<()> {
     let removed = match path.symlink_metadata() {

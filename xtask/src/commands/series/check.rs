@@ -16,17 +16,16 @@ use std::path::PathBuf;
 
 /// Checks that the mails, applied by `git am`, give the files of the grafted tree. Returns how many
 /// files and mails there are.
-pub fn same_as_graft(cx: &Context) -> Result<(usize, usize)> {
-    let source = Source::choose(cx)?;
-    let _lock = cx.lock(&graft::lock_name(&source))?;
-    graft::graft(cx, &source)?;
-    let placed = graft::read_placed(&source)?;
+pub fn same_as_graft(cx: &Context, source: &Source) -> Result<(usize, usize)> {
+    let _lock = cx.lock(&graft::lock_name(source))?;
+    graft::graft(cx, source)?;
+    let placed = graft::read_placed(source)?;
     let who = Identity {
         name: "Series Test".into(),
         email: "series@example.org".into(),
     };
     let (mail, tree) = (history::aside(cx)?, history::aside(cx)?);
-    let stages = out::mails(cx, &source, &who, mail.path())?;
+    let stages = out::mails(cx, source, &who, mail.path())?;
 
     let dir = tree.path();
     git::run(dir, &["init", "--quiet"], "")?;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Writes the series as mails that `git am` applies and `git send-email` sends.
 
-use crate::commands::series::refuse_existing;
 use crate::kernel::graft;
 use crate::kernel::history::{self, Extent, History};
 use crate::kernel::series::Stage;
@@ -38,7 +37,7 @@ Each stage can be sent apart, as soon as the one before is in the tree.";
 
 /// Writes the mails into the new directory `out`.
 pub fn write(cx: &Context, out: &Path) -> Result<()> {
-    refuse_existing("--out", out)?;
+    place::vacant("--out", out)?;
     let who = Identity::of_user(cx)?;
     let source = Source::choose(cx)?;
     let _lock = cx.lock(&graft::lock_name(&source))?;
