@@ -16,6 +16,7 @@ pub trait Backend {
     /// Set only if all return addresses of a sleeping task are on its stack above that pointer, and
     /// are stored unmodified. Such a stack can be searched for addresses, which is quicker than
     /// unwinding.
+    #[cfg_attr(not(CONFIG_LIVEPATCH_PLAIN_STACKS), allow(dead_code))]
     const SLEEPING_STACK_POINTER: Option<usize>;
 
     /// Possible offsets of the patch site from a function's address, in bytes, the nearest first.

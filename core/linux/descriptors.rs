@@ -345,7 +345,7 @@ pub(crate) unsafe fn read(raw: *mut bindings::klp_patch) -> Result<Patch<Linux>>
         }
         let module = name((&raw const (*(*raw).mod_).name).cast())?;
         let mut patch = Patch::new(patch, module, (*raw).replace, system_states);
-        patch.gear = crate::ftrace::default_gear();
+        patch.gear = crate::ftrace::settle::default_gear();
         for object in objects(raw) {
             let object = read_object(object)?;
             patch.objects.push(object, GFP_KERNEL)?;

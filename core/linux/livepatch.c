@@ -9,15 +9,12 @@
 #include <linux/export.h>
 #include <linux/init.h>
 #include <linux/livepatch.h>
-#include <linux/mm.h>
 #include <linux/moduleloader.h>
 #include <linux/percpu.h>
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
-#include <linux/sched/task_stack.h>
-#include <linux/stop_machine.h>
 #include <linux/trace_recursion.h>
 #include <linux/workqueue.h>
 
@@ -82,40 +79,6 @@ struct task_struct *livepatch_get_next_thread(int *number)
 	return task;
 }
 
-/*
- * Function graph tracing, kretprobes and rethooks keep return addresses outside of the stack. KASAN
- * reports reads of another task's stack.
- */
-void livepatch_with_sleeping_stack(struct task_struct *task, unsigned long sp,
-				   void (*fn)(const unsigned long *words, unsigned long count,
-					      void *arg),
-				   void *arg)
-{
-	unsigned long start, end;
-
-	if (IS_ENABLED(CONFIG_KASAN) || task->on_rq)
-		return;
-#ifdef CONFIG_FUNCTION_GRAPH_TRACER
-	if (task->ret_stack)
-		return;
-#endif
-#ifdef CONFIG_KRETPROBES
-	if (!llist_empty(&task->kretprobe_instances))
-		return;
-#endif
-#ifdef CONFIG_RETHOOK
-	if (!llist_empty(&task->rethooks))
-		return;
-#endif
-	if (!try_get_task_stack(task))
-		return;
-	start = (unsigned long)task_stack_page(task);
-	end = start + THREAD_SIZE;
-	if (sp > start && sp < end && IS_ALIGNED(sp, sizeof(long)))
-		fn((const unsigned long *)sp, (end - sp) / sizeof(long), arg);
-	put_task_stack(task);
-}
-
 void livepatch_work_on_each_cpu(long (*fn)(void *arg))
 {
 	unsigned int cpu;
@@ -150,52 +113,6 @@ void livepatch_put_entries(void)
 	this_cpu_ptr(&livepatch_entries)->taken = false;
 }
 
-/* Work for a CPU's stopper: it looks at a task that was found running on that CPU. */
-struct livepatch_look {
-	struct cpu_stop_work work;
-	/* Holds a reference while the work is queued or running. NULL: the work can be queued. */
-	struct task_struct *task;
-};
-
-static DEFINE_PER_CPU(struct livepatch_look, livepatch_looks);
-
-/* The stopper runs with preemption off. It occupies this CPU, so the task does not run here. */
-static int livepatch_look(void *arg)
-{
-	struct livepatch_look *look = arg;
-	struct task_struct *task = look->task;
-
-	livepatch_switch_if_pending(task);
-	/*
-	 * Pairs with the acquire in livepatch_take_off_cpu(): the work is done before it is reused.
-	 */
-	smp_store_release(&look->task, NULL);
-	put_task_struct(task);
-	return 0;
-}
-
-/*
- * No CPU goes offline while preemption is off here. The stopper of an active CPU accepts work, and
- * does it before it parks.
- */
-void livepatch_take_off_cpu(struct task_struct *task)
-{
-	struct livepatch_look *look;
-	unsigned int cpu;
-
-	preempt_disable();
-	cpu = task_cpu(task);
-	look = per_cpu_ptr(&livepatch_looks, cpu);
-	get_task_struct(task);
-	/* Pairs with the release in livepatch_look(): the work that is reused here is done. */
-	if (task_curr(task) && cpu != smp_processor_id() && cpu_active(cpu) &&
-	    !cmpxchg_acquire(&look->task, NULL, task))
-		stop_one_cpu_nowait(cpu, livepatch_look, look, &look->work);
-	else
-		put_task_struct(task);
-	preempt_enable();
-}
-
 #ifdef CONFIG_BPF_JIT
 /*
  * A BPF trampoline that calls the traced function by itself (fexit, fmod_ret) may be entered by a
@@ -206,13 +123,10 @@ void livepatch_take_off_cpu(struct task_struct *task)
  *
  * BPF knows a trampoline while a task is in it, even if all programs were detached. BPF may not
  * know it while the task is in its first or last instructions, but no stack there counts as
- * reliable. BPF may also have forgotten a program that was detached. A stack with an address in
- * that program is not reliable either, but only unwinding notices: the search of single words has
- * to find the trampoline by itself.
+ * reliable.
  *
  * Nothing here takes a lock: the caller may hold those of the scheduler.
  */
-
 void livepatch_name_traced(unsigned long *entries, unsigned long count)
 {
 	for (unsigned long i = 0; i < count; i++) {
@@ -223,24 +137,6 @@ void livepatch_name_traced(unsigned long *entries, unsigned long count)
 	}
 }
 
-/*
- * Trampolines are in module space or elsewhere in the vmalloc area. The stack may be in that area
- * too, and most addresses on a stack point into the stack itself.
- */
-bool livepatch_finds_trampoline(const unsigned long *words, unsigned long count)
-{
-	unsigned long start = (unsigned long)words;
-
-	for (unsigned long i = 0; i < count; i++) {
-		unsigned long word = READ_ONCE(words[i]);
-
-		if (word - start < count * sizeof(word))
-			continue;
-		if (is_vmalloc_or_module_addr((void *)word) && bpf_trampoline_func(word))
-			return true;
-	}
-	return false;
-}
 #endif
 
 /* Architectures that never have to undo a relocation do not provide this. */

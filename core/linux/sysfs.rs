@@ -7,14 +7,12 @@
 //!
 //! C header: [`include/linux/kobject.h`](srctree/include/linux/kobject.h).
 
+#[cfg(CONFIG_LIVEPATCH_SETTLE)]
+mod gear;
+
 use crate::livepatch_core::{
-    dispatch::Gear,
     symbol::Name,
-    sysfs::{
-        gear_text,
-        parse_gear,
-        Writable, //
-    }, //
+    sysfs::Writable, //
 };
 use crate::{
     descriptors::{
@@ -156,11 +154,20 @@ static TRANSITION: Attribute<Patch> = Attribute::read_only::<Transition>(c"trans
 static FORCE: Attribute<Patch> = Attribute::write_only::<Force>(c"force");
 static REPLACE: Attribute<Patch> = Attribute::read_only::<Replace>(c"replace");
 static STACK_ORDER: Attribute<Patch> = Attribute::read_only::<StackOrder>(c"stack_order");
-static GEAR: Attribute<Patch> = Attribute::read_write::<GearOfCalls>(c"gear");
 
 static PATCH_TYPE: Type<Patch> = {
-    static ATTRIBUTES: Attributes<Patch, 6> =
-        Attributes::new([&ENABLED, &TRANSITION, &FORCE, &REPLACE, &STACK_ORDER, &GEAR]);
+    #[cfg(not(CONFIG_LIVEPATCH_SETTLE))]
+    static ATTRIBUTES: Attributes<Patch, 5> =
+        Attributes::new([&ENABLED, &TRANSITION, &FORCE, &REPLACE, &STACK_ORDER]);
+    #[cfg(CONFIG_LIVEPATCH_SETTLE)]
+    static ATTRIBUTES: Attributes<Patch, 6> = Attributes::new([
+        &ENABLED,
+        &TRANSITION,
+        &FORCE,
+        &REPLACE,
+        &STACK_ORDER,
+        &gear::GEAR,
+    ]);
     static GROUP: Group<Patch> = Group::new(&ATTRIBUTES);
     static GROUPS: Groups<Patch> = Groups::new(&GROUP);
     Type::new(Some(&GROUPS))
@@ -231,25 +238,6 @@ enum StackOrder {}
 impl Show<Patch> for StackOrder {
     fn show(patch: &Patch) -> Result<impl fmt::Display> {
         Ok(KLP_MUTEX.lock().stack_order(patch.id()))
-    }
-}
-
-/// `gear`: how calls of the patched functions go.
-enum GearOfCalls {}
-
-impl Show<Patch> for GearOfCalls {
-    fn show(patch: &Patch) -> Result<impl fmt::Display> {
-        Ok(gear_text(KLP_MUTEX.lock().gear(patch.id())))
-    }
-}
-
-impl Store<Patch> for GearOfCalls {
-    fn store(patch: &Patch, input: &CStr) -> Result {
-        let gear = parse_gear(input.to_bytes())?;
-        if gear == Gear::Settled && !crate::ftrace::can_settle() {
-            return Err(EOPNOTSUPP);
-        }
-        KLP_MUTEX.lock().set_gear(&Linux, patch.id(), gear)
     }
 }
 

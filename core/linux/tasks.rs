@@ -6,6 +6,12 @@
 //! [`include/linux/stacktrace.h`](srctree/include/linux/stacktrace.h),
 //! [`include/linux/livepatch_sched.h`](srctree/include/linux/livepatch_sched.h).
 
+#[cfg(CONFIG_LIVEPATCH_BUSY_TASKS)]
+mod busy;
+mod early;
+#[cfg(CONFIG_LIVEPATCH_PLAIN_STACKS)]
+mod plain;
+
 use crate::livepatch_arch::{
     Backend,
     Native, //
@@ -60,10 +66,6 @@ use kernel::{
         barrier::smp_mb, //
     },
     task::Task as KernelTask,
-    time::{
-        Instant,
-        Monotonic, //
-    },
     types::NotThreadSafe, //
 };
 
@@ -179,16 +181,6 @@ impl Task for KernelTask {
         // SAFETY: The task exists.
         unsafe { bindings::test_and_clear_task_patch_pending(self.as_ptr()) }
     }
-
-    fn stays_in_kernel(&self) -> bool {
-        // SAFETY: The task exists. This only takes the address of the field.
-        let flags = unsafe { &raw const (*self.as_ptr()).flags };
-        // SAFETY: The task exists. It may change its flags meanwhile, so the read is volatile. The
-        // two flags below are set before the task can be found. Where a kthread becomes a program,
-        // either answer will do.
-        let flags = unsafe { flags.read_volatile() };
-        flags & (bindings::PF_KTHREAD | bindings::PF_USER_WORKER) != 0
-    }
 }
 
 /// The state of the current task, for the handler.
@@ -281,40 +273,6 @@ unsafe extern "C" fn pinned(task: *mut bindings::task_struct, job: *mut c_void) 
         job(&Pinned(task, NotThreadSafe));
     }
     0
-}
-
-/// How many words of a stack are copied and checked at a time.
-const WORDS: usize = 64;
-
-/// Calls the closure that `job` points to with copies of the words on a stack, a few at a time.
-///
-/// # Safety
-///
-/// `job` points to a `&mut dyn FnMut(&[usize])` that nothing else uses during the call. `words`
-/// points to `count` words of memory that can be read. Other CPUs may write to them meanwhile.
-unsafe extern "C" fn words(words: *const c_ulong, count: c_ulong, job: *mut c_void) {
-    // SAFETY: `job` points to a closure of this type, and nothing else uses it during the call.
-    let job = unsafe { &mut *job.cast::<&mut dyn FnMut(&[usize])>() };
-    // The words of a stack that points into a BPF trampoline do not tell enough: see `stack`.
-    #[cfg(CONFIG_BPF_JIT)]
-    // SAFETY: `words` points to `count` words.
-    if unsafe { bindings::livepatch_finds_trampoline(words, count) } {
-        return;
-    }
-    let mut copy = [0usize; WORDS];
-    let mut from = 0;
-    while from < count {
-        let length = WORDS.min(count.saturating_sub(from));
-        let (part, _) = copy.split_at_mut_checked(length).unwrap_or_default();
-        for (index, word) in part.iter_mut().enumerate() {
-            // SAFETY: `from + index` is less than `count`. Another CPU may hold the address of a
-            // variable on that stack and write to it now, so this cannot be a reference. The
-            // volatile read takes a word as a whole.
-            *word = unsafe { words.add(from).add(index).read_volatile() };
-        }
-        job(part);
-        from = from.saturating_add(length);
-    }
 }
 
 /// Does nothing, as work on a CPU. Once it has run, that CPU has scheduled.
@@ -422,31 +380,6 @@ impl Tasks for Linux {
         unsafe { bindings::task_call_func(task.as_ptr(), Some(pinned), (&raw mut job).cast()) };
     }
 
-    fn words(&self, task: &Pinned, job: &mut dyn FnMut(&[usize])) {
-        let Some(offset) = Native::SLEEPING_STACK_POINTER else {
-            return;
-        };
-        if is_current(task.as_ptr()) {
-            return;
-        }
-        let mut job: &mut dyn FnMut(&[usize]) = job;
-        // SAFETY: The task exists. This only takes the address of the field.
-        let thread = unsafe { &raw const (*task.as_ptr()).thread };
-        // SAFETY: The offset is within the field: the host tests check it against the kernel's
-        // headers. The task is pinned and is not this one, so its stack pointer does not change.
-        let pointer = unsafe { thread.byte_add(offset).cast::<c_ulong>().read() };
-        // SAFETY: The task exists and is pinned. `job` is valid during the call, and nothing else
-        // uses it.
-        unsafe {
-            bindings::livepatch_with_sleeping_stack(
-                task.as_ptr(),
-                pointer,
-                Some(words),
-                (&raw mut job).cast(),
-            )
-        };
-    }
-
     fn stack(&self, task: &Pinned, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable> {
         let mut buffer = TraceBuffer::take(task).ok_or(Unreliable)?;
         let entries = buffer.as_mut();
@@ -551,11 +484,6 @@ impl Scheduler for Linux {
         }
     }
 
-    fn take_off_cpu(&self, task: &KernelTask) {
-        // SAFETY: The task exists, so a reference to it can be taken.
-        unsafe { bindings::livepatch_take_off_cpu(task.as_ptr()) };
-    }
-
     fn wake_idle(&self, cpu: u32) {
         if idle_task(cpu).is_some() {
             // SAFETY: The CPU is possible.
@@ -565,17 +493,6 @@ impl Scheduler for Linux {
 }
 
 impl Clock for Linux {
-    type Instant = Instant<Monotonic>;
-
-    fn now(&self) -> Instant<Monotonic> {
-        Instant::now()
-    }
-
-    fn elapsed(&self, since: &Instant<Monotonic>) -> u64 {
-        // A monotonic clock does not go back.
-        since.elapsed().as_millis().try_into().unwrap_or(0)
-    }
-
     fn retry_later(&self, delay: u64) {
         let mut jiffies = kernel::time::msecs_to_jiffies(delay as kernel::time::Msecs);
         if delay >= 1000 {
@@ -595,6 +512,12 @@ impl Clock for Linux {
         };
     }
 }
+
+#[cfg(not(CONFIG_LIVEPATCH_BUSY_TASKS))]
+impl transition::Busy for Linux {}
+
+#[cfg(not(CONFIG_LIVEPATCH_PLAIN_STACKS))]
+impl transition::Words for Linux {}
 
 /// A stack check that was taken back and may still be in use. Its memory is lost if it is dropped.
 ///
@@ -687,19 +610,5 @@ pub(crate) unsafe extern "C" fn __klp_sched_try_switch() {
     if is_initialized() {
         let off = preempt::disable_notrace();
         transition::switch_if_pending(&Linux, current!(), &off);
-    }
-}
-
-/// Tries to move a task that was taken off its CPU.
-///
-/// # Safety
-///
-/// The caller is a CPU's stopper, with preemption off. It holds a reference to `task`.
-#[no_mangle]
-unsafe extern "C" fn livepatch_switch_if_pending(task: *mut bindings::task_struct) {
-    let off = preempt::disable_notrace();
-    // SAFETY: The caller holds a reference to the task throughout the call.
-    if let Some(task) = unsafe { task_from_raw(task) } {
-        transition::switch_if_pending(&Linux, task, &off);
     }
 }

@@ -86,34 +86,9 @@ pub trait Tracer: Scheduler {
     /// attached or nothing has waited since it was detached.
     fn free(&self, hook: Self::Hook, quiesced: &Self::Quiesced);
 
-    /// Sets whether calls of the hook's function may go straight to the target that its site has
-    /// for every task. [`Self::settle`] and [`Self::unsettle`] act on this setting.
-    fn set_settles(&self, hook: &Self::Hook, settles: bool);
-
-    /// Lets all calls that may go straight to the replacement do so, as far as the tracer can.
-    ///
-    /// If the tracer can't, or another user of the tracer wants to see the calls, the handler is
-    /// still called. This never changes which version a call gets, not even for a moment.
-    fn settle(&self);
-
-    /// Makes all calls that may not go straight to the replacement go through the handler again.
-    ///
-    /// Other calls may go through the handler too, until the next [`Self::settle`]. Needs no
-    /// memory. Errors: the tracer has broken down; then nothing has changed.
-    fn unsettle(&self) -> Result;
-
     /// Whether the tracer has broken down for good. Attached hooks then stay as they are and can no
     /// longer be changed. Calls keep getting the version that they got before.
     fn is_dead(&self) -> bool;
-}
-
-/// How calls of a patch's functions reach the patch once its transition is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gear {
-    /// Calls go through the handler, as during the transition.
-    Handler,
-    /// Calls go straight to the replacement.
-    Settled,
 }
 
 /// How often a batch is tried again after a temporary refusal by the tracer. ftrace refuses this
@@ -450,24 +425,17 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         }
     }
 
-    /// Lets calls of `function` go straight to `owner`'s version from the tracer's next
-    /// [`settle`](Tracer::settle) on, if that version is the newest.
-    pub fn may_settle<T: Tracer<Hook = H> + ?Sized>(&self, tracer: &T, function: usize, owner: F) {
-        if let Some(own) = self.get(function).filter(|own| own.link == Link::Attached) {
-            let newest = own.versions.last().map(|version| version.function);
-            if let Some(hook) = own.hook.as_ref().filter(|_| newest == Some(owner)) {
-                tracer.set_settles(hook, true);
-            }
-        }
+    /// Returns the hook of `function`, if it is patched.
+    pub(crate) fn hook(&self, function: usize) -> Option<&H> {
+        self.get(function)?.hook.as_ref()
     }
 
-    /// Makes calls of `function`, if it is patched, go through the handler from the tracer's next
-    /// [`unsettle`](Tracer::unsettle) on. After that its site can change.
-    pub fn must_not_settle<T: Tracer<Hook = H> + ?Sized>(&self, tracer: &T, function: usize) {
-        let own = self.get(function);
-        if let Some(hook) = own.and_then(|own| own.hook.as_ref()) {
-            tracer.set_settles(hook, false);
-        }
+    /// Returns the attached hook of `function`, if its newest version is `owner`'s.
+    pub(crate) fn newest_hook(&self, function: usize, owner: F) -> Option<&H> {
+        let own = self.get(function)?;
+        let newest = own.versions.last().map(|version| version.function);
+        let newest = own.link == Link::Attached && newest == Some(owner);
+        own.hook.as_ref().filter(|_| newest)
     }
 
     /// Whether there are hooks to reap.

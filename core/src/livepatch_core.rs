@@ -31,6 +31,7 @@
 //! | symbols, relocations | [`symbol`], [`relocation`] | `core.c` |
 //! | attributes in sysfs | [`sysfs`] | `core.c` |
 //! | which version a call gets | [`dispatch`], [`site`] | `patch.c` |
+//! | calls that bypass the handler | [`settle`] | |
 //! | moving the tasks | [`transition`], [`task`], [`stack`] | `transition.c` |
 //! | shadow variables, system states | [`shadow`], [`state`] | `shadow.c`, `state.c` |
 //!
@@ -64,6 +65,7 @@ pub mod dispatch;
 pub mod patch;
 pub mod registry;
 pub mod relocation;
+pub mod settle;
 pub mod shadow;
 pub mod site;
 pub mod sort;
@@ -82,9 +84,12 @@ pub trait Kernel:
     + sysfs::Directories
     + symbol::Symbols
     + dispatch::Tracer
+    + settle::Settle
     + stack::Checks
+    + transition::Busy
     + transition::Clock
     + transition::Log
+    + transition::Stopwatch
 {
 }
 
@@ -95,8 +100,11 @@ impl<K> Kernel for K where
         + sysfs::Directories
         + symbol::Symbols
         + dispatch::Tracer
+        + settle::Settle
         + stack::Checks
+        + transition::Busy
         + transition::Clock
         + transition::Log
+        + transition::Stopwatch
 {
 }

@@ -11,10 +11,10 @@ use super::{
     dispatch::{
         prologue,
         Addition,
-        Gear,
         Redirections,
         Version, //
     },
+    settle::Gear,
     site::Target,
     stack::{
         Check,
@@ -415,14 +415,6 @@ impl<K: Kernel> Object<K> {
         self.patched = true;
         self.mirror(kernel);
         Ok(())
-    }
-
-    /// Makes calls of the object's functions go through the handler from the next
-    /// [`Tracer::unsettle`](super::dispatch::Tracer::unsettle) on.
-    pub(crate) fn must_not_settle(&self, kernel: &K, sites: &Sites<K>) {
-        for function in &self.functions {
-            sites.must_not_settle(kernel, function.old.start);
-        }
     }
 
     /// Unpatches the object's functions. The caller must detach them afterwards.

@@ -5,16 +5,14 @@
 //! C counterpart: the lifecycle in `kernel/livepatch/core.c`.
 
 use super::{
-    dispatch::{
-        Gear,
-        Redirections, //
-    },
+    dispatch::Redirections,
     patch::{
         Object,
         Patch,
         Sites,
         Which, //
     },
+    settle::settle,
     state,
     symbol::{
         object_text,
@@ -51,7 +49,7 @@ pub enum NotEnabled<P> {
 pub(crate) struct Selected<'a, K: Kernel> {
     pub(crate) older: &'a mut [Patch<K>],
     pub(crate) patch: &'a mut Patch<K>,
-    newer: &'a mut [Patch<K>],
+    pub(crate) newer: &'a mut [Patch<K>],
     pub(crate) sites: &'a mut Sites<K>,
 }
 
@@ -96,11 +94,11 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    fn find(&self, patch: K::PatchId) -> Option<&Patch<K>> {
+    pub(crate) fn find(&self, patch: K::PatchId) -> Option<&Patch<K>> {
         self.patches.iter().find(|own| own.id() == patch)
     }
 
-    fn select(&mut self, wanted: impl Fn(&Patch<K>) -> bool) -> Option<Selected<'_, K>> {
+    pub(crate) fn select(&mut self, wanted: impl Fn(&Patch<K>) -> bool) -> Option<Selected<'_, K>> {
         let Self { patches, sites } = self;
         let index = patches.iter().position(wanted)?;
         let (older, rest) = patches.split_at_mut_checked(index)?;
@@ -224,31 +222,6 @@ impl<K: Kernel> Core<K> {
         Ok(())
     }
 
-    /// Returns the gear of `patch`: how calls reach its functions. `None` if the patch is in
-    /// transition or not listed.
-    pub fn gear(&self, patch: K::PatchId) -> Option<Gear> {
-        let own = self.find(patch).filter(|own| !own.is_in_transition());
-        own.map(|own| own.gear)
-    }
-
-    /// Sets the gear of `patch`: how calls reach its functions while no transition needs the
-    /// handler.
-    ///
-    /// Errors: `ENODEV` if the tracer is dead, `EINVAL` if the patch is not listed, or the tracer's
-    /// error.
-    pub fn set_gear(&mut self, kernel: &K, patch: K::PatchId, gear: Gear) -> Result {
-        if kernel.is_dead() {
-            return Err(ENODEV);
-        }
-        let own = self.select(|own| own.id() == patch).ok_or(EINVAL)?;
-        if gear == Gear::Handler {
-            own.patch.unsettle(kernel, own.sites)?;
-        }
-        own.patch.gear = gear;
-        own.settle(kernel);
-        Ok(())
-    }
-
     /// Removes the oldest patch that is wanted, if there is one.
     fn take_out(&mut self, wanted: impl Fn(&Patch<K>) -> bool) -> Option<Patch<K>> {
         let index = self.patches.iter().position(wanted)?;
@@ -285,7 +258,6 @@ impl<K: Kernel> Core<K> {
             }
         }
         settle(kernel, patches, sites);
-        kernel.settle();
         Ok(())
     }
 
@@ -345,27 +317,6 @@ impl<K: Kernel> Selected<'_, K> {
         self.attempt(kernel);
         Ok(())
     }
-
-    /// Lets calls of all patches' functions go straight to the newest version where they may.
-    pub(crate) fn settle(&self, kernel: &K) {
-        settle(kernel, self.older, self.sites);
-        settle(kernel, core::slice::from_ref(self.patch), self.sites);
-        settle(kernel, self.newer, self.sites);
-        kernel.settle();
-    }
-}
-
-/// Marks the functions whose calls may go straight to their newest version: the patch of that
-/// version asks for it, and no transition of that version is in progress.
-fn settle<K: Kernel>(kernel: &K, patches: &[Patch<K>], sites: &Sites<K>) {
-    // Use loops: chained iterators would produce symbol names that are too long for kallsyms.
-    for patch in patches.iter().filter(|patch| patch.gear == Gear::Settled) {
-        for function in patch.objects.iter().flat_map(|object| &object.functions) {
-            if function.patched && !function.transition {
-                sites.may_settle(kernel, function.old.start, function.id());
-            }
-        }
-    }
 }
 
 /// Takes a patch off the list that debuggers read and releases its objects. Returns its structure.
@@ -376,15 +327,6 @@ fn give_up<K: Kernel>(kernel: &K, mut patch: Patch<K>) -> K::Patch {
 }
 
 impl<K: Kernel> Patch<K> {
-    /// Makes all calls of the patch's functions go through the handler, so that their sites can
-    /// change. Errors: the tracer's error. Then calls may go straight to the replacements again.
-    pub(crate) fn unsettle(&self, kernel: &K, sites: &Sites<K>) -> Result {
-        for object in &self.objects {
-            object.must_not_settle(kernel, sites);
-        }
-        kernel.unsettle()
-    }
-
     fn patch_objects(&mut self, kernel: &K, sites: &mut Sites<K>) -> Result {
         for object in self.objects.iter_mut().filter(|object| object.is_loaded()) {
             object.pre_patch(kernel)?;
@@ -469,11 +411,7 @@ impl<K: Kernel> Patch<K> {
             self.name,
             Text(name)
         );
-        object.must_not_settle(kernel, sites);
-        let unsettled = kernel.unsettle();
-        // A dead tracer keeps sending calls to the old targets. That is harmless here: the module's
-        // code is going and is not called any more.
-        kernel::warn_on!(unsettled.is_err() && !kernel.is_dead());
+        object.unsettle(kernel, sites);
         object.unpatch(kernel, sites, Which::All);
         sites.detach(kernel);
         object.post_unpatch(kernel);

@@ -31,10 +31,12 @@ use super::{
     },
     task::{
         State,
-        Task,
-        Tasks, //
+        Task, //
     },
-    transition::Scheduler, //
+    transition::{
+        Scheduler,
+        Words, //
+    }, //
 };
 use kernel::prelude::*;
 
@@ -225,7 +227,7 @@ impl StackCheck {
 pub type Check = KBox<StackCheck>;
 
 /// Where the code that moves tasks finds the stack check, without the core's lock.
-pub trait Checks: Tasks + Scheduler {
+pub trait Checks: Scheduler + Words {
     /// A stack check that was taken back and may still be in use.
     type Retired;
 

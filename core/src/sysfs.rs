@@ -3,7 +3,7 @@
 //! Sysfs: the logic of the attributes of patches and objects. The bridge owns the kobjects.
 //!
 //! ```text
-//! /sys/kernel/livepatch/<patch>/{enabled,transition,force,replace,stack_order,gear}
+//! /sys/kernel/livepatch/<patch>/{enabled,transition,force,replace,stack_order}
 //! /sys/kernel/livepatch/<patch>/<object>/patched
 //! /sys/kernel/livepatch/<patch>/<object>/<function,sympos>/
 //! ```
@@ -11,7 +11,6 @@
 //! C counterpart: the sysfs part of `kernel/livepatch/core.c`.
 
 use super::{
-    dispatch::Gear,
     patch::{
         Patch,
         Structures, //
@@ -52,24 +51,6 @@ pub enum Writable {
     Enabled,
     /// Force the patch's transition.
     Force,
-}
-
-/// Parses the name of a gear. A trailing newline is allowed. Errors: `EINVAL`.
-pub fn parse_gear(input: &[u8]) -> Result<Gear> {
-    match input.strip_suffix(b"\n").unwrap_or(input) {
-        b"handler" => Ok(Gear::Handler),
-        b"settled" => Ok(Gear::Settled),
-        _ => Err(EINVAL),
-    }
-}
-
-/// Returns the name of a gear. Without a gear, the transition decides how calls go.
-pub fn gear_text(gear: Option<Gear>) -> &'static str {
-    match gear {
-        None => "transition",
-        Some(Gear::Handler) => "handler",
-        Some(Gear::Settled) => "settled",
-    }
 }
 
 impl<K: Kernel> Core<K> {

@@ -55,8 +55,6 @@ pub trait Task {
     fn clear_pending(&self);
     /// Clears the pending flag and returns whether it was set. If it was, this is a full barrier.
     fn test_and_clear_pending(&self) -> bool;
-    /// Whether the task never leaves the kernel. Such a task does not move by itself.
-    fn stays_in_kernel(&self) -> bool;
 }
 
 /// Error: a stack trace is not reliable.
@@ -93,13 +91,6 @@ pub trait Tasks {
     /// Calls `job` while `task` stays as it is. The current task needs no pin: it stays as it is
     /// because it runs this function.
     fn pin(&self, task: &Self::Task, job: &mut dyn FnMut(&Self::Pinned));
-    /// Calls `job` with the words on the stack of a task, if every return address of the task is
-    /// among them, and does nothing otherwise.
-    ///
-    /// The words qualify if the task sleeps, no tracer keeps return addresses elsewhere, and no
-    /// trampoline is about to call a function that is not on the stack yet. They come in parts,
-    /// with one call of `job` for each part.
-    fn words(&self, task: &Self::Pinned, job: &mut dyn FnMut(&[usize]));
     /// Calls `job` with the return addresses on the stack of a task.
     fn stack(&self, task: &Self::Pinned, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable>;
     /// Nudges a task that does not leave the kernel by itself, as a signal would.

@@ -40,36 +40,14 @@
 //!    tracer's trampoline before it reached the chosen function. Such a task counts as inside that
 //!    function (`stack.rs`), so it has not moved and the transition has not ended. A forced
 //!    transition ends regardless; the patch then stays in memory for ever.
-//!
-//! # Tasks that are always running
-//!
-//! An attempt can't look at the stack of a task that is running on another CPU. A task that never
-//! sleeps and never leaves the kernel would be found running each time. So the attempt takes it off
-//! its CPU ([`Scheduler::take_off_cpu`]): the stopper of that CPU, which only a lack of preemption
-//! points can delay, runs and calls [`switch_if_pending`] for the task. The task is then queued and
-//! not running. The attempt does not wait for the stopper: the next preemption point may be far
-//! off.
-//!
-//! So that call can come at any time: in the same transition, after a reversal, after the end of
-//! the transition, in a later transition, or after the task has exited. By then the task may be on
-//! a different CPU than the call. The call does not hold the core's lock. It is safe for the same
-//! reasons as the scheduler's own call:
-//!
-//! - *The flag says whether there is anything to do.* It is clear before a transition starts, while
-//!   the sites may not show it yet. It is also clear once the task has moved, while the target
-//!   changes, and after the transition. By point 2, a reader of the flag reads the target that
-//!   belongs to it. After an exit nothing reads the state that the task gets.
-//! - *Preemption is off from before the flag is read until the task has moved.* A reversal or the
-//!   end of the transition waits in [`Scheduler::synchronize`] for all callers that have seen the
-//!   flag. So the target that was read is still the target, and the stack check still exists.
-//! - *Only one caller moves the task at a time.* An attempt and a late call pin the task, one after
-//!   the other, and both make the same change. The task does not move itself meanwhile, since it
-//!   does not run.
-//! - *The task sees the move before its next call*, since the pin has to be released before the
-//!   task can run on any CPU. Point 3 holds for that call because the flag was read before.
-//!
-//! The call needs no lock of the core. It could not take one either: the holder may be waiting for
-//! this very CPU.
+
+mod busy;
+mod early;
+mod plain;
+
+pub use busy::Busy;
+pub use early::Stopwatch;
+pub use plain::Words;
 
 use super::{
     patch::{
@@ -108,24 +86,6 @@ const SECOND: u64 = 1000;
 
 /// Time between two rounds of signals to the tasks that have not moved.
 const SIGNALS_TIMEOUT: u64 = 15 * SECOND;
-
-/// Returns how long to wait after an attempt that took `took`.
-///
-/// `waited` is the total wait before that attempt since the transition started or was reversed.
-///
-/// Nearly all tasks that don't move in the first attempt were merely running and move by themselves
-/// within milliseconds. The transition then only needs another attempt. So the first attempts come
-/// soon, each after twice the delay of the one before. After the first second there is one attempt
-/// per second.
-///
-/// That makes six attempts more than a fixed rate of one per second. An attempt takes some
-/// microseconds for each task and lets other tasks run meanwhile. With very many tasks, the
-/// attempts of the first second could take more than a tenth of a CPU. They then come later, or not
-/// at all.
-fn next_delay(waited: u64, took: u64) -> u64 {
-    let soon = waited.saturating_add(10).max(took.saturating_mul(10));
-    soon.min(SECOND.saturating_sub(waited % SECOND))
-}
 
 /// Which way a transition goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,22 +137,12 @@ pub trait Scheduler: Tasks {
     fn synchronize(&self) -> Self::Quiesced;
     /// Sets whether the scheduler tries to move the task that it switches away from.
     fn switch_in_scheduler(&self, on: bool);
-    /// Queues a call of [`switch_if_pending`] for `task`, which is running on another CPU. The call
-    /// comes as soon as that CPU can be preempted. Does not wait for the call.
-    fn take_off_cpu(&self, task: &Self::Task);
     /// Sends an idle CPU through its idle loop.
     fn wake_idle(&self, cpu: u32);
 }
 
 /// What the core asks of the clock.
 pub trait Clock {
-    /// A moment.
-    type Instant;
-
-    /// Returns this moment.
-    fn now(&self) -> Self::Instant;
-    /// Returns the time that has passed since then, in milliseconds.
-    fn elapsed(&self, since: &Self::Instant) -> u64;
     /// Schedules one call of [`Core::retry`](super::registry::Core::retry) in about `delay`
     /// milliseconds, a second at most. Replaces an earlier request.
     fn retry_later(&self, delay: u64);
@@ -263,7 +213,7 @@ impl<T> fmt::Display for DebugMessage<'_, T> {
 /// Tries to move `task` if its flag is set.
 ///
 /// The task is the current one, if the scheduler calls this. Otherwise it was [taken off its
-/// CPU](Scheduler::take_off_cpu) and may be on any CPU by now. The core's lock can't be taken here.
+/// CPU](Busy::take_off_cpu) and may be on any CPU by now. The core's lock can't be taken here.
 /// Preemption is off, so the target does not change until the task has moved, see
 /// [`Shared::update`](super::task::Shared::update).
 ///
@@ -321,7 +271,7 @@ fn switch_if_safe<'a, K: Checks + Log>(
     }
     // Without a stack check, the task can't be shown to be safe.
     let check = check.ok_or(Stuck::Unchecked)?;
-    if !is_plainly_outside(kernel, pinned, check, target) {
+    if !plain::is_outside(kernel, pinned, check, target) {
         let mut inside = None;
         kernel
             .stack(pinned, &mut |entries| inside = check.find(target, entries))
@@ -333,25 +283,6 @@ fn switch_if_safe<'a, K: Checks + Log>(
     task.clear_pending();
     task.set_state(target);
     Ok(())
-}
-
-/// Whether no word on the stack of a task points into a changing function.
-///
-/// This holds for most sleeping tasks, and a look at each word costs a fraction of unwinding. A
-/// word that does point into such a function may be a return address or a leftover. Only unwinding
-/// can tell them apart.
-fn is_plainly_outside<K: Checks + Log>(
-    kernel: &K,
-    pinned: &K::Pinned,
-    check: &StackCheck,
-    target: State,
-) -> bool {
-    let (mut looked, mut inside) = (false, false);
-    kernel.words(pinned, &mut |words| {
-        looked = true;
-        inside |= check.points_into(target, words);
-    });
-    looked && !inside
 }
 
 /// Calls `each` for every task, including the idle tasks.
@@ -432,22 +363,9 @@ impl Transition {
         complete
     }
 
-    /// Takes `task`, which could not move, off its CPU if it is running, so that it can move.
-    ///
-    /// Nearly all running tasks are in user mode or on their way there, and move by themselves
-    /// before the next attempt. So the first attempt only takes tasks that never leave the kernel
-    /// off their CPU.
-    fn take_off_cpu<K: Kernel>(&self, kernel: &K, task: &K::Task) {
-        let hopeless = !kernel.has_reliable_stacks();
-        let patient = self.waited == 0 && !task.stays_in_kernel();
-        if !hopeless && !patient && kernel.runs_elsewhere(task) {
-            kernel.take_off_cpu(task);
-        }
-    }
-
     /// Requests the next attempt after one that took `took` milliseconds.
     fn retry_later<K: Kernel>(&mut self, kernel: &K, took: u64) {
-        let delay = next_delay(self.waited, took);
+        let delay = early::next_delay::<K>(self.waited, took);
         self.waited = self.waited.saturating_add(delay);
         kernel.retry_later(delay);
     }

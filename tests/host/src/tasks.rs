@@ -7,7 +7,9 @@ use crate::simulation::Simulation;
 use kernel::print::{print, Level};
 use livepatch_core::stack::{Check, Checks, StackCheck};
 use livepatch_core::task::{Shared, State, Task, Tasks, Unreliable};
-use livepatch_core::transition::{Clock, DebugMessage, Log, Scheduler, Stuck};
+use livepatch_core::transition::{
+    Busy, Clock, DebugMessage, Log, Scheduler, Stopwatch, Stuck, Words,
+};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -115,10 +117,6 @@ impl Task for SimulatedTask {
             Answer::Flag(pending) => pending,
             _ => self.pending.replace(false),
         }
-    }
-
-    fn stays_in_kernel(&self) -> bool {
-        self.kthread
     }
 }
 
@@ -413,20 +411,6 @@ impl Tasks for Simulation {
         self.machine.is_running(task) && self.machine.current.get() != Some(task.id)
     }
 
-    fn words(&self, task: &SimulatedTask, job: &mut dyn FnMut(&[usize])) {
-        assert_eq!(
-            self.machine.pinned.get(),
-            Some(task.id),
-            "the task is not pinned"
-        );
-        if script::is_installed() || self.machine.current.get() == Some(task.id) {
-            return;
-        }
-        if let Some(left_over) = &*task.left_over.borrow() {
-            job(&[&left_over[..], &task.stack.borrow()].concat());
-        }
-    }
-
     fn stack(&self, task: &SimulatedTask, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable> {
         assert_eq!(
             self.machine.pinned.get(),
@@ -471,6 +455,46 @@ impl Scheduler for Simulation {
         self.machine.scheduler.set(on);
     }
 
+    fn wake_idle(&self, cpu: u32) {
+        if let Some(cpu) = self.machine.cpu(cpu) {
+            assert!(cpu.online.get(), "waking a CPU that is off");
+            cpu.woken.set(true);
+        }
+    }
+}
+
+impl Clock for Simulation {
+    fn retry_later(&self, delay: u64) {
+        assert!((1..=1000).contains(&delay), "a retry in {delay} ms");
+        self.machine.retry.set(Some(delay));
+    }
+}
+
+impl Words for Simulation {
+    const READS: bool = true;
+
+    fn words(&self, task: &SimulatedTask, job: &mut dyn FnMut(&[usize])) {
+        assert_eq!(
+            self.machine.pinned.get(),
+            Some(task.id),
+            "the task is not pinned"
+        );
+        if script::is_installed() || self.machine.current.get() == Some(task.id) {
+            return;
+        }
+        if let Some(left_over) = &*task.left_over.borrow() {
+            job(&[&left_over[..], &task.stack.borrow()].concat());
+        }
+    }
+}
+
+impl Busy for Simulation {
+    const TAKES_OFF: bool = true;
+
+    fn stays_in_kernel(&self, task: &SimulatedTask) -> bool {
+        task.kthread
+    }
+
     fn take_off_cpu(&self, task: &SimulatedTask) {
         self.point();
         let machine = &self.machine;
@@ -485,16 +509,11 @@ impl Scheduler for Simulation {
             .borrow_mut()
             .get_or_insert_with(|| known.expect("the task was met just now").clone());
     }
-
-    fn wake_idle(&self, cpu: u32) {
-        if let Some(cpu) = self.machine.cpu(cpu) {
-            assert!(cpu.online.get(), "waking a CPU that is off");
-            cpu.woken.set(true);
-        }
-    }
 }
 
-impl Clock for Simulation {
+impl Stopwatch for Simulation {
+    const EARLY: bool = true;
+
     type Instant = u64;
 
     fn now(&self) -> u64 {
@@ -503,11 +522,6 @@ impl Clock for Simulation {
 
     fn elapsed(&self, since: &u64) -> u64 {
         self.machine.clock.get() - since
-    }
-
-    fn retry_later(&self, delay: u64) {
-        assert!((1..=1000).contains(&delay), "a retry in {delay} ms");
-        self.machine.retry.set(Some(delay));
     }
 }
 

@@ -8,6 +8,7 @@ use crate::simulation::{allocate, Simulation};
 use crate::tasks::{Quiesced, SimulatedTask};
 use kernel::prelude::*;
 use livepatch_core::dispatch::{Refusal, Tracer};
+use livepatch_core::settle::Settle;
 use livepatch_core::site::{Site, Target, View};
 use livepatch_core::task::Task;
 use std::cell::{Cell, RefCell};
@@ -254,6 +255,14 @@ impl Tracer for Simulation {
         );
     }
 
+    fn is_dead(&self) -> bool {
+        self.ftrace.dead.get()
+    }
+}
+
+impl Settle for Simulation {
+    const SETTLES: bool = true;
+
     fn set_settles(&self, hook: &Hook, settles: bool) {
         hook.0.settles.set(settles);
     }
@@ -272,10 +281,6 @@ impl Tracer for Simulation {
                 hook.direct.set(Some(target));
             }
         }
-    }
-
-    fn is_dead(&self) -> bool {
-        self.ftrace.dead.get()
     }
 
     fn unsettle(&self) -> Result {

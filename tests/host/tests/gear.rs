@@ -10,7 +10,7 @@ use host_tests::step::Step::{Call, Enter, Leave, Return, Run, Sleep};
 use host_tests::tasks::TaskId::Thread;
 use host_tests::world::World;
 use kernel::prelude::*;
-use livepatch_core::dispatch::Gear;
+use livepatch_core::settle::Gear;
 
 fn settled(world: &World) -> Vec<usize> {
     world.kernel.ftrace.settled()

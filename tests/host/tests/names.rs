@@ -9,11 +9,10 @@
 //! ```
 #![cfg(not(loom))]
 
-use livepatch_core::dispatch::Gear;
 use livepatch_core::relocation::{
     parse_section, parse_symbol, SymbolName, MAX_OBJECT, MAX_SYMBOL, SECTION_PREFIX, SYMBOL_PREFIX,
 };
-use livepatch_core::sysfs::{gear_text, parse_gear};
+use livepatch_core::settle::Gear;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -183,13 +182,13 @@ proptest! {
 #[test]
 fn gears_are_what_they_are_called() {
     for gear in [Gear::Handler, Gear::Settled] {
-        let text = gear_text(Some(gear)).as_bytes();
-        assert_eq!(parse_gear(text), Ok(gear));
-        assert_eq!(parse_gear(&[text, b"\n"].concat()), Ok(gear));
-        assert!(parse_gear(&[text, b"\n\n"].concat()).is_err());
+        let text = Gear::text(Some(gear)).as_bytes();
+        assert_eq!(Gear::parse(text), Ok(gear));
+        assert_eq!(Gear::parse(&[text, b"\n"].concat()), Ok(gear));
+        assert!(Gear::parse(&[text, b"\n\n"].concat()).is_err());
     }
     for text in ["", "\n", "1", "settle", "Settled", "transition"] {
-        assert!(parse_gear(text.as_bytes()).is_err(), "{text}");
+        assert!(Gear::parse(text.as_bytes()).is_err(), "{text}");
     }
 }
 

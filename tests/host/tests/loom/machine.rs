@@ -24,12 +24,15 @@ use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::weaken::is_weakened;
 use livepatch_core::dispatch::{Refusal, Tracer};
 use livepatch_core::patch::{Callbacks, Function, Modules, Object, Patch, Structures};
+use livepatch_core::settle::Settle;
 use livepatch_core::site::{Site, Target, View};
 use livepatch_core::stack::{Check, Checks, StackCheck};
 use livepatch_core::symbol::{Name, Symbols};
 use livepatch_core::sysfs::Directories;
 use livepatch_core::task::{Shared, State, Task, Tasks, Unreliable};
-use livepatch_core::transition::{switch_if_pending, Clock, DebugMessage, Log, Scheduler, Stuck};
+use livepatch_core::transition::{
+    switch_if_pending, Busy, Clock, DebugMessage, Log, Scheduler, Stopwatch, Stuck, Words,
+};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{fence, AtomicBool, AtomicUsize, Ordering};
 use loom::sync::{Mutex, MutexGuard};
@@ -126,10 +129,6 @@ impl Task for LoomTask {
     fn test_and_clear_pending(&self) -> bool {
         fully_ordered(here(), |ordering| self.pending.swap(false, ordering))
     }
-
-    fn stays_in_kernel(&self) -> bool {
-        false
-    }
 }
 
 /// A task in a fork. It holds `tasklist_lock`, which does not keep it from being preempted.
@@ -174,10 +173,6 @@ impl Task for Forking<'_> {
 
     fn test_and_clear_pending(&self) -> bool {
         self.task().test_and_clear_pending()
-    }
-
-    fn stays_in_kernel(&self) -> bool {
-        self.task().stays_in_kernel()
     }
 }
 
@@ -430,8 +425,6 @@ impl Tasks for Cpu {
         !std::ptr::eq(task, &*self.current) && task.running.get()
     }
 
-    fn words(&self, _task: &LoomTask, _job: &mut dyn FnMut(&[usize])) {}
-
     fn stack(&self, task: &LoomTask, job: &mut dyn FnMut(&[usize])) -> Result<(), Unreliable> {
         let stack = task.stack.borrow().clone();
         job(&stack);
@@ -454,13 +447,17 @@ impl Scheduler for Cpu {
 
     fn switch_in_scheduler(&self, _on: bool) {}
 
-    /// Does nothing: [`Cpu::look`] comes at any time.
-    fn take_off_cpu(&self, _task: &LoomTask) {}
-
     fn wake_idle(&self, _cpu: u32) {}
 }
 
-impl Clock for Cpu {
+impl Words for Cpu {}
+
+/// Nothing is taken off its CPU: [`Cpu::look`] comes at any time.
+impl Busy for Cpu {}
+
+impl Stopwatch for Cpu {
+    const EARLY: bool = true;
+
     type Instant = ();
 
     fn now(&self) {}
@@ -468,7 +465,9 @@ impl Clock for Cpu {
     fn elapsed(&self, (): &()) -> u64 {
         0
     }
+}
 
+impl Clock for Cpu {
     fn retry_later(&self, _delay: u64) {
         self.machine.retry.set(true);
     }
@@ -591,6 +590,10 @@ impl Tracer for Cpu {
     fn free(&self, hook: Hook, _quiesced: &Quiesced) {
         drop(hook);
     }
+}
+
+impl Settle for Cpu {
+    const SETTLES: bool = true;
 
     fn set_settles(&self, hook: &Hook, settles: bool) {
         hook.machine.settles.set(settles);
