@@ -210,7 +210,7 @@ impl Target {
         let name = self.name;
         let why = self.in_progress()?;
         Some(format!(
-            "note: {name} is in progress: {why}; see porting.rst"
+            "note: {name} is in progress: {why}; see docs/porting.rst"
         ))
     }
 
