@@ -7,9 +7,8 @@
 //! `asm/ftrace.h`: the C half of the bridge sets the instruction pointer with
 //! `ftrace_regs_set_instruction_pointer()`.
 //!
-//! Every backend has the same parts in the same order: reliable stacks, the patch site of a
-//! function, the settled gear. `Documentation/livepatch/rust/porting.rst` tells how to add a
-//! backend.
+//! Every backend has the same parts in the same order, that of the trait.
+//! `Documentation/livepatch/rust/porting.rst` tells how to add a backend.
 
 #![forbid(unsafe_code)]
 // The backends' items are public because the host compiles the backends as a crate.

@@ -443,7 +443,7 @@ impl<K: Kernel> Object<K> {
 }
 
 /// Refuses to enable or disable a patch if the tracer is dead. A dead tracer could redirect only
-/// some of the calls, whichever gear they are in.
+/// some of the calls.
 ///
 /// Errors: `ENODEV`, with the reason in the log.
 fn check_tracer<K: Kernel>(kernel: &K, patch: &Name, what: &str) -> Result {
