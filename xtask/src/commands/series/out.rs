@@ -101,5 +101,13 @@ fn stage_mails(
     // `git am` refuses a mail without a change, so the cover letter is no `*.patch`.
     let cover = out.join("0000-cover-letter");
     fs::rename(cover.with_extension("patch"), cover.with_extension("txt"))?;
+    for plot in stage.patches.iter().flat_map(|patch| &patch.places) {
+        if plot.extension().is_some_and(|extension| extension == "svg") {
+            let plots = out.join("plots");
+            fs::create_dir_all(&plots)?;
+            let name = plot.file_name().unwrap_or_default();
+            fs::copy(repo.join(plot), plots.join(name))?;
+        }
+    }
     Ok(())
 }
