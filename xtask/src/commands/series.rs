@@ -2,6 +2,7 @@
 //! `cargo xtask series`: the patch series, as mails and as a git tree, and back from that tree.
 
 mod check;
+mod each;
 mod from;
 mod out;
 
@@ -18,6 +19,8 @@ use std::path::Path;
 #[cfg(test)]
 mod tests;
 
+pub use check::check;
+
 /// Runs the command.
 pub fn run(cx: &Context, args: &cli::Series) -> Result<()> {
     let what = &args.what;
@@ -31,7 +34,7 @@ pub fn run(cx: &Context, args: &cli::Series) -> Result<()> {
         from::take(cx, dir, &args.also)?;
     }
     if what.check_each {
-        check::each(cx, args.arch)?;
+        each::build(cx, args.arch)?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ mod bridge;
 mod host;
 mod symbols;
 
-use crate::commands::{cli, conformance, parity, stress};
+use crate::commands::{cli, conformance, parity, series, stress};
 use crate::guest::suite::{self, Outcome, Suite, View};
 use crate::kernel::build;
 use crate::kernel::flavour::{Core, Flavour};
@@ -101,6 +101,7 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
                     let mut tally = Tally::default();
                     if index == 0 && kernel.core == Core::Rust {
                         tally += bridge::check(cx, &kernel);
+                        tally += series::check(cx);
                     }
                     tally += guest(cx, &kernel, &tests);
                     tally

@@ -154,7 +154,7 @@ impl Boot<'_> {
         let accel = accel.argument();
         let clock = clock.into_iter().flatten();
         let memory = match self.kernel.flavour {
-            Flavour::Plain | Flavour::Fault | Flavour::Bpf => MEMORY,
+            Flavour::Plain | Flavour::Fault | Flavour::Bpf | Flavour::Without => MEMORY,
             Flavour::Debug => DEBUG_MEMORY,
         };
         let (image, initramfs) = (self.kernel.image(), self.initramfs);

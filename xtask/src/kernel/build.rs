@@ -52,6 +52,13 @@ pub fn kernel_of(
         tools,
     };
     config::apply(cx, &kernel)?;
+    make(cx, &kernel)?;
+    Ok(kernel)
+}
+
+/// Builds a kernel that is configured.
+pub fn make(cx: &Context, kernel: &Kernel) -> Result<()> {
+    let (target, core, flavour) = (kernel.target, kernel.core, kernel.flavour);
     let mut command = kernel.make(cx)?;
     command.args([target.image_target, "modules"]);
     Step::new(
@@ -71,7 +78,7 @@ pub fn kernel_of(
     if !image.exists() {
         bail!("the build went well, but there is no {}", image.display());
     }
-    Ok(kernel)
+    Ok(())
 }
 
 /// Returns the source of a kernel and the toolchain, after installing what the build needs.

@@ -68,15 +68,15 @@ fn fragments(cx: &Context, kernel: &Kernel) -> Result<Vec<PathBuf>> {
         Flavour::Plain => {}
         Flavour::Fault => fragments.push(dir.join("fault.config")),
         Flavour::Bpf => fragments.push(dir.join("bpf.config")),
+        Flavour::Without => {
+            fragments.push(dir.join("without.config"));
+            return Ok(fragments);
+        }
         Flavour::Debug => {
             fragments.extend(["fault.config", "debug.config"].map(|name| dir.join(name)));
         }
     }
-    let kconfig = fs::read_to_string(kernel.src.join("kernel/livepatch/Kconfig"))?;
-    let has_choice = kconfig
-        .lines()
-        .any(|line| line.trim() == "config LIVEPATCH_CORE_RUST");
-    match (kernel.core, has_choice) {
+    match (kernel.core, has_choice(&kernel.src)?) {
         (core, true) => fragments.push(dir.join(format!("core-{core}.config"))),
         // A tree without the choice has the C core.
         (Core::C, false) => {}
@@ -86,6 +86,13 @@ fn fragments(cx: &Context, kernel: &Kernel) -> Result<Vec<PathBuf>> {
         ),
     }
     Ok(fragments)
+}
+
+/// Whether a tree has the choice between the cores. Without it, the core is the C core.
+pub fn has_choice(src: &Path) -> Result<bool> {
+    let kconfig = fs::read_to_string(src.join("kernel/livepatch/Kconfig"))?;
+    let mut lines = kconfig.lines();
+    Ok(lines.any(|line| line.trim() == "config LIVEPATCH_CORE_RUST"))
 }
 
 /// Returns everything that the configuration depends on, as text.

@@ -42,6 +42,8 @@ pub enum Flavour {
     Fault,
     /// BPF programs can be put on functions.
     Bpf,
+    /// Without live patching.
+    Without,
     /// Allocations can be made to fail, and debug checks are on: KASAN, lockdep, kmemleak and the
     /// like. Slow.
     Debug,
@@ -53,7 +55,7 @@ impl Flavour {
     /// only if the C compiler is clang.
     pub fn llvm(self, target: &Target) -> Option<&'static Llvm> {
         target.llvm.or(match self {
-            Self::Plain | Self::Fault | Self::Bpf => None,
+            Self::Plain | Self::Fault | Self::Bpf | Self::Without => None,
             Self::Debug => Some(&LLVM_19),
         })
     }
@@ -64,6 +66,7 @@ impl Flavour {
             Self::Plain => "",
             Self::Fault => "-fault",
             Self::Bpf => "-bpf",
+            Self::Without => "-without",
             Self::Debug => "-debug",
         }
     }
@@ -71,7 +74,7 @@ impl Flavour {
     /// Returns how many times slower than a plain kernel this flavour is.
     pub fn slowness(self) -> u32 {
         match self {
-            Self::Plain | Self::Fault | Self::Bpf => 1,
+            Self::Plain | Self::Fault | Self::Bpf | Self::Without => 1,
             Self::Debug => 8,
         }
     }

@@ -164,16 +164,9 @@ fn originals(
     let placed = graft::read_placed(source)?;
     source.refresh(&placed)?;
     let touched = patches.iter().flat_map(|patch| &patch.files);
-    let mut files: BTreeSet<&PathBuf> = touched.chain(house.keys()).collect();
+    let files: BTreeSet<&PathBuf> = touched.chain(house.keys()).collect();
     if extent == Extent::Whole {
-        let (sh, linux) = (cx.shell()?, source.linux());
-        cmd!(
-            sh,
-            "cp --archive --reflink=auto --no-target-directory {linux} {dir}"
-        )
-        .quiet()
-        .run()?;
-        files.extend(&placed);
+        copy(cx, source, dir, &placed)?;
     }
     for file in files {
         let original = source.original(file, &placed)?;
@@ -182,6 +175,17 @@ fn originals(
             bail!("this tree has {file} already\nnext: {next}");
         }
         put(dir, file, original.as_ref())?;
+    }
+    Ok(())
+}
+
+/// Copies the whole source as it comes to `dir`.
+pub fn copy(cx: &Context, source: &Source, dir: &Path, placed: &BTreeSet<PathBuf>) -> Result<()> {
+    let (sh, linux) = (cx.shell()?, source.linux());
+    let copy = "--archive --reflink=auto --no-target-directory".split(' ');
+    cmd!(sh, "cp {copy...} {linux} {dir}").quiet().run()?;
+    for file in placed {
+        put(dir, file, source.original(file, placed)?.as_ref())?;
     }
     Ok(())
 }

@@ -33,6 +33,14 @@ impl Identity {
         )
     }
 
+    /// Returns someone whose commits nobody sees.
+    pub fn for_checks() -> Self {
+        Self {
+            name: "Series Check".into(),
+            email: "series@example.org".into(),
+        }
+    }
+
     /// Parses git's `name <email> time zone`.
     fn parse(ident: &str) -> Option<Self> {
         let (name, rest) = ident.split_once(" <")?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Checks the series: against the graft, and by building the kernel after every patch.
+//! Checks that the series gives the tree that the graft gives.
 
 use crate::commands::series::out;
 use crate::kernel::content::{put, Content};
@@ -8,11 +8,23 @@ use crate::kernel::history;
 use crate::kernel::source::Source;
 use crate::tools::context::Context;
 use crate::tools::git::{self, Identity};
-use crate::tools::target::Target;
+use crate::tools::step;
+use crate::tools::tally::Tally;
 use anyhow::{bail, ensure, Result};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Checks the series against the graft, as a test.
+pub fn check(cx: &Context) -> Tally {
+    let title = "Check that the series gives the grafted tree";
+    let check = || same_as_graft(cx, &Source::choose(cx)?);
+    let result = step::work(title, check);
+    if let Ok((files, mails)) = &result {
+        println!("{title}: {files} files, {mails} patches");
+    }
+    Tally::check(result.map(drop))
+}
 
 /// Checks that the mails, applied by `git am`, give the files of the grafted tree. Returns how many
 /// files and mails there are.
@@ -20,10 +32,7 @@ pub fn same_as_graft(cx: &Context, source: &Source) -> Result<(usize, usize)> {
     let _lock = cx.lock(&graft::lock_name(source))?;
     graft::graft(cx, source)?;
     let placed = graft::read_placed(source)?;
-    let who = Identity {
-        name: "Series Test".into(),
-        email: "series@example.org".into(),
-    };
+    let who = Identity::for_checks();
     let (mail, tree) = (history::aside(cx)?, history::aside(cx)?);
     let stages = out::mails(cx, source, &who, mail.path())?;
 
@@ -62,14 +71,9 @@ pub fn same_as_graft(cx: &Context, source: &Source) -> Result<(usize, usize)> {
     Ok((files.len(), mails))
 }
 
-fn commit(dir: &std::path::Path, who: &Identity) -> Result<()> {
+fn commit(dir: &Path, who: &Identity) -> Result<()> {
     let mut command = git::at(dir);
     command.args(["commit", "--quiet", "--message=originals"]);
     who.sign(&mut command, "2000-01-01T00:00:00Z");
     git::finish(command, "").map(drop)
-}
-
-/// Builds the kernel after every patch.
-pub fn each(_cx: &Context, _target: &'static Target) -> Result<()> {
-    bail!("not yet")
 }

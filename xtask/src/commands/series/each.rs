@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Builds the kernel after every patch of the series.
+
+use crate::kernel::content::{put, Content};
+use crate::kernel::flavour::{Core, Flavour};
+use crate::kernel::history::{self, Extent, History};
+use crate::kernel::make::Kernel;
+use crate::kernel::source::Source;
+use crate::kernel::toolchain::Toolchain;
+use crate::kernel::{build, config, graft};
+use crate::tools::context::Context;
+use crate::tools::git::{self, Identity};
+use crate::tools::target::Target;
+use crate::tools::{place, step, tally};
+use anyhow::Result;
+use indicatif::FormattedDuration;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// A column of the table: a kernel that is built after every patch.
+struct Column {
+    title: &'static str,
+    core: Core,
+    flavour: Flavour,
+}
+
+const COLUMNS: &[Column] = &[
+    Column {
+        title: "C core",
+        core: Core::C,
+        flavour: Flavour::Plain,
+    },
+    Column {
+        title: "Rust core",
+        core: Core::Rust,
+        flavour: Flavour::Plain,
+    },
+    Column {
+        title: "no livepatch",
+        core: Core::C,
+        flavour: Flavour::Without,
+    },
+];
+
+/// Builds the source as it comes, and then after every patch. Prints a table.
+pub fn build(cx: &Context, target: &'static Target) -> Result<()> {
+    let (source, tools) = build::ready(cx, target, Flavour::Plain)?;
+    let _lock = cx.lock("series")?;
+    let repo = history::aside(cx)?;
+    let (tree, history) = {
+        let _lock = cx.lock(&graft::lock_name(&source))?;
+        let who = Identity::for_checks();
+        let history = History::make(cx, &source, repo.path(), Extent::Touched, &who)?;
+        (tree(cx, &source)?, history)
+    };
+    let list = git::run(repo.path(), &["ls-files"], "")?;
+    let files: BTreeSet<PathBuf> = list.lines().map(PathBuf::from).collect();
+    let mut steps = vec![(format!("Linux {}", source.version), history.base.clone())];
+    for (stage, commits) in &history.stages {
+        for (patch, commit) in stage.patches.iter().zip(commits) {
+            let name = patch.name();
+            steps.push((name.trim_end_matches(".patch").to_owned(), commit.clone()));
+        }
+    }
+
+    let (mut rows, mut failures) = (Vec::new(), 0);
+    for (name, commit) in &steps {
+        println!("\n{name}");
+        git::run(
+            repo.path(),
+            &["checkout", "--quiet", "--detach", commit],
+            "",
+        )?;
+        for file in &files {
+            let content = Content::read(&repo.path().join(file))?;
+            put(&tree, file, content.as_ref())?;
+        }
+        let mut row = Vec::new();
+        for column in COLUMNS {
+            if column.core == Core::Rust && !config::has_choice(&tree)? {
+                row.push("-".to_owned());
+                continue;
+            }
+            let start = Instant::now();
+            let built = one(cx, &source, &tree, target, column, tools.clone());
+            if let Err(error) = &built {
+                eprintln!("error: {error:#}");
+                failures += 1;
+            }
+            let time = FormattedDuration(start.elapsed());
+            row.push(format!("{} {time}", tally::mark(built.is_ok())));
+        }
+        rows.push((name, row));
+    }
+    println!(
+        "\n{:60} {}",
+        "after",
+        COLUMNS
+            .iter()
+            .map(|column| format!("{:12}", column.title))
+            .collect::<String>()
+    );
+    for (name, row) in rows {
+        println!(
+            "{name:60} {}",
+            row.iter()
+                .map(|cell| format!("{cell:12}"))
+                .collect::<String>()
+        );
+    }
+    tally::conclude(failures)
+}
+
+/// Returns a tree for these builds. It takes one state after the other, and only what differs is
+/// written, so that make compiles only what has changed.
+fn tree(cx: &Context, source: &Source) -> Result<PathBuf> {
+    let dir = cx.cache.join("series").join(&source.key);
+    if !dir.exists() {
+        place::room(&dir, 8 * place::GIB, "a kernel tree and three builds")?;
+        let placed = graft::read_placed(source)?;
+        let copy = |partial: &Path| history::copy(cx, source, partial, &placed);
+        step::work("Copy the kernel source", || place::whole(&dir, copy))?;
+    }
+    Ok(dir)
+}
+
+/// Builds one kernel.
+fn one(
+    cx: &Context,
+    source: &Source,
+    tree: &Path,
+    target: &'static Target,
+    column: &Column,
+    tools: Toolchain,
+) -> Result<()> {
+    let (core, flavour) = (column.core, column.flavour);
+    let name = format!("{}-{}-{core}{}", source.key, target.name, flavour.suffix());
+    let kernel = Kernel {
+        src: tree.to_owned(),
+        out: cx.cache.join("series").join(name),
+        target,
+        core,
+        flavour,
+        tools,
+    };
+    config::apply(cx, &kernel)?;
+    build::make(cx, &kernel)
+}
