@@ -12,9 +12,11 @@ use crate::tools::context::Context;
 use crate::tools::git::{self, Identity};
 use crate::tools::target::Target;
 use crate::tools::{place, step, tally};
-use anyhow::Result;
+use anyhow::{ensure, Context as _, Result};
 use indicatif::FormattedDuration;
-use std::collections::BTreeSet;
+use object::{Object, ObjectSection, ObjectSymbol, SectionKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -65,6 +67,7 @@ pub fn build(cx: &Context, target: &'static Target) -> Result<()> {
     }
 
     let (mut rows, mut failures) = (Vec::new(), 0);
+    let mut before: Option<Image> = None;
     for (name, commit) in &steps {
         println!("\n{name}");
         git::run(
@@ -84,6 +87,16 @@ pub fn build(cx: &Context, target: &'static Target) -> Result<()> {
             }
             let start = Instant::now();
             let built = one(cx, &source, &tree, target, column, tools.clone());
+            let built = built.and_then(|kernel| {
+                if (column.core, column.flavour) == (Core::C, Flavour::Plain) {
+                    let image = Image::of(&kernel)?;
+                    let before = before.replace(image.clone());
+                    if !name.starts_with("fixes/") {
+                        image.equals(before.as_ref())?;
+                    }
+                }
+                Ok(())
+            });
             if let Err(error) = &built {
                 eprintln!("error: {error:#}");
                 failures += 1;
@@ -133,7 +146,7 @@ fn one(
     target: &'static Target,
     column: &Column,
     tools: Toolchain,
-) -> Result<()> {
+) -> Result<Kernel> {
     let (core, flavour) = (column.core, column.flavour);
     let name = format!("{}-{}-{core}{}", source.key, target.name, flavour.suffix());
     let kernel = Kernel {
@@ -145,5 +158,60 @@ fn one(
         tools,
     };
     config::apply(cx, &kernel)?;
-    build::make(cx, &kernel)
+    build::make(cx, &kernel)?;
+    Ok(kernel)
+}
+
+/// What a kernel with the C core consists of, as far as the series could change it.
+#[derive(Clone)]
+struct Image {
+    /// The names of all symbols, with repetitions.
+    symbols: Vec<String>,
+    /// The size of ftrace's code in bytes.
+    ftrace: u64,
+}
+
+impl Image {
+    fn of(kernel: &Kernel) -> Result<Self> {
+        let vmlinux = kernel.out.join("vmlinux");
+        let bytes = fs::read(&vmlinux).with_context(|| vmlinux.display().to_string())?;
+        let file = object::File::parse(&*bytes)?;
+        let names = file.symbols().filter_map(|symbol| symbol.name().ok());
+        let symbols = names.map(str::to_owned).collect();
+        let bytes = fs::read(kernel.out.join("kernel/trace/ftrace.o"))?;
+        let file = object::File::parse(&*bytes)?;
+        let code = file
+            .sections()
+            .filter(|section| section.kind() == SectionKind::Text);
+        Ok(Self {
+            symbols,
+            ftrace: code.map(|section| section.size()).sum(),
+        })
+    }
+
+    /// Checks that nothing has come into the kernel or left it. Only fixes change a kernel with the
+    /// C core.
+    fn equals(&self, before: Option<&Self>) -> Result<()> {
+        let Some(before) = before else {
+            return Ok(());
+        };
+        let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+        for (symbols, sign) in [(&before.symbols, -1), (&self.symbols, 1)] {
+            for symbol in symbols {
+                *counts.entry(symbol).or_default() += sign;
+            }
+        }
+        let differ = counts.into_iter().filter(|(_, count)| *count != 0);
+        let differ: Vec<String> = differ
+            .map(|(symbol, count)| format!("{symbol} ({count:+})"))
+            .collect();
+        ensure!(
+            differ.is_empty() && self.ftrace == before.ftrace,
+            "with the C core, the kernel has changed: ftrace's code from {} to {} bytes; symbols {}",
+            before.ftrace,
+            self.ftrace,
+            differ.join(" ")
+        );
+        Ok(())
+    }
 }
