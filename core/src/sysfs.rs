@@ -92,3 +92,41 @@ impl<K: Kernel> Core<K> {
         }
     }
 }
+
+#[cfg(test)]
+#[kunit_tests(livepatch_sysfs)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gears_have_names() {
+        assert_eq!(gear_text(None), "transition");
+        assert_eq!(gear_text(Some(Gear::Handler)), "handler");
+        assert_eq!(gear_text(Some(Gear::Settled)), "settled");
+    }
+
+    #[test]
+    fn a_gear_is_written_by_its_name() {
+        assert_eq!(parse_gear(b"handler"), Ok(Gear::Handler));
+        assert_eq!(parse_gear(b"handler\n"), Ok(Gear::Handler));
+        assert_eq!(parse_gear(b"settled"), Ok(Gear::Settled));
+        assert_eq!(parse_gear(b"settled\n"), Ok(Gear::Settled));
+    }
+
+    #[test]
+    fn anything_else_is_no_gear() {
+        for text in [
+            "",
+            "\n",
+            "1",
+            "settle",
+            "Settled",
+            "handler\n\n",
+            "settled\n\n",
+            " settled",
+            "transition",
+        ] {
+            assert_eq!(parse_gear(text.as_bytes()), Err(EINVAL));
+        }
+    }
+}
