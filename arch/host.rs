@@ -120,38 +120,6 @@ mod tests {
         }
     }
 
-    /// The lowest bit tells ftrace the kind of branch, so it can't be part of the address.
-    #[test]
-    fn a_branch_to_an_address_that_it_cannot_express_is_not_offered() {
-        fn check<B: Backend>(alignment: usize) {
-            const FUNCTION: usize = 0x1000;
-            for address in FUNCTION..FUNCTION + 16 {
-                let call = B::settled_call(address);
-                let offered = address % alignment == 0 && B::settled_call(FUNCTION).is_some();
-                assert_eq!(call.is_some(), offered, "{} {address:#x}", B::NAME);
-                assert!(call.is_none_or(|call| call & !1 == address), "{}", B::NAME);
-            }
-        }
-        check::<arm64::Arm64>(4);
-        check::<powerpc::Powerpc>(4);
-        check::<riscv64::Riscv64>(2);
-        check::<s390::S390>(2);
-        check::<x86_64::X86_64>(2);
-    }
-
-    #[test]
-    fn the_nearest_patch_site_comes_first() {
-        fn check<B: Backend>() {
-            assert!(!B::SITE_OFFSETS.is_empty(), "{}", B::NAME);
-            assert!(B::SITE_OFFSETS.is_sorted_by(|a, b| a < b), "{}", B::NAME);
-        }
-        check::<arm64::Arm64>();
-        check::<powerpc::Powerpc>();
-        check::<riscv64::Riscv64>();
-        check::<s390::S390>();
-        check::<x86_64::X86_64>();
-    }
-
     #[test]
     fn a_backend_in_progress_claims_nothing() {
         for backend in BACKENDS {

@@ -36,3 +36,24 @@ impl Backend for Arm64 {
         (function & 3 == 0).then_some(function | 1)
     }
 }
+
+#[cfg(test)]
+#[kernel::macros::kunit_tests(livepatch_arch)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_branch_goes_to_whole_instructions() {
+        assert_eq!(Arm64::settled_call(0x1000), Some(0x1001));
+        assert_eq!(Arm64::settled_call(0x1001), None);
+        assert_eq!(Arm64::settled_call(0x1002), None);
+        assert_eq!(Arm64::settled_call(0x1003), None);
+        assert_eq!(Arm64::settled_call(0x1004), Some(0x1005));
+    }
+
+    #[test]
+    fn the_nearest_patch_site_comes_first() {
+        assert!(!Arm64::SITE_OFFSETS.is_empty());
+        assert!(Arm64::SITE_OFFSETS.is_sorted_by(|a, b| a < b));
+    }
+}

@@ -43,3 +43,21 @@ impl Backend for Powerpc {
         None
     }
 }
+
+#[cfg(test)]
+#[kernel::macros::kunit_tests(livepatch_arch)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_no_branch() {
+        assert_eq!(Powerpc::settled_call(0x1000), None);
+        assert_eq!(Powerpc::settled_call(0x1004), None);
+    }
+
+    #[test]
+    fn the_nearest_patch_site_comes_first() {
+        assert!(!Powerpc::SITE_OFFSETS.is_empty());
+        assert!(Powerpc::SITE_OFFSETS.is_sorted_by(|a, b| a < b));
+    }
+}

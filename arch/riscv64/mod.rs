@@ -35,3 +35,21 @@ impl Backend for Riscv64 {
         None
     }
 }
+
+#[cfg(test)]
+#[kernel::macros::kunit_tests(livepatch_arch)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_no_branch() {
+        assert_eq!(Riscv64::settled_call(0x1000), None);
+        assert_eq!(Riscv64::settled_call(0x1004), None);
+    }
+
+    #[test]
+    fn the_nearest_patch_site_comes_first() {
+        assert!(!Riscv64::SITE_OFFSETS.is_empty());
+        assert!(Riscv64::SITE_OFFSETS.is_sorted_by(|a, b| a < b));
+    }
+}

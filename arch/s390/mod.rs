@@ -34,3 +34,23 @@ impl Backend for S390 {
         (function & 1 == 0).then_some(function)
     }
 }
+
+#[cfg(test)]
+#[kernel::macros::kunit_tests(livepatch_arch)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_branch_goes_to_even_addresses() {
+        assert_eq!(S390::settled_call(0x1000), Some(0x1000));
+        assert_eq!(S390::settled_call(0x1001), None);
+        assert_eq!(S390::settled_call(0x1002), Some(0x1002));
+        assert_eq!(S390::settled_call(usize::MAX), None);
+    }
+
+    #[test]
+    fn the_nearest_patch_site_comes_first() {
+        assert!(!S390::SITE_OFFSETS.is_empty());
+        assert!(S390::SITE_OFFSETS.is_sorted_by(|a, b| a < b));
+    }
+}

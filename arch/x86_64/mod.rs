@@ -41,3 +41,23 @@ impl Backend for X86_64 {
         (function & 1 == 0).then_some(function | 1)
     }
 }
+
+#[cfg(test)]
+#[kernel::macros::kunit_tests(livepatch_arch)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_branch_goes_to_even_addresses() {
+        assert_eq!(X86_64::settled_call(0x1000), Some(0x1001));
+        assert_eq!(X86_64::settled_call(0x1001), None);
+        assert_eq!(X86_64::settled_call(0x1002), Some(0x1003));
+        assert_eq!(X86_64::settled_call(usize::MAX), None);
+    }
+
+    #[test]
+    fn the_nearest_patch_site_comes_first() {
+        assert!(!X86_64::SITE_OFFSETS.is_empty());
+        assert!(X86_64::SITE_OFFSETS.is_sorted_by(|a, b| a < b));
+    }
+}

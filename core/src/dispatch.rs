@@ -498,3 +498,93 @@ impl<F: Copy + PartialEq, H> Default for Redirections<F, H> {
         Self::new()
     }
 }
+
+#[cfg(test)]
+#[kunit_tests(livepatch_dispatch)]
+mod tests {
+    use super::{
+        Target::{
+            Original,
+            Replacement, //
+        },
+        *, //
+    };
+
+    const fn version(target: Target, in_transition: bool) -> Version<u8> {
+        Version {
+            function: 0,
+            target,
+            code: Range { start: 0, size: 0 },
+            in_transition,
+        }
+    }
+
+    const FIRST: Target = Replacement(0x1000);
+    const SECOND: Target = Replacement(0x2000);
+    const THIRD: Target = Replacement(0x3000);
+
+    #[test]
+    fn without_versions_the_original_runs() {
+        assert_eq!(view_of::<u8>(&[]), View::Settled(Original));
+    }
+
+    #[test]
+    fn without_a_transition_the_newest_version_runs() {
+        let versions = [FIRST, SECOND, THIRD].map(|target| version(target, false));
+        assert_eq!(view_of(&versions), View::Settled(THIRD));
+        let [first, second, _] = versions;
+        assert_eq!(view_of(&[first, second]), View::Settled(SECOND));
+        assert_eq!(view_of(&[first]), View::Settled(FIRST));
+        // A nop sends calls to the original.
+        let versions = [first, version(Original, false)];
+        assert_eq!(view_of(&versions), View::Settled(Original));
+    }
+
+    #[test]
+    fn a_task_that_has_not_moved_gets_the_version_below() {
+        let view = |newest, below| View::InTransition { newest, below };
+        assert_eq!(view_of(&[version(FIRST, true)]), view(FIRST, Original));
+        let versions = [version(FIRST, false), version(SECOND, true)];
+        assert_eq!(view_of(&versions), view(SECOND, FIRST));
+        let versions = [
+            version(FIRST, false),
+            version(SECOND, false),
+            version(Original, true),
+        ];
+        assert_eq!(view_of(&versions), view(Original, SECOND));
+    }
+
+    #[test]
+    fn a_task_that_has_not_moved_gets_no_alias() {
+        let versions = [
+            version(FIRST, false),
+            version(SECOND, true),
+            version(THIRD, true),
+        ];
+        let (newest, below) = (THIRD, FIRST);
+        assert_eq!(view_of(&versions), View::InTransition { newest, below });
+        let [_, second, third] = versions;
+        let below = Original;
+        assert_eq!(
+            view_of(&[second, third]),
+            View::InTransition { newest, below }
+        );
+    }
+
+    #[test]
+    fn a_transition_below_the_newest_version_is_not_shown() {
+        let versions = [version(FIRST, true), version(SECOND, false)];
+        assert_eq!(view_of(&versions), View::Settled(SECOND));
+    }
+
+    #[test]
+    fn the_prologue_covers_the_return_address_of_the_call() {
+        let end = |location| {
+            let Range { start, size } = prologue(0x1000, location, 5);
+            start + size
+        };
+        assert_eq!(end(Some(0x1000)), 0x1006);
+        assert_eq!(end(Some(0x1004)), 0x100a);
+        assert_eq!(end(None), 0x1000);
+    }
+}

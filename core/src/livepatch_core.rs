@@ -37,6 +37,13 @@
 //!
 //! Nothing here may panic: the core uses no indexing, no `unwrap`, and no arithmetic that can
 //! overflow on a path that the kernel reaches. A broken invariant leads to a warning and an error.
+//!
+//! # Unit tests
+//!
+//! Unit tests are at the end of a file. They run on the host, and under KUnit in a module of their
+//! own, `livepatch_kunit`. So they use the kernel crate as the core does. KUnit's own `assert!` and
+//! `assert_eq!`, which take no message, are in effect from the first `#[test]` function on. Any
+//! other panic is an oops.
 
 // This is a crate on the host, and a module of the bridge's crate in the kernel.
 #![cfg_attr(not(CONFIG_LIVEPATCH), no_std)]

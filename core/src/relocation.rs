@@ -192,3 +192,233 @@ fn resolve<S: Symbols + ?Sized>(symbols: &S, section: &mut dyn Section, of_kerne
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[kunit_tests(livepatch_relocation)]
+mod tests {
+    use super::*;
+    use core::ops::ControlFlow;
+
+    #[test]
+    fn names_of_sections() {
+        for (name, object) in [
+            (&b".klp.rela.vmlinux.text"[..], Some(&b"vmlinux"[..])),
+            (b".klp.rela.vmlinux..text", Some(b"vmlinux")),
+            (b".klp.rela.vmlinux", Some(b"vmlinux")),
+            (b".klp.rela.ext4.", Some(b"ext4")),
+            (b".klp.rela..text", None),
+            (b".klp.rela.", None),
+            (b".klp.rela", None),
+            (b".klp.rel.a", None),
+            (b".rela.vmlinux.text", None),
+            (b"klp.rela.vmlinux.text", None),
+            (b"", None),
+        ] {
+            assert_eq!(parse_section(name), object);
+        }
+    }
+
+    #[test]
+    fn names_of_symbols() {
+        for (name, object, symbol, position) in [
+            (
+                &b".klp.sym.vmlinux.name,0"[..],
+                &b"vmlinux"[..],
+                &b"name"[..],
+                0,
+            ),
+            (b".klp.sym.ext4.name.isra.0,3", b"ext4", b"name.isra.0", 3),
+            (b".klp.sym.o.n,042", b"o", b"n", 42),
+            (b".klp.sym.o.n,18446744073709551615", b"o", b"n", usize::MAX),
+        ] {
+            let expected = SymbolName {
+                object,
+                name: symbol,
+                position,
+            };
+            assert_eq!(parse_symbol(name), Some(expected));
+        }
+    }
+
+    #[test]
+    fn malformed_names_of_symbols() {
+        for name in [
+            "",
+            ".klp.sym.",
+            ".klp.sym.vmlinux",
+            ".klp.sym.vmlinux.",
+            ".klp.sym.vmlinux.name",
+            ".klp.sym.vmlinux.name,",
+            ".klp.sym.vmlinux.name,x",
+            ".klp.sym.vmlinux.name,-1",
+            ".klp.sym.vmlinux.name,+1",
+            ".klp.sym.vmlinux.,0",
+            ".klp.sym..name,0",
+            "klp.sym.vmlinux.name,0",
+            ".klp.rela.vmlinux.name,0",
+            // The core is stricter than `sscanf()` here.
+            ".klp.sym.vmlinux.name, 1",
+            ".klp.sym.vmlinux.name,1x",
+            ".klp.sym.vmlinux.name,1,2",
+            ".klp.sym.vmlinux.name,18446744073709551616",
+        ] {
+            assert_eq!(parse_symbol(name.as_bytes()), None);
+        }
+    }
+
+    /// Joins a prefix, as many `x` as asked for, and the rest.
+    fn long(prefix: &[u8], count: usize, rest: &[u8]) -> Result<KVec<u8>> {
+        let mut name = KVec::new();
+        name.extend_from_slice(prefix, GFP_KERNEL)?;
+        for _ in 0..count {
+            name.push(b'x', GFP_KERNEL)?;
+        }
+        name.extend_from_slice(rest, GFP_KERNEL)?;
+        Ok(name)
+    }
+
+    #[test]
+    fn long_names() -> Result {
+        for (count, fits) in [(54, true), (55, true), (56, false), (57, false)] {
+            let symbol = long(SYMBOL_PREFIX, count, b".name,0")?;
+            let object = parse_symbol(&symbol).map(|symbol| symbol.object.len());
+            assert_eq!(object, fits.then_some(count));
+            // The name of a section's object is cut.
+            let section = long(SECTION_PREFIX, count, b".text")?;
+            let object = parse_section(&section).map(<[u8]>::len);
+            assert_eq!(object, Some(count.min(55)));
+        }
+        for (count, fits) in [(510, true), (511, true), (512, false), (513, false)] {
+            let symbol = long(b".klp.sym.vmlinux.", count, b",0")?;
+            let name = parse_symbol(&symbol).map(|symbol| symbol.name.len());
+            assert_eq!(name, fits.then_some(count));
+        }
+        Ok(())
+    }
+
+    /// A kernel and modules with the same symbols: `a` once and `b` twice.
+    struct Table;
+
+    impl Symbols for Table {
+        const PAGE_SIZE: usize = 4096;
+
+        fn each_match(&self, name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>) {
+            self.each_symbol(name, &mut |own, address| {
+                if own == name.as_bytes() {
+                    found(address)
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+        }
+
+        fn each_symbol(
+            &self,
+            _object: &Name,
+            found: &mut dyn FnMut(&[u8], usize) -> ControlFlow<()>,
+        ) {
+            for (name, address) in [(b"a", 10), (b"b", 20), (b"b", 21)] {
+                if found(name, address).is_break() {
+                    return;
+                }
+            }
+        }
+
+        fn size_at(&self, _address: usize) -> Option<usize> {
+            None
+        }
+    }
+
+    /// A section with two relocations.
+    struct Pair {
+        name: &'static str,
+        /// The symbols, and whether they are marked `SHN_LIVEPATCH`.
+        symbols: [(&'static str, bool); 2],
+        addresses: [usize; 2],
+        /// Whether the relocations were written last, and not cleared.
+        applied: Option<bool>,
+    }
+
+    impl Pair {
+        fn new(name: &'static str, symbols: [(&'static str, bool); 2]) -> Self {
+            Self {
+                name,
+                symbols,
+                addresses: [0; 2],
+                applied: None,
+            }
+        }
+    }
+
+    impl Section for Pair {
+        fn name(&self) -> &[u8] {
+            self.name.as_bytes()
+        }
+        fn symbol_table(&self) -> u32 {
+            9
+        }
+        fn count(&self) -> usize {
+            self.symbols.len()
+        }
+        fn symbol(&self, index: usize) -> Option<(&[u8], bool)> {
+            let &(name, marked) = self.symbols.get(index)?;
+            Some((name.as_bytes(), marked))
+        }
+        fn set_address(&mut self, index: usize, address: usize) {
+            if let Some(own) = self.addresses.get_mut(index) {
+                *own = address;
+            }
+        }
+        fn apply(&mut self) -> Result {
+            self.applied = Some(true);
+            Ok(())
+        }
+        fn clear(&mut self) {
+            self.applied = Some(false);
+        }
+    }
+
+    #[test]
+    fn written_and_cleared() -> Result {
+        let symbols = [(".klp.sym.vmlinux.a,0", true), (".klp.sym.ext4.b,2", true)];
+        let mut section = Pair::new(".klp.rela.vmlinux.text", symbols);
+        write(&Table, &mut section, None, Action::Apply)?;
+        assert_eq!(section.addresses, [10, 21]);
+        assert_eq!(section.applied, Some(true));
+        write(&Table, &mut section, None, Action::Clear)?;
+        assert_eq!(section.applied, Some(false));
+        Ok(())
+    }
+
+    #[test]
+    fn of_another_object() -> Result {
+        for (name, object) in [
+            (".klp.rela.vmlinux.text", Some(&b"ext4"[..])),
+            (".klp.rela.ext4.text", None),
+            (".klp.rela.ext4.text", Some(b"ext")),
+        ] {
+            let mut section = Pair::new(name, [("nonsense", false); 2]);
+            write(&Table, &mut section, object, Action::Apply)?;
+            write(&Table, &mut section, object, Action::Clear)?;
+            assert_eq!(section.applied, None);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_written_if_a_symbol_is_refused() {
+        for symbol in [
+            ("printk", false),
+            (".klp.sym.ext4.a", true),
+            (".klp.sym.vmlinux.a,0", true),
+            (".klp.sym.ext4.b,0", true),
+            (".klp.sym.ext4.c,0", true),
+        ] {
+            let symbols = [(".klp.sym.ext4.a,0", true), symbol];
+            let mut section = Pair::new(".klp.rela.ext4.text", symbols);
+            let result = write(&Table, &mut section, Some(b"ext4"), Action::Apply);
+            assert_eq!(result, Err(EINVAL));
+            assert_eq!(section.applied, None);
+        }
+    }
+}

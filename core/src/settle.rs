@@ -194,3 +194,41 @@ impl<F: Copy + PartialEq, H> Redirections<F, H> {
         }
     }
 }
+
+#[cfg(test)]
+#[kunit_tests(livepatch_settle)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gears_have_names() {
+        assert_eq!(Gear::text(None), "transition");
+        assert_eq!(Gear::text(Some(Gear::Handler)), "handler");
+        assert_eq!(Gear::text(Some(Gear::Settled)), "settled");
+    }
+
+    #[test]
+    fn a_gear_is_written_by_its_name() {
+        assert_eq!(Gear::parse(b"handler"), Ok(Gear::Handler));
+        assert_eq!(Gear::parse(b"handler\n"), Ok(Gear::Handler));
+        assert_eq!(Gear::parse(b"settled"), Ok(Gear::Settled));
+        assert_eq!(Gear::parse(b"settled\n"), Ok(Gear::Settled));
+    }
+
+    #[test]
+    fn anything_else_is_no_gear() {
+        for text in [
+            "",
+            "\n",
+            "1",
+            "settle",
+            "Settled",
+            "handler\n\n",
+            "settled\n\n",
+            " settled",
+            "transition",
+        ] {
+            assert_eq!(Gear::parse(text.as_bytes()), Err(EINVAL));
+        }
+    }
+}

@@ -76,3 +76,143 @@ pub fn get_or_allocate<S: Store>(store: &S, key: Key) -> Outcome<S::Data> {
         }
     })
 }
+
+#[cfg(test)]
+#[kunit_tests(livepatch_shadow)]
+mod tests {
+    use super::*;
+    use core::cell::Cell;
+
+    /// A table with room for four variables. The data of a variable is a number.
+    struct Table {
+        variables: Cell<[Option<(Key, usize)>; 4]>,
+        /// Whether there is memory for new variables.
+        memory: Cell<bool>,
+        /// What the constructor returns.
+        constructor: Cell<c_int>,
+        /// The variable that another CPU adds as soon as the lock is free.
+        faster: Cell<Option<(Key, usize)>>,
+        allocated: Cell<usize>,
+        constructed: Cell<usize>,
+        locked: Cell<bool>,
+        /// Whether anything was done that must not be done.
+        misused: Cell<bool>,
+    }
+
+    impl Table {
+        fn new() -> Self {
+            Self {
+                variables: Cell::new([None; 4]),
+                memory: Cell::new(true),
+                constructor: Cell::new(0),
+                faster: Cell::new(None),
+                allocated: Cell::new(0),
+                constructed: Cell::new(0),
+                locked: Cell::new(false),
+                misused: Cell::new(false),
+            }
+        }
+
+        fn all(&self) -> impl Iterator<Item = (Key, usize)> {
+            self.variables.get().into_iter().flatten()
+        }
+
+        fn put(&self, variable: (Key, usize)) {
+            let mut variables = self.variables.get();
+            match variables.iter_mut().find(|place| place.is_none()) {
+                Some(place) => *place = Some(variable),
+                None => self.misused.set(true),
+            }
+            self.variables.set(variables);
+        }
+
+        fn misused_if(&self, condition: bool) {
+            self.misused.set(self.misused.get() || condition);
+        }
+    }
+
+    impl Store for Table {
+        type Data = usize;
+        type Variable = (Key, usize);
+        type Locked = ();
+
+        fn get(&self, key: Key) -> Option<usize> {
+            self.all().find(|own| own.0 == key).map(|own| own.1)
+        }
+        fn allocate(&self, key: Key) -> Option<(Key, usize)> {
+            // Waiting for memory with the lock held.
+            self.misused_if(self.locked.get());
+            self.allocated.set(self.allocated.get() + 1);
+            let data = 100 + self.allocated.get();
+            self.memory.get().then_some((key, data))
+        }
+        fn construct(&self, (): &(), _: &mut (Key, usize)) -> Result<(), c_int> {
+            self.constructed.set(self.constructed.get() + 1);
+            match self.constructor.get() {
+                0 => Ok(()),
+                error => Err(error),
+            }
+        }
+        fn add(&self, (): &(), variable: (Key, usize)) -> usize {
+            // Added twice.
+            self.misused_if(self.get(variable.0).is_some());
+            self.put(variable);
+            variable.1
+        }
+        fn lock<R>(&self, job: impl FnOnce(&()) -> R) -> R {
+            if let Some(variable) = self.faster.take() {
+                self.put(variable);
+            }
+            self.misused_if(self.locked.replace(true));
+            let result = job(&());
+            self.locked.set(false);
+            result
+        }
+    }
+
+    const KEY: Key = Key { object: 1, id: 2 };
+
+    #[test]
+    fn made_once_and_found_again() {
+        let table = Table::new();
+        assert_eq!(get_or_allocate(&table, KEY), Outcome::New(101));
+        assert_eq!(get_or_allocate(&table, KEY), Outcome::Existing(101));
+        let (other_id, other_object) = (Key { object: 1, id: 3 }, Key { object: 2, id: 2 });
+        assert_eq!(get_or_allocate(&table, other_id), Outcome::New(102));
+        assert_eq!(get_or_allocate(&table, other_object), Outcome::New(103));
+        assert_eq!(table.constructed.get(), 3);
+        assert!(!table.misused.get());
+    }
+
+    #[test]
+    fn another_caller_was_faster() {
+        let table = Table::new();
+        table.faster.set(Some((KEY, 7)));
+        assert_eq!(get_or_allocate(&table, KEY), Outcome::Existing(7));
+        // One variable has one constructor.
+        assert_eq!(table.constructed.get(), 0);
+        assert_eq!(table.all().count(), 1);
+        assert!(!table.misused.get());
+    }
+
+    #[test]
+    fn without_memory_nothing_is_added() {
+        let table = Table::new();
+        table.memory.set(false);
+        assert_eq!(get_or_allocate(&table, KEY), Outcome::NoMemory);
+        assert_eq!(table.constructed.get(), 0);
+        assert_eq!(table.all().count(), 0);
+        assert!(!table.misused.get());
+    }
+
+    #[test]
+    fn what_was_not_constructed_is_not_added() {
+        let table = Table::new();
+        table.constructor.set(-22);
+        assert_eq!(get_or_allocate(&table, KEY), Outcome::NotConstructed(-22));
+        assert_eq!(table.all().count(), 0);
+        table.constructor.set(0);
+        assert_eq!(get_or_allocate(&table, KEY), Outcome::New(102));
+        assert!(!table.misused.get());
+    }
+}

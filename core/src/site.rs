@@ -232,3 +232,92 @@ impl Site {
         self.view().choose(state)
     }
 }
+
+#[cfg(test)]
+#[kernel::macros::kunit_tests(livepatch_site)]
+mod tests {
+    use super::{
+        Target::{
+            Original,
+            Replacement, //
+        },
+        *, //
+    };
+
+    /// The first replacement in these tests.
+    const FIRST: Target = Replacement(FIRST_ADDRESS);
+
+    /// All targets in these tests.
+    const TARGETS: [Target; 4] = [
+        Original,
+        FIRST,
+        Replacement(FIRST_ADDRESS + 1),
+        Replacement(usize::MAX),
+    ];
+
+    fn settled() -> impl Iterator<Item = View> {
+        TARGETS.into_iter().map(View::Settled)
+    }
+
+    /// Returns the views of a transition, each with its newest target and the one below.
+    fn in_transition() -> impl Iterator<Item = (View, Target, Target)> {
+        TARGETS.into_iter().flat_map(|newest| {
+            let below = TARGETS.into_iter();
+            below.map(move |below| (View::InTransition { newest, below }, newest, below))
+        })
+    }
+
+    fn views() -> impl Iterator<Item = View> {
+        settled().chain(in_transition().map(|(view, _, _)| view))
+    }
+
+    #[test]
+    fn a_site_shows_what_was_published_last() {
+        for first in views() {
+            let site = Site::new(first);
+            assert_eq!(site.view(), first);
+            // Goes around both slots more than once.
+            for next in views() {
+                site.publish(next);
+                assert_eq!(site.view(), next);
+                assert_eq!(site.view(), next);
+            }
+        }
+    }
+
+    #[test]
+    fn a_site_goes_round() {
+        let site = Site::new(View::Settled(Original));
+        for n in 0..3 * FIRST_ADDRESS {
+            let view = View::InTransition {
+                newest: Replacement(FIRST_ADDRESS + n),
+                below: Replacement(FIRST_ADDRESS + n + 1),
+            };
+            site.publish(view);
+            assert_eq!(site.view(), view);
+        }
+    }
+
+    #[test]
+    fn settled_sites_do_not_ask_for_the_state() {
+        for target in TARGETS {
+            let site = Site::new(View::Settled(target));
+            let mut asked = false;
+            let chosen = site.choose(|| {
+                asked = true;
+                State::Unpatched
+            });
+            assert_eq!(chosen, target);
+            assert!(!asked);
+        }
+    }
+
+    #[test]
+    fn sites_in_transition_go_by_the_state() {
+        for (view, newest, below) in in_transition() {
+            let site = Site::new(view);
+            assert_eq!(site.choose(|| State::Unpatched), below);
+            assert_eq!(site.choose(|| State::Patched), newest);
+        }
+    }
+}

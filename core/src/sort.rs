@@ -72,3 +72,67 @@ fn sift_down(items: &mut dyn Items, mut root: usize, end: usize) {
         root = largest;
     }
 }
+
+#[cfg(test)]
+#[kernel::macros::kunit_tests(livepatch_sort)]
+mod tests {
+    use super::*;
+
+    /// Whether the sort does the same as the library's.
+    fn sorts<const N: usize>(items: [u32; N]) -> bool {
+        let (mut own, mut expected) = (items, items);
+        sort_by_key(&mut own, |&item| item);
+        expected.sort_unstable();
+        own == expected
+    }
+
+    /// Whether the sort sorts all sequences of `N` of the keys 0 to 3.
+    fn sorts_all<const N: usize>() -> bool {
+        (0..4u32.pow(N as u32)).all(|number| {
+            let mut left = number;
+            sorts([(); N].map(|()| {
+                let key = left % 4;
+                left /= 4;
+                key
+            }))
+        })
+    }
+
+    #[test]
+    fn every_short_sequence() {
+        assert!(sorts_all::<0>());
+        assert!(sorts_all::<1>());
+        assert!(sorts_all::<2>());
+        assert!(sorts_all::<3>());
+        assert!(sorts_all::<4>());
+        assert!(sorts_all::<5>());
+        assert!(sorts_all::<6>());
+    }
+
+    #[test]
+    fn long_sequences() {
+        let mut number = 0u32;
+        assert!(sorts([(); 100].map(|()| {
+            number += 1;
+            number
+        })));
+        assert!(sorts([(); 100].map(|()| {
+            number -= 1;
+            number
+        })));
+        for _ in 0..100 {
+            assert!(sorts([(); 100].map(|()| {
+                // A linear congruential generator: every run sorts the same.
+                number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                number >> 16
+            })));
+        }
+    }
+
+    #[test]
+    fn by_their_key_alone() {
+        let mut items = [(3, 'c'), (1, 'a'), (2, 'b')];
+        sort_by_key(&mut items, |item| core::cmp::Reverse(item.0));
+        assert_eq!(items, [(3, 'c'), (2, 'b'), (1, 'a')]);
+    }
+}

@@ -243,3 +243,125 @@ pub trait Checks: Scheduler + Words {
         job: &mut dyn FnMut(Option<&StackCheck>),
     );
 }
+
+#[cfg(test)]
+#[kunit_tests(livepatch_stack)]
+mod tests {
+    use super::*;
+
+    const BASE: usize = 0x1000;
+    const DIRECTIONS: [State; 2] = [State::Patched, State::Unpatched];
+
+    const fn range(start: usize, size: usize) -> Range {
+        Range { start, size }
+    }
+
+    /// Returns a stack check with room for functions with these names.
+    fn empty<const N: usize>(names: [&[u8]; N]) -> Result<StackCheck> {
+        let mut owned = KVec::with_capacity(N, GFP_KERNEL)?;
+        for name in names {
+            owned.push(Name::new(name)?, GFP_KERNEL)?;
+        }
+        StackCheck::new(owned.iter())
+    }
+
+    #[test]
+    fn nobody_is_inside_of_nothing() -> Result {
+        let mut check = empty([])?;
+        check.finish();
+        for target in DIRECTIONS {
+            assert_eq!(check.find(target, &[0, BASE, usize::MAX]), None);
+            assert!(!check.points_into(target, &[0, BASE, usize::MAX]));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn each_direction_has_its_own_code() -> Result {
+        let mut check = empty([b"function"])?;
+        let (old, new) = (range(BASE, 32), range(2 * BASE, 16));
+        check.push(0, range(BASE, 9), old, new)?;
+        check.finish();
+        for (address, patching, unpatching) in [
+            (BASE - 1, None, None),
+            // The entry of the original is in both.
+            (BASE, Some(0), Some(0)),
+            (BASE + 8, Some(0), Some(0)),
+            (BASE + 9, Some(0), None),
+            (BASE + 31, Some(0), None),
+            (BASE + 32, None, None),
+            (2 * BASE - 1, None, None),
+            (2 * BASE, None, Some(0)),
+            (2 * BASE + 15, None, Some(0)),
+            (2 * BASE + 16, None, None),
+        ] {
+            for (target, expected) in [(State::Patched, patching), (State::Unpatched, unpatching)] {
+                assert_eq!(check.find(target, &[0, address]), expected);
+                assert_eq!(check.points_into(target, &[address, 0]), expected.is_some());
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_first_function_of_the_patch_is_named() -> Result {
+        let mut check = empty([b"last", b"first", b"alias"])?;
+        for (function, start) in [(0, 3 * BASE), (1, BASE), (2, BASE)] {
+            let old = range(start, 16);
+            check.push(function, range(start, 9), old, range(start + BASE / 2, 16))?;
+        }
+        check.finish();
+        for target in DIRECTIONS {
+            assert_eq!(check.find(target, &[BASE]), Some(1));
+            assert_eq!(check.find(target, &[BASE, 3 * BASE]), Some(0));
+        }
+        check.remove(0..2);
+        for target in DIRECTIONS {
+            assert_eq!(check.find(target, &[BASE]), Some(2));
+            assert_eq!(check.find(target, &[3 * BASE]), None);
+        }
+        check.clear();
+        assert_eq!(check.find(State::Patched, &[BASE]), None);
+        Ok(())
+    }
+
+    #[test]
+    fn the_end_of_memory() -> Result {
+        let mut check = empty([b"function"])?;
+        let last = range(usize::MAX - 7, 8);
+        check.push(0, last, last, range(0, 1))?;
+        check.finish();
+        assert_eq!(check.find(State::Patched, &[usize::MAX]), Some(0));
+        assert_eq!(check.find(State::Patched, &[usize::MAX - 8]), None);
+        assert_eq!(check.find(State::Unpatched, &[0]), Some(0));
+        assert_eq!(check.find(State::Patched, &[]), None);
+        Ok(())
+    }
+
+    #[test]
+    fn behind_the_end_of_a_short_function() -> Result {
+        let mut check = empty([b"function"])?;
+        let new = range(2 * BASE, 4);
+        check.push(0, range(BASE, 9), range(BASE, 4), new)?;
+        check.finish();
+        let return_address = BASE + 8;
+        for target in DIRECTIONS {
+            assert_eq!(check.find(target, &[return_address]), Some(0));
+            assert!(check.points_into(target, &[return_address]));
+            assert_eq!(check.find(target, &[return_address + 1]), None);
+        }
+        // The replacement is as long as it is.
+        assert_eq!(check.find(State::Unpatched, &[new.start + 3]), Some(0));
+        assert_eq!(check.find(State::Unpatched, &[new.start + 4]), None);
+        Ok(())
+    }
+
+    #[test]
+    fn functions_have_names() -> Result {
+        let check = empty([b"zero", b"one"])?;
+        assert_eq!(check.name(0).0, b"zero");
+        assert_eq!(check.name(1).0, b"one");
+        assert_eq!(check.name(2).0, b"?");
+        Ok(())
+    }
+}

@@ -44,3 +44,76 @@ pub fn previous<P: PartialEq, S>(
         .filter_map(|(_, state)| state)
         .last()
 }
+
+#[cfg(test)]
+#[kernel::macros::kunit_tests(livepatch_state)]
+mod tests {
+    use super::*;
+
+    const fn state(id: usize, version: u32) -> SystemState {
+        SystemState { id, version }
+    }
+
+    #[test]
+    fn a_version_must_not_go_down() {
+        for replace in [false, true] {
+            for (new, old, compatible) in [(1, 2, false), (2, 2, true), (3, 2, true)] {
+                let result = is_compatible(&[state(1, new)], replace, &[state(1, old)]);
+                assert_eq!(result, compatible);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cumulative_patch_lists_all_states() {
+        let installed = [state(1, 1), state(2, 1)];
+        assert!(is_compatible(&[state(2, 1), state(1, 1)], true, &installed));
+        for missing in [&[][..], &[state(1, 1)], &[state(2, 1), state(3, 1)]] {
+            assert!(!is_compatible(missing, true, &installed));
+            assert!(is_compatible(missing, false, &installed));
+        }
+    }
+
+    #[test]
+    fn every_installed_state_counts() {
+        let new = [state(1, 5), state(2, 5)];
+        for (installed, compatible) in [
+            ([state(1, 5), state(2, 5)], true),
+            ([state(1, 6), state(2, 5)], false),
+            ([state(1, 5), state(2, 6)], false),
+        ] {
+            assert_eq!(is_compatible(&new, true, &installed), compatible);
+            assert_eq!(is_compatible(&new, false, &installed), compatible);
+        }
+    }
+
+    #[test]
+    fn the_first_state_under_an_identifier_counts() {
+        let new = [state(1, 1), state(1, 3)];
+        assert!(!is_compatible(&new, false, &[state(1, 2)]));
+        assert!(is_compatible(&new, false, &[state(1, 1)]));
+    }
+
+    #[test]
+    fn without_installed_states_all_is_compatible() {
+        for replace in [false, true] {
+            assert!(is_compatible(&[], replace, &[]));
+            assert!(is_compatible(&[state(1, 0)], replace, &[]));
+        }
+    }
+
+    #[test]
+    fn the_previous_state_is_the_newest_before_the_transition() {
+        let patches = [('a', Some(1)), ('b', None), ('c', Some(3)), ('d', Some(4))];
+        for (transition, expected) in [
+            ('a', None),
+            ('b', Some(1)),
+            ('c', Some(1)),
+            ('d', Some(3)),
+            // A patch that is not installed yet comes after all of them.
+            ('e', Some(4)),
+        ] {
+            assert_eq!(previous(patches.into_iter(), transition), expected);
+        }
+    }
+}

@@ -288,3 +288,204 @@ impl Sizes {
         }
     }
 }
+
+#[cfg(test)]
+#[kunit_tests(livepatch_symbol)]
+mod tests {
+    use super::*;
+    use core::{
+        cell::Cell,
+        fmt::Write, //
+    };
+
+    /// A symbol table.
+    struct Table<'a> {
+        symbols: &'a [(&'a [u8], usize)],
+        /// The size of each symbol, as kallsyms would find it, and how often it was asked.
+        size: usize,
+        asked: Cell<usize>,
+    }
+
+    impl<'a> Table<'a> {
+        fn new(symbols: &'a [(&'a [u8], usize)]) -> Self {
+            Self {
+                symbols,
+                size: 77,
+                asked: Cell::new(0),
+            }
+        }
+    }
+
+    impl Symbols for Table<'_> {
+        const PAGE_SIZE: usize = 4096;
+
+        fn each_match(&self, name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>) {
+            let own = |&&(own, _): &&(&[u8], usize)| own == name.as_bytes();
+            for &(_, address) in self.symbols.iter().filter(own) {
+                if found(address).is_break() {
+                    return;
+                }
+            }
+        }
+
+        fn each_symbol(
+            &self,
+            _object: &Name,
+            found: &mut dyn FnMut(&[u8], usize) -> ControlFlow<()>,
+        ) {
+            for &(own, address) in self.symbols {
+                if found(own, address).is_break() {
+                    return;
+                }
+            }
+        }
+
+        fn size_at(&self, _address: usize) -> Option<usize> {
+            self.asked.set(self.asked.get() + 1);
+            Some(self.size)
+        }
+    }
+
+    const SYMBOLS: &[(&[u8], usize)] = &[
+        (b"a", 10),
+        (b"b", 20),
+        (b"ab", 30),
+        (b"b", 21),
+        (b"", 40),
+        (b"b", 22),
+    ];
+
+    /// Name, sympos and what is found.
+    const LOOKUPS: [(&[u8], usize, Option<usize>); 9] = [
+        (b"a", 0, Some(10)),
+        (b"a", 1, Some(10)),
+        (b"a", 2, None),
+        (b"b", 0, None),
+        (b"b", 1, Some(20)),
+        (b"b", 2, Some(21)),
+        (b"b", 3, Some(22)),
+        (b"b", 4, None),
+        (b"c", 0, None),
+    ];
+
+    #[test]
+    fn found_by_name_and_position() -> Result {
+        let table = Table::new(SYMBOLS);
+        let object = Name::new(b"object")?;
+        for (name, position, expected) in LOOKUPS {
+            let name = Name::new(name)?;
+            for object in [None, Some(&object)] {
+                assert_eq!(find(&table, object, &name, position).ok(), expected);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn found_together() -> Result {
+        let table = Table::new(SYMBOLS);
+        let object = Name::new(b"object")?;
+        let mut names = KVec::new();
+        for (name, position, _) in LOOKUPS {
+            names.push((Name::new(name)?, position), GFP_KERNEL)?;
+        }
+        let wanted = names.iter().map(|(name, position)| (name, *position));
+        let tallies = find_all(&table, &object, wanted)?;
+        assert_eq!(tallies.len(), LOOKUPS.len());
+        for ((tally, (name, position)), (_, _, expected)) in tallies.iter().zip(&names).zip(LOOKUPS)
+        {
+            let found = tally.address(Some(&object), name, *position).ok();
+            assert_eq!(found, expected);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn kallsyms_is_asked_only_about_ends_of_pages() -> Result {
+        let mut symbols: KVec<(&[u8], usize)> = KVec::new();
+        for number in 0..1000 {
+            symbols.push((b"function", 4096 + 16 * number), GFP_KERNEL)?;
+        }
+        let table = Table::new(&symbols);
+        let addresses = symbols.iter().map(|&(_, address)| address);
+        let sizes = Sizes::of(&table, &Name::new(b"object")?, addresses.clone())?;
+        for address in addresses {
+            let next_page = (address + 16) % 4096 == 0;
+            let last = address == 4096 + 16 * 999;
+            let expected = if next_page || last { table.size } else { 16 };
+            assert_eq!(sizes.at(&table, address), Some(expected));
+        }
+        assert_eq!(table.asked.get(), 4);
+        Ok(())
+    }
+
+    #[test]
+    fn sizes_of_other_addresses_come_from_kallsyms() -> Result {
+        let table = Table::new(&[(b"a", 0x1000), (b"alias", 0x1000), (b"b", 0x1010)]);
+        // There is no symbol at the last of these.
+        let addresses = [0x1000, 0x1000, 0x1018];
+        let sizes = Sizes::of(&table, &Name::new(b"object")?, addresses.into_iter())?;
+        assert_eq!(sizes.at(&table, 0x1000), Some(0x10));
+        assert_eq!(table.asked.get(), 0);
+        for address in [0xfff, 0x1010, 0x1018] {
+            assert_eq!(sizes.at(&table, address), Some(table.size));
+        }
+        assert_eq!(table.asked.get(), 3);
+        Ok(())
+    }
+
+    #[test]
+    fn names_are_copied_whole() -> Result {
+        let name = Name::new(b"name")?;
+        assert_eq!(name.as_bytes(), b"name");
+        assert_eq!(name.as_bytes_with_nul(), b"name\0");
+        assert!(name.duplicate()? == name);
+        assert!(Name::new(b"")?.as_bytes().is_empty());
+        for bytes in [&b"\0"[..], b"name\0", b"na\0me"] {
+            assert_eq!(Name::new(bytes).err(), Some(EINVAL));
+        }
+        Ok(())
+    }
+
+    /// The start of a text.
+    #[derive(Default)]
+    struct Start {
+        bytes: [u8; 16],
+        length: usize,
+    }
+
+    impl Write for Start {
+        fn write_str(&mut self, text: &str) -> core::fmt::Result {
+            for &byte in text.as_bytes() {
+                let free = self.bytes.get_mut(self.length).ok_or(core::fmt::Error)?;
+                *free = byte;
+                self.length += 1;
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_printed_as_question_marks() -> Result {
+        for (bytes, expected) in [
+            (&b""[..], ""),
+            (b"name", "name"),
+            ("n\u{e4}me".as_bytes(), "n\u{e4}me"),
+            (b"n\xe4me\xff\xff", "n?me??"),
+        ] {
+            for text in [fmt!("{}", Text(bytes)), fmt!("{}", Name::new(bytes)?)] {
+                let mut start = Start::default();
+                assert!(start.write_fmt(text).is_ok());
+                assert_eq!(start.bytes.get(..start.length), Some(expected.as_bytes()));
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_kernel_is_an_object_too() -> Result {
+        assert_eq!(object_text(None).0, b"vmlinux");
+        assert_eq!(object_text(Some(&Name::new(b"ext4")?)).0, b"ext4");
+        Ok(())
+    }
+}

@@ -166,3 +166,115 @@ impl Default for Shared {
         Self::new()
     }
 }
+
+#[cfg(test)]
+#[kernel::macros::kunit_tests(livepatch_task)]
+mod tests {
+    use super::*;
+    use core::cell::Cell;
+
+    /// A task that nobody else can see.
+    struct Alone {
+        state: Cell<State>,
+        pending: Cell<bool>,
+    }
+
+    impl Alone {
+        fn new(state: State, pending: bool) -> Self {
+            Self {
+                state: Cell::new(state),
+                pending: Cell::new(pending),
+            }
+        }
+    }
+
+    impl Task for Alone {
+        type PreemptionOff = ();
+
+        fn state(&self) -> State {
+            self.state.get()
+        }
+        fn set_state(&self, state: State) {
+            self.state.set(state);
+        }
+        fn is_pending(&self) -> bool {
+            self.pending.get()
+        }
+        fn set_pending(&self) {
+            self.pending.set(true);
+        }
+        fn clear_pending(&self) {
+            self.pending.set(false);
+        }
+        fn test_and_clear_pending(&self) -> bool {
+            self.pending.replace(false)
+        }
+        fn stays_in_kernel(&self) -> bool {
+            false
+        }
+    }
+
+    const STATES: [State; 3] = [State::Idle, State::Unpatched, State::Patched];
+
+    #[test]
+    fn states_are_those_of_the_c_core() {
+        assert_eq!(STATES.map(State::to_raw), [-1, 0, 1]);
+        assert_eq!([-1, 0, 1].map(State::from_raw), STATES);
+        for unknown in [i32::MIN, -2, 2, i32::MAX] {
+            assert_eq!(State::from_raw(unknown), State::Idle);
+        }
+    }
+
+    #[test]
+    fn without_a_transition_there_is_no_target() {
+        assert_eq!(Shared::new().target(), State::Idle);
+        assert_eq!(Shared::default().target(), State::Idle);
+    }
+
+    #[test]
+    fn a_pending_task_moves_to_the_target() {
+        for target in STATES {
+            let shared = Shared::new();
+            shared.set_target(target);
+            for state in STATES {
+                let task = Alone::new(state, true);
+                shared.update(&task, &());
+                assert_eq!(task.state(), target);
+                assert!(!task.is_pending());
+            }
+        }
+    }
+
+    #[test]
+    fn a_task_that_is_not_pending_stays() {
+        let shared = Shared::new();
+        shared.set_target(State::Patched);
+        for state in STATES {
+            let task = Alone::new(state, false);
+            shared.update(&task, &());
+            assert_eq!(task.state(), state);
+            assert!(!task.is_pending());
+        }
+    }
+
+    #[test]
+    fn a_child_gets_what_its_parent_has() {
+        let shared = Shared::new();
+        shared.set_target(State::Patched);
+        for state in STATES {
+            for pending in [false, true] {
+                let parent = Alone::new(state, pending);
+                for child in [
+                    Alone::new(State::Idle, false),
+                    Alone::new(State::Patched, true),
+                ] {
+                    shared.copy(&parent, &child, &());
+                    assert_eq!(child.state(), state);
+                    assert_eq!(child.is_pending(), pending);
+                }
+                assert_eq!(parent.state(), state);
+                assert_eq!(parent.is_pending(), pending);
+            }
+        }
+    }
+}

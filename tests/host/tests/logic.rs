@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Stack checks, symbols, relocations, shadow variables and system states, each against a plain
-//! model.
+//! Stack checks, symbols and system states for any input, each against a plain model; and what is
+//! said of relocations that are refused.
+//!
+//! The core's own unit tests have the single cases: see `#[kunit_tests]` in `core/src/`.
 #![cfg(not(loom))]
 
 use kernel::prelude::*;
-use livepatch_core::sort::sort_by_key;
 use livepatch_core::stack::{Range, StackCheck};
 use livepatch_core::state::{is_compatible, previous, SystemState};
 use livepatch_core::symbol::{find, find_all, Name, Sizes, Symbols, Text};
@@ -157,14 +158,6 @@ proptest! {
     }
 
     #[test]
-    fn sorting_is_sorting(mut items in vec((0u8..20, any::<u8>()), 0..70)) {
-        let mut expected = items.clone();
-        expected.sort();
-        sort_by_key(&mut items, |&item| item);
-        prop_assert_eq!(items, expected);
-    }
-
-    #[test]
     fn stack_check_at_each_edge(slot in 0usize..12, functions in vec((0usize..12, 0usize..12), 1..8)) {
         let mut check = empty(functions.len());
         add(&mut check, &functions, 0..functions.len());
@@ -175,56 +168,6 @@ proptest! {
             }
         }
     }
-}
-
-#[test]
-fn stack_check_at_the_end_of_memory() {
-    let last = Range {
-        start: usize::MAX - 7,
-        size: 8,
-    };
-    let mut check = empty(1);
-    check
-        .push(0, last, last, Range { start: 0, size: 1 })
-        .unwrap();
-    check.finish();
-    assert_eq!(check.find(State::Patched, &[usize::MAX]), Some(0));
-    assert_eq!(check.find(State::Patched, &[usize::MAX - 8]), None);
-    assert_eq!(check.find(State::Unpatched, &[0]), Some(0));
-    assert_eq!(check.find(State::Patched, &[]), None);
-}
-
-#[test]
-fn stack_check_behind_the_end_of_a_short_function() {
-    let entry = Range {
-        start: BASE,
-        size: 9,
-    };
-    let old = Range { size: 4, ..entry };
-    let new = Range {
-        start: 2 * BASE,
-        size: 4,
-    };
-    let mut check = empty(1);
-    check.push(0, entry, old, new).unwrap();
-    check.finish();
-    let return_address = BASE + 8;
-    for target in [State::Patched, State::Unpatched] {
-        assert_eq!(check.find(target, &[return_address]), Some(0));
-        assert!(check.points_into(target, &[return_address]));
-        assert_eq!(check.find(target, &[return_address + 1]), None);
-    }
-    // The replacement is as long as it is.
-    assert_eq!(check.find(State::Unpatched, &[new.start + 3]), Some(0));
-    assert_eq!(check.find(State::Unpatched, &[new.start + 4]), None);
-}
-
-#[test]
-fn stack_check_knows_names() {
-    let check = empty(11);
-    assert_eq!(check.name(0).to_string(), "0");
-    assert_eq!(check.name(10).to_string(), "10");
-    assert_eq!(check.name(11).to_string(), "?", "there is no such function");
 }
 
 /// A symbol table: names and addresses, and the number of matches looked at.
@@ -261,8 +204,6 @@ struct Module {
     symbols: Vec<(String, usize)>,
     /// The begin and end of each area of memory.
     memory: Vec<(usize, usize)>,
-    /// The number of queries.
-    asked: Cell<usize>,
 }
 
 impl Module {
@@ -289,7 +230,6 @@ impl Symbols for Module {
 
     /// Follows the rules of `find_kallsyms_symbol()`.
     fn size_at(&self, address: usize) -> Option<usize> {
-        self.asked.set(self.asked.get() + 1);
         let inside = |&&(begin, end): &&(usize, usize)| (begin..end).contains(&address);
         let &(begin, end) = self.memory.iter().find(inside)?;
         let starts = self.named().map(|&(_, start)| start);
@@ -318,7 +258,6 @@ proptest! {
                 .map(|&(name, page, offset)| (name.to_owned(), place(page, offset)))
                 .collect(),
             memory: vec![(0, 2 * 4096), (2 * 4096, 5 * 4096), (5 * 4096, 8 * 4096), (9 * 4096, 17 * 4096)],
-            asked: Cell::new(0),
         };
         let addresses: Vec<usize> = addresses
             .iter()
@@ -332,27 +271,6 @@ proptest! {
             prop_assert_eq!(sizes.at(&module, address), module.size_at(address), "{:#x}", address);
         }
     }
-}
-
-#[test]
-fn kallsyms_is_asked_only_about_ends_of_pages() {
-    let module = Module {
-        symbols: (0..1000).map(|n| ("f".to_owned(), 4096 + 16 * n)).collect(),
-        memory: vec![(4096, 5 * 4096)],
-        asked: Cell::new(0),
-    };
-    let name = Name::new(b"module").unwrap();
-    let addresses = module.symbols.iter().map(|&(_, address)| address);
-    let sizes = Sizes::of(&module, &name, addresses.clone()).unwrap();
-    for address in addresses {
-        let expected = if address == 4096 + 16 * 999 {
-            4096 - (16 * 999) % 4096
-        } else {
-            16
-        };
-        assert_eq!(sizes.at(&module, address), Some(expected));
-    }
-    assert_eq!(module.asked.get(), 4);
 }
 
 proptest! {
@@ -517,33 +435,6 @@ mod relocations {
     }
 
     #[test]
-    fn written_and_cleared() {
-        let symbols = [(".klp.sym.vmlinux.a,0", true), (".klp.sym.ext4.b,2", true)];
-        let mut section = Fake::new(".klp.rela.vmlinux.text", &symbols);
-        write(&table(), &mut section, None, Action::Apply).unwrap();
-        assert_eq!(section.addresses, [10, 21]);
-        assert_eq!(section.applied, Some(true));
-        write(&table(), &mut section, None, Action::Clear).unwrap();
-        assert_eq!(section.applied, Some(false));
-        assert_eq!(kernel::log(), [""; 0]);
-    }
-
-    #[test]
-    fn of_another_object() {
-        for (name, object) in [
-            (".klp.rela.vmlinux.text", Some(&b"ext4"[..])),
-            (".klp.rela.ext4.text", None),
-            (".klp.rela.ext4.text", Some(b"ext")),
-        ] {
-            let mut section = Fake::new(name, &[("nonsense", false)]);
-            write(&table(), &mut section, object, Action::Apply).unwrap();
-            write(&table(), &mut section, object, Action::Clear).unwrap();
-            assert_eq!(section.applied, None);
-        }
-        assert_eq!(kernel::log(), [""; 0]);
-    }
-
-    #[test]
     fn refused() {
         let good = (".klp.sym.ext4.a,0", true);
         let cases = [
@@ -587,106 +478,5 @@ mod relocations {
                 ["section .klp.rela. has an incorrectly formatted name\n"]
             );
         }
-    }
-}
-
-mod shadow {
-    use livepatch_core::shadow::{get_or_allocate, Key, Outcome, Store};
-    use std::cell::{Cell, RefCell};
-    use std::ffi::c_int;
-
-    #[derive(Default)]
-    struct Fake {
-        table: RefCell<Vec<(Key, usize)>>,
-        made: Cell<usize>,
-        locked: Cell<bool>,
-        memory: Cell<bool>,
-        /// The variable that another CPU adds as soon as the lock is free.
-        faster: Cell<Option<(Key, usize)>>,
-        constructor: Cell<c_int>,
-        constructed: Cell<usize>,
-    }
-
-    impl Store for Fake {
-        type Data = usize;
-        type Variable = (Key, usize);
-        type Locked = ();
-
-        fn get(&self, key: Key) -> Option<usize> {
-            let table = self.table.borrow();
-            table
-                .iter()
-                .find(|entry| entry.0 == key)
-                .map(|entry| entry.1)
-        }
-        fn allocate(&self, key: Key) -> Option<(Key, usize)> {
-            assert!(!self.locked.get(), "waiting for memory with the lock held");
-            self.made.set(self.made.get() + 1);
-            self.memory.get().then_some((key, 100 + self.made.get()))
-        }
-        fn construct(&self, (): &(), _: &mut (Key, usize)) -> Result<(), c_int> {
-            self.constructed.set(self.constructed.get() + 1);
-            match self.constructor.get() {
-                0 => Ok(()),
-                error => Err(error),
-            }
-        }
-        fn add(&self, (): &(), variable: (Key, usize)) -> usize {
-            assert!(self.get(variable.0).is_none(), "added twice");
-            self.table.borrow_mut().push(variable);
-            variable.1
-        }
-        fn lock<R>(&self, job: impl FnOnce(&()) -> R) -> R {
-            self.table.borrow_mut().extend(self.faster.take());
-            assert!(!self.locked.replace(true));
-            let result = job(&());
-            self.locked.set(false);
-            result
-        }
-    }
-
-    const KEY: Key = Key { object: 1, id: 2 };
-
-    fn store() -> Fake {
-        let store = Fake::default();
-        store.memory.set(true);
-        store
-    }
-
-    #[test]
-    fn made_once_and_found_again() {
-        let store = store();
-        assert_eq!(get_or_allocate(&store, KEY), Outcome::New(101));
-        assert_eq!(get_or_allocate(&store, KEY), Outcome::Existing(101));
-        let others = [Key { object: 1, id: 3 }, Key { object: 2, id: 2 }];
-        assert_eq!(get_or_allocate(&store, others[0]), Outcome::New(102));
-        assert_eq!(get_or_allocate(&store, others[1]), Outcome::New(103));
-        assert_eq!(store.constructed.get(), 3);
-    }
-
-    #[test]
-    fn someone_was_faster() {
-        let store = store();
-        store.faster.set(Some((KEY, 7)));
-        assert_eq!(get_or_allocate(&store, KEY), Outcome::Existing(7));
-        assert_eq!(
-            store.constructed.get(),
-            0,
-            "one constructor for one variable"
-        );
-        assert_eq!(store.table.borrow().len(), 1);
-    }
-
-    #[test]
-    fn no_memory_or_no_construction() {
-        let store = store();
-        store.memory.set(false);
-        assert_eq!(get_or_allocate(&store, KEY), Outcome::NoMemory);
-        store.memory.set(true);
-        store.constructor.set(-22);
-        assert_eq!(get_or_allocate(&store, KEY), Outcome::NotConstructed(-22));
-        assert!(store.table.borrow().is_empty());
-        store.constructor.set(0);
-        assert!(matches!(get_or_allocate(&store, KEY), Outcome::New(_)));
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Names of klp sections and symbols against models of the C code, and names of gears.
+//! Names of klp sections and symbols against models of the C code.
 //!
 //! To test ten million inputs instead of a few thousand (minutes in a release build):
 //!
@@ -12,7 +12,6 @@
 use livepatch_core::relocation::{
     parse_section, parse_symbol, SymbolName, MAX_OBJECT, MAX_SYMBOL, SECTION_PREFIX, SYMBOL_PREFIX,
 };
-use livepatch_core::settle::Gear;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -177,86 +176,4 @@ proptest! {
         text.extend_from_slice(&rest);
         prop_assert_eq!(parse_section(&text), Some(object.as_slice()));
     }
-}
-
-#[test]
-fn gears_are_what_they_are_called() {
-    for gear in [Gear::Handler, Gear::Settled] {
-        let text = Gear::text(Some(gear)).as_bytes();
-        assert_eq!(Gear::parse(text), Ok(gear));
-        assert_eq!(Gear::parse(&[text, b"\n"].concat()), Ok(gear));
-        assert!(Gear::parse(&[text, b"\n\n"].concat()).is_err());
-    }
-    for text in ["", "\n", "1", "settle", "Settled", "transition"] {
-        assert!(Gear::parse(text.as_bytes()).is_err(), "{text}");
-    }
-}
-
-#[test]
-fn malformed_symbols_are_refused() {
-    let object = |length: usize| format!(".klp.sym.{}.name,0", "o".repeat(length));
-    let symbol = |length: usize| format!(".klp.sym.vmlinux.{},0", "n".repeat(length));
-    assert!(parse_symbol(object(MAX_OBJECT).as_bytes()).is_some());
-    assert!(parse_symbol(symbol(MAX_SYMBOL).as_bytes()).is_some());
-    let malformed = [
-        "",
-        ".klp.sym.",
-        ".klp.sym.vmlinux",
-        ".klp.sym.vmlinux.",
-        ".klp.sym.vmlinux.name",
-        ".klp.sym.vmlinux.name,",
-        ".klp.sym.vmlinux.name,x",
-        ".klp.sym.vmlinux.name,-1",
-        ".klp.sym.vmlinux.name,+1",
-        ".klp.sym.vmlinux.,0",
-        ".klp.sym..name,0",
-        "klp.sym.vmlinux.name,0",
-        ".klp.rela.vmlinux.name,0",
-        // The core is stricter than `sscanf()` here.
-        ".klp.sym.vmlinux.name, 1",
-        ".klp.sym.vmlinux.name,1x",
-        ".klp.sym.vmlinux.name,1,2",
-        ".klp.sym.vmlinux.name,18446744073709551616",
-        &object(MAX_OBJECT + 1),
-        &symbol(MAX_SYMBOL + 1),
-    ];
-    for name in malformed {
-        assert_eq!(parse_symbol(name.as_bytes()), None, "{name}");
-    }
-    let dotted = parse_symbol(b".klp.sym.ext4.name.isra.0,3").unwrap();
-    assert_eq!(
-        (dotted.object, dotted.name, dotted.position),
-        (&b"ext4"[..], &b"name.isra.0"[..], 3)
-    );
-}
-
-/// Tools rely on the widths of the fields, so the test spells them out.
-#[test]
-fn fields_are_as_wide_as_in_c() {
-    for length in [54, 55, 56, 57] {
-        compare(format!(".klp.rela.{}.text", "o".repeat(length)).as_bytes());
-        compare(format!(".klp.sym.{}.name,0", "o".repeat(length)).as_bytes());
-    }
-    for length in [510, 511, 512, 513] {
-        compare(format!(".klp.sym.vmlinux.{},0", "n".repeat(length)).as_bytes());
-    }
-}
-
-#[test]
-fn malformed_sections_are_refused() {
-    for name in [
-        "",
-        ".klp.rela.",
-        ".klp.rela..text",
-        ".rela.vmlinux.text",
-        ".klp.rel.a",
-    ] {
-        assert_eq!(parse_section(name.as_bytes()), None, "{name}");
-    }
-    assert_eq!(parse_section(b".klp.rela.vmlinux"), Some(&b"vmlinux"[..]));
-    let long = format!(".klp.rela.{}.text", "o".repeat(70));
-    assert_eq!(
-        parse_section(long.as_bytes()).map(<[u8]>::len),
-        Some(MAX_OBJECT)
-    );
 }

@@ -13,6 +13,8 @@ pub mod error;
 pub mod prelude;
 pub mod sync;
 
+pub use macros;
+
 /// Formatting, by the standard library.
 pub mod fmt {
     pub use std::fmt::*;

@@ -108,8 +108,8 @@ pub struct Test {
     /// Run only the host tests
     #[arg(long, conflicts_with = "guest")]
     pub host: bool,
-    /// Run only this guest suite: `smoke`, `kselftest`, `neighbours`, `settle`, `regressions`,
-    /// `conformance`, `stress`, or with `--debug-kernel` the `scenarios` of `parity`
+    /// Run only this guest suite: `smoke`, `kunit`, `kselftest`, `neighbours`, `settle`,
+    /// `regressions`, `conformance`, `stress`, or with `--debug-kernel` the `scenarios` of `parity`
     #[arg(long, value_name = "SUITE")]
     pub guest: Option<String>,
     /// Architectures to test: a name, or `all`

@@ -5,6 +5,7 @@
 //! checkout gets object files. A copy is touched only when its source has changed, so `make`
 //! rebuilds only that.
 
+use crate::kernel::flavour::Core;
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
 use crate::tools::place;
@@ -17,6 +18,8 @@ use std::process::Command;
 
 /// Where the samples are, below the object directory.
 const SAMPLES: &str = "samples/livepatch";
+/// Where the Rust core's unit tests are, below the object directory.
+const UNIT_TESTS: &str = "kernel/livepatch/linux";
 /// Where upstream's selftests are, below the source.
 const SELFTESTS: &str = "tools/testing/selftests/livepatch";
 
@@ -33,7 +36,8 @@ pub fn mirror_suite(cx: &Context, dir: &Path, name: &str) -> Result<PathBuf> {
     Ok(work)
 }
 
-/// Returns upstream's sample modules and our own test modules, which it builds.
+/// Returns upstream's sample modules, the Rust core's unit tests if the kernel has that core, and
+/// our own test modules, which it builds.
 pub fn built(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<Vec<PathBuf>> {
     let mut modules = objects(&kernel.out.join(SAMPLES)).unwrap_or_default();
     if modules.is_empty() {
@@ -41,6 +45,9 @@ pub fn built(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<Vec<PathBuf>> 
             "{} has no sample modules: CONFIG_SAMPLE_LIVEPATCH=m and `make modules` make them",
             kernel.out.join(SAMPLES).display()
         );
+    }
+    if kernel.core == Core::Rust {
+        modules.extend(objects(&kernel.out.join(UNIT_TESTS))?);
     }
     let work = dir.join("modules");
     mirror(&cx.root.join("tests/guest/modules"), &work)?;

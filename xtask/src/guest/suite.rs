@@ -53,6 +53,7 @@ pub static HELLO: Suite = Suite::new("hello", "which core is inside", 3);
 
 const SMOKE: &str = "the demo's steps, and what the core must refuse";
 const KSELFTEST: &str = "upstream's livepatch selftests, unmodified";
+const KUNIT: &str = "the core's unit tests, inside the kernel";
 const NEIGHBOURS: &str = "tracers, kprobes and BPF programs on patched functions, in every gear";
 const SETTLE: &str = "the boot parameter livepatch.settle=0, and what is ready when";
 
@@ -61,6 +62,11 @@ pub static TESTS: &[Suite] = &[
     Suite {
         may_skip: true,
         ..Suite::new("smoke", SMOKE, 8)
+    },
+    Suite {
+        // The C core has no unit tests.
+        may_skip: true,
+        ..Suite::new("kunit", KUNIT, 5)
     },
     Suite {
         userspace: Userspace::Full,
