@@ -10,7 +10,7 @@
 //! | [`cargo`] | running cargo on the workspace |
 //! | [`libclang`], [`need`] | what can be needed, and whether it is there |
 //! | [`target`] | the table of architectures |
-//! | [`apt`], [`provision`], [`tool`] | installing what is needed |
+//! | [`apt`], [`provision`], [`prebuilt`], [`tool`] | installing what is needed |
 
 pub mod apt;
 pub mod cargo;
@@ -18,6 +18,7 @@ pub mod context;
 pub mod libclang;
 pub mod need;
 pub mod place;
+pub mod prebuilt;
 pub mod provision;
 pub mod step;
 pub mod tally;

@@ -35,6 +35,12 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const TRIES: u64 = 3;
 const BETWEEN_TRIES: Duration = Duration::from_secs(10);
 
+/// How long what a suite has is taken for granted.
+const FRESH: Duration = Duration::from_secs(10 * 60);
+
+/// The file in a suite's state that is written after each update.
+const UPDATED: &str = "updated";
+
 /// Longest time that an index or a package may take.
 const DEADLINE: Duration = Duration::from_secs(20 * 60);
 
@@ -275,7 +281,10 @@ pub fn download(
             if attempt > 0 {
                 std::thread::sleep(BETWEEN_TRIES);
             }
-            let updated = suite.update();
+            let updated = match attempt {
+                0 if suite.is_fresh() => Ok(()),
+                _ => suite.update(),
+            };
             let Some(version) = suite.versions(package)?.into_iter().find(|v| accept(v)) else {
                 let why = updated
                     .err()
@@ -354,14 +363,29 @@ impl<'a> Suite<'a> {
         ]
     }
 
+    /// Whether the suite was looked into a moment ago, for another package.
+    fn is_fresh(&self) -> bool {
+        let age = || {
+            self.dir
+                .join(UPDATED)
+                .metadata()
+                .ok()?
+                .modified()
+                .ok()?
+                .elapsed()
+                .ok()
+        };
+        age().is_some_and(|age| age < FRESH)
+    }
+
     fn update(&self) -> Result<()> {
         let (sh, options) = (self.cx.shell()?, self.options());
         let title = format!("Look into suite {}", self.name);
         let command = cmd!(sh, "apt-get {FETCH...} {options...} update");
         Step::new(self.cx, &title, command)
             .deadline(DEADLINE)
-            .run()
-            .map(drop)
+            .run()?;
+        std::fs::write(self.dir.join(UPDATED), "").context("cannot note the update")
     }
 
     /// Returns the versions of a package that the suite has.
@@ -433,6 +457,27 @@ mod tests {
         assert_eq!(archive(URIS, Some("two")).unwrap(), first);
         assert_eq!(archive(URIS, None).unwrap(), first);
         assert_eq!(archive("E: no sources\n", None), None);
+    }
+
+    #[test]
+    fn a_suite_is_fresh_for_a_while_after_an_update() {
+        let (_dir, cx) = Context::for_test();
+        let mirror = Mirror {
+            uri: "http://mirror.example/debian".into(),
+            keyring: None,
+        };
+        let suite = Suite::new(&cx, "one", &mirror).unwrap();
+        assert!(!suite.is_fresh());
+        let updated = suite.dir.join(UPDATED);
+        std::fs::write(&updated, "").unwrap();
+        assert!(suite.is_fresh());
+        let old = std::time::SystemTime::now() - FRESH;
+        let file = std::fs::File::options()
+            .append(true)
+            .open(&updated)
+            .unwrap();
+        file.set_modified(old).unwrap();
+        assert!(!suite.is_fresh());
     }
 
     #[test]
