@@ -35,7 +35,8 @@ fn main() -> ExitCode {
 
 fn run(Cli { global, command }: &Cli) -> anyhow::Result<()> {
     let (tree, cache) = (global.tree.as_deref(), global.cache_dir.as_deref());
-    let cx = Context::new(tree, cache, global.jobs)?;
+    let mut cx = Context::new(tree, cache, global.jobs)?;
+    cx.newest = global.newest;
     match command {
         Command::Doctor(args) => commands::doctor::run(&cx, args),
         Command::Build(args) => commands::build::run(&cx, args),

@@ -26,9 +26,13 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Args)]
 pub struct Global {
-    /// Checkout of Linux 7.3 to use; it is copied, never changed [default: Debian's source package]
+    /// Checkout of Linux 7.3 or later to use; it is copied, never changed [default: Debian's
+    /// source package of 7.3]
     #[arg(long, global = true, value_name = "DIR")]
     pub tree: Option<PathBuf>,
+    /// Use the newest kernel source that Debian has, which may be a release candidate
+    #[arg(long, global = true, conflicts_with = "tree")]
+    pub newest: bool,
     /// Directory for sources, tools, builds and logs
     /// [default: $XDG_CACHE_HOME/livepatch-rust, else ~/.cache/livepatch-rust]
     #[arg(long, global = true, value_name = "DIR", env = "LIVEPATCH_RUST_CACHE")]

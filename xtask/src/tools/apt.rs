@@ -11,6 +11,7 @@ use crate::tools::need::on_path;
 use crate::tools::place;
 use crate::tools::step::{self, Step};
 use anyhow::{bail, Context as _, Result};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -25,6 +26,7 @@ const SUITES: &[&str] = &[
     "forky-backports",
     "forky",
     "sid",
+    "experimental",
 ];
 
 /// The keys that Debian signs its suites with.
@@ -307,6 +309,34 @@ pub fn download(
     )
 }
 
+/// Returns the names of the packages in all suites that begin with `prefix`.
+pub fn names(cx: &Context, prefix: &str) -> Result<BTreeSet<String>> {
+    if !available() {
+        bail!("no apt here to look for `{prefix}...` with");
+    }
+    let _lock = cx.lock("suites")?;
+    let mirror = mirror()?;
+    let (mut names, mut tried) = (BTreeSet::new(), Vec::new());
+    for name in SUITES {
+        let suite = Suite::new(cx, name, &mirror)?;
+        let updated = match suite.is_fresh() {
+            true => Ok(()),
+            false => suite.update(),
+        };
+        if let Err(error) = updated {
+            tried.push(format!("{name}: {}", brief(&error)));
+        }
+        names.extend(suite.names(prefix)?);
+    }
+    if names.is_empty() {
+        bail!(
+            "no suite has a package `{prefix}...`\n  {}",
+            tried.join("\n  ")
+        );
+    }
+    Ok(names)
+}
+
 /// Returns the line of an error that names the cause. Several suites are tried, so the rest of each
 /// error is left to the logs.
 fn brief(error: &anyhow::Error) -> String {
@@ -386,6 +416,15 @@ impl<'a> Suite<'a> {
             .deadline(DEADLINE)
             .run()?;
         std::fs::write(self.dir.join(UPDATED), "").context("cannot note the update")
+    }
+
+    /// Returns the names of the suite's packages that begin with `prefix`.
+    fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let (sh, options) = (self.cx.shell()?, self.options());
+        let text = cmd!(sh, "apt-cache {options...} pkgnames {prefix}")
+            .ignore_stderr()
+            .read()?;
+        Ok(text.lines().map(str::to_owned).collect())
     }
 
     /// Returns the versions of a package that the suite has.
