@@ -45,6 +45,7 @@ fn run(Cli { global, command }: &Cli) -> anyhow::Result<()> {
         Command::Demo(args) => commands::demo::run(&cx, args),
         Command::Boot(args) => commands::boot::run(&cx, args),
         Command::Test(args) => commands::test::run(&cx, args),
+        Command::Lint(args) => commands::lint::run(&cx, args),
         Command::Parity(args) => commands::parity::run(&cx, args),
         Command::Verify(args) => commands::verify::run(&cx, args),
         Command::Conformance(args) => commands::conformance::run(&cx, args),

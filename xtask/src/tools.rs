@@ -10,7 +10,7 @@
 //! | [`cargo`] | running cargo on the workspace |
 //! | [`libclang`], [`need`] | what can be needed, and whether it is there |
 //! | [`target`] | the table of architectures |
-//! | [`apt`], [`provision`], [`prebuilt`], [`tool`] | installing what is needed |
+//! | [`apt`], [`provision`], [`prebuilt`], [`tool`], [`sphinx`] | installing what is needed |
 
 pub mod apt;
 pub mod cargo;
@@ -20,6 +20,7 @@ pub mod need;
 pub mod place;
 pub mod prebuilt;
 pub mod provision;
+pub mod sphinx;
 pub mod step;
 pub mod tally;
 pub mod target;

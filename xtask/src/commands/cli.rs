@@ -51,6 +51,8 @@ pub enum Command {
     Boot(Boot),
     /// Run the host tests, then the guest tests
     Test(Test),
+    /// Run the kernel's own checkers over our code and documents
+    Lint(Lint),
     /// Run the same scenarios on the C core and on the Rust core, and compare line by line
     Parity(Parity),
     /// Prove the consistency model: model checker, loom, mutants, properties, sanitizers
@@ -124,6 +126,40 @@ pub struct Test {
     /// slower
     #[arg(long, conflicts_with = "host")]
     pub debug_kernel: bool,
+}
+
+/// Flags of `lint`.
+#[derive(Args)]
+pub struct Lint {
+    /// Run only these checks, in this order [default: all]
+    #[arg(value_enum, value_name = "CHECK")]
+    pub checks: Vec<Check>,
+    /// Architecture of the kernel that `clippy` and `warnings` use; it is built if necessary
+    #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
+    pub arch: &'static Target,
+}
+
+/// A check of the code or the documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Check {
+    /// rustfmt with the tree's settings
+    Format,
+    /// checkpatch over the files that go into the tree
+    Checkpatch,
+    /// checkpatch over the modules and programs of the guest tests
+    Guest,
+    /// checkpatch over the patches to other files
+    Series,
+    /// The comments in C that kernel-doc reads
+    KernelDoc,
+    /// Whether our entry in MAINTAINERS covers each file
+    Maintainers,
+    /// `make htmldocs`, with a Sphinx that goes into the cache
+    Docs,
+    /// Clippy with the tree's lints, as Kbuild compiles the crate
+    Clippy,
+    /// `make W=1` over the C code
+    Warnings,
 }
 
 /// Flags of `parity`.

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo xtask test`: every test, or those asked for, to the end even if some fail.
 
-mod bridge;
 mod host;
 mod symbols;
 
-use crate::commands::{cli, conformance, parity, stress};
+use crate::commands::{cli, conformance, lint, parity, stress};
 use crate::guest::suite::{self, Outcome, Suite, View};
 use crate::kernel::build;
 use crate::kernel::flavour::{Core, Flavour};
@@ -100,7 +99,7 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
                 Ok(Ok(kernel)) => {
                     let mut tally = Tally::default();
                     if index == 0 && kernel.core == Core::Rust {
-                        tally += bridge::check(cx, &kernel);
+                        tally += lint::quick(cx);
                     }
                     tally += guest(cx, &kernel, &tests);
                     tally
@@ -111,6 +110,11 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
             });
         }
     });
+    conclude(cx, &total, &parts)
+}
+
+/// Prints what failed, the parts and the sum.
+fn conclude(cx: &Context, total: &Tally, parts: &[String]) -> Result<()> {
     if total.failed() > 0 {
         println!("\n{}", style("What failed").bold());
         for failure in &total.failures {
@@ -123,7 +127,7 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
     }
     println!("\nfull logs: {}", cx.logs().display());
     if parts.len() > 1 {
-        for line in &parts {
+        for line in parts {
             println!("{line}");
         }
     }
@@ -135,7 +139,7 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
 fn guest(cx: &Context, kernel: &Kernel, tests: &GuestTests) -> Tally {
     let mut total = Tally::default();
     if kernel.core == Core::Rust {
-        total += bridge::lint(cx, kernel);
+        total += lint::clippy::check(cx, kernel);
         total += symbols::check(kernel);
     }
     for suite in &tests.suites {

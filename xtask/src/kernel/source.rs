@@ -164,6 +164,20 @@ impl Source {
         place::read(&path)
     }
 
+    /// Returns the files that the graft has added, by their names in the tree.
+    pub fn added(&self) -> Result<Vec<PathBuf>> {
+        let placed = place::read(&self.placed())?.unwrap_or_default();
+        let placed = String::from_utf8_lossy(&placed);
+        let placed: BTreeSet<PathBuf> = placed.lines().map(PathBuf::from).collect();
+        let mut added = Vec::new();
+        for file in &placed {
+            if self.original(file, &placed)?.is_none() {
+                added.push(file.clone());
+            }
+        }
+        Ok(added)
+    }
+
     /// Keeps the original of a file that the graft is about to place for the first time.
     pub fn keep(&self, file: &Path) -> Result<()> {
         let from = self.linux().join(file);
@@ -430,6 +444,20 @@ mod tests {
         fs::write(dir.path().join("Makefile"), "all:\n").unwrap();
         let error = supported(dir.path()).unwrap_err().to_string();
         assert!(error.contains("no kernel tree"), "{error}");
+    }
+
+    #[test]
+    fn an_added_file_is_one_without_an_original() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = Source::for_test(dir.path());
+        assert!(source.added().unwrap().is_empty());
+        for name in ["linux/new.c", "linux/changed.c", "originals/changed.c"] {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        fs::write(source.placed(), "changed.c\nnew.c\n").unwrap();
+        assert_eq!(source.added().unwrap(), [Path::new("new.c")]);
     }
 
     #[test]
