@@ -6,14 +6,16 @@
 //! | [`source`] | the kernel source |
 //! | [`series`], [`graft`] | putting our patches and crates into a scratch copy of the source |
 //! | [`rustc`], [`newer`], [`toolchain`] | the tools that compile Rust for the kernel |
-//! | [`flavour`], [`config`] | what can be built, and its configuration |
+//! | [`flavour`], [`named`], [`config`], [`kconfig`] | what can be built, and its configuration |
 //! | [`make`], [`build`] | building it |
 
 pub mod build;
 pub mod config;
 pub mod flavour;
 pub mod graft;
+pub mod kconfig;
 pub mod make;
+pub mod named;
 pub mod newer;
 pub mod rustc;
 pub mod series;

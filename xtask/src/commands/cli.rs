@@ -2,6 +2,7 @@
 //! Every command and flag, in one place.
 
 use crate::kernel::flavour::Core;
+use crate::kernel::named;
 use crate::tools::target::{self, Target};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -126,6 +127,11 @@ pub struct Test {
     /// slower
     #[arg(long, conflicts_with = "host")]
     pub debug_kernel: bool,
+    /// Build this kernel configuration and run `smoke` and `kselftest` on it: `gcc`, `clang`,
+    /// `clang-inline`, `cfi`, `thinlto`, `rt`, `modversions`, `kasan`, `kcsan` or `all`; may be
+    /// given several times
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["host", "guest", "debug_kernel"])]
+    pub config: Vec<named::Selection>,
 }
 
 /// Flags of `lint`.

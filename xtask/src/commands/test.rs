@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo xtask test`: every test, or those asked for, to the end even if some fail.
 
+mod configs;
 mod host;
 mod symbols;
 
@@ -9,6 +10,7 @@ use crate::guest::suite::{self, Outcome, Suite, View};
 use crate::kernel::build;
 use crate::kernel::flavour::{Core, Flavour};
 use crate::kernel::make::Kernel;
+use crate::kernel::named;
 use crate::tools::context::Context;
 use crate::tools::tally::{self, Tally};
 use anyhow::{anyhow, Result};
@@ -55,6 +57,11 @@ impl GuestTests {
 
 /// Runs the command.
 pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
+    let configs = named::selected(&args.config);
+    if !configs.is_empty() {
+        let total = configs::run(cx, &args.arch.targets(), &configs, args.core);
+        return conclude(cx, &total, &[]);
+    }
     let tests = GuestTests::asked_for(args)?;
     let mut total = Tally::default();
     let flavour = match args.debug_kernel {
