@@ -209,9 +209,6 @@ mod tests {
         fn test_and_clear_pending(&self) -> bool {
             self.pending.replace(false)
         }
-        fn stays_in_kernel(&self) -> bool {
-            false
-        }
     }
 
     const STATES: [State; 3] = [State::Idle, State::Unpatched, State::Patched];

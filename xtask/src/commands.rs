@@ -11,6 +11,7 @@ pub mod demo;
 pub mod doctor;
 pub mod env;
 pub mod graft;
+pub mod lint;
 pub mod parity;
 pub mod series;
 pub mod stress;

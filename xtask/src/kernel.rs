@@ -7,7 +7,7 @@
 //! | [`series`], [`graft`] | putting our patches and crates into a scratch copy of the source |
 //! | [`history`] | the series as commits of a git tree |
 //! | [`rustc`], [`newer`], [`toolchain`] | the tools that compile Rust for the kernel |
-//! | [`flavour`], [`config`] | what can be built, and its configuration |
+//! | [`flavour`], [`named`], [`config`], [`kconfig`] | what can be built, and its configuration |
 //! | [`make`], [`build`] | building it |
 
 pub mod build;
@@ -16,7 +16,9 @@ pub mod content;
 pub mod flavour;
 pub mod graft;
 pub mod history;
+pub mod kconfig;
 pub mod make;
+pub mod named;
 pub mod newer;
 pub mod rustc;
 pub mod series;

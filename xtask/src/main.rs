@@ -35,7 +35,8 @@ fn main() -> ExitCode {
 
 fn run(Cli { global, command }: &Cli) -> anyhow::Result<()> {
     let (tree, cache) = (global.tree.as_deref(), global.cache_dir.as_deref());
-    let cx = Context::new(tree, cache, global.jobs)?;
+    let mut cx = Context::new(tree, cache, global.jobs)?;
+    cx.newest = global.newest;
     match command {
         Command::Doctor(args) => commands::doctor::run(&cx, args),
         Command::Build(args) => commands::build::run(&cx, args),
@@ -45,6 +46,7 @@ fn run(Cli { global, command }: &Cli) -> anyhow::Result<()> {
         Command::Demo(args) => commands::demo::run(&cx, args),
         Command::Boot(args) => commands::boot::run(&cx, args),
         Command::Test(args) => commands::test::run(&cx, args),
+        Command::Lint(args) => commands::lint::run(&cx, args),
         Command::Parity(args) => commands::parity::run(&cx, args),
         Command::Verify(args) => commands::verify::run(&cx, args),
         Command::Conformance(args) => commands::conformance::run(&cx, args),

@@ -11,7 +11,7 @@
 //! | [`git`] | running git in directories of xtask's own |
 //! | [`libclang`], [`need`] | what can be needed, and whether it is there |
 //! | [`target`] | the table of architectures |
-//! | [`apt`], [`provision`], [`tool`] | installing what is needed |
+//! | [`apt`], [`provision`], [`prebuilt`], [`tool`], [`sphinx`] | installing what is needed |
 
 pub mod apt;
 pub mod cargo;
@@ -20,7 +20,9 @@ pub mod git;
 pub mod libclang;
 pub mod need;
 pub mod place;
+pub mod prebuilt;
 pub mod provision;
+pub mod sphinx;
 pub mod step;
 pub mod tally;
 pub mod target;

@@ -2,6 +2,7 @@
 //! Every command and flag, in one place.
 
 use crate::kernel::flavour::Core;
+use crate::kernel::named;
 use crate::tools::target::{self, Target};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -26,9 +27,13 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Args)]
 pub struct Global {
-    /// Checkout of Linux 7.3 to use; it is copied, never changed [default: Debian's source package]
+    /// Checkout of Linux 7.3 or later to use; it is copied, never changed [default: Debian's
+    /// source package of 7.3]
     #[arg(long, global = true, value_name = "DIR")]
     pub tree: Option<PathBuf>,
+    /// Use the newest kernel source that Debian has, which may be a release candidate
+    #[arg(long, global = true, conflicts_with = "tree")]
+    pub newest: bool,
     /// Directory for sources, tools, builds and logs
     /// [default: $XDG_CACHE_HOME/livepatch-rust, else ~/.cache/livepatch-rust]
     #[arg(long, global = true, value_name = "DIR", env = "LIVEPATCH_RUST_CACHE")]
@@ -47,6 +52,8 @@ pub enum Command {
     Boot(Boot),
     /// Run the host tests, then the guest tests
     Test(Test),
+    /// Run the kernel's own checkers over our code and documents
+    Lint(Lint),
     /// Run the same scenarios on the C core and on the Rust core, and compare line by line
     Parity(Parity),
     /// Prove the consistency model: model checker, loom, mutants, properties, sanitizers
@@ -122,6 +129,45 @@ pub struct Test {
     /// slower
     #[arg(long, conflicts_with = "host")]
     pub debug_kernel: bool,
+    /// Build this kernel configuration and run `smoke` and `kselftest` on it: `gcc`, `clang`,
+    /// `clang-inline`, `cfi`, `thinlto`, `rt`, `modversions`, `kasan`, `kcsan` or `all`; may be
+    /// given several times
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["host", "guest", "debug_kernel"])]
+    pub config: Vec<named::Selection>,
+}
+
+/// Flags of `lint`.
+#[derive(Args)]
+pub struct Lint {
+    /// Run only these checks, in this order [default: all]
+    #[arg(value_enum, value_name = "CHECK")]
+    pub checks: Vec<Check>,
+    /// Architecture of the kernel that `clippy` and `warnings` use; it is built if necessary
+    #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
+    pub arch: &'static Target,
+}
+
+/// A check of the code or the documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Check {
+    /// rustfmt with the tree's settings
+    Format,
+    /// checkpatch over the files that go into the tree
+    Checkpatch,
+    /// checkpatch over the modules and programs of the guest tests
+    Guest,
+    /// checkpatch over the patches to other files
+    Series,
+    /// The comments in C that kernel-doc reads
+    KernelDoc,
+    /// Whether our entry in MAINTAINERS covers each file
+    Maintainers,
+    /// `make htmldocs`, with a Sphinx that goes into the cache
+    Docs,
+    /// Clippy with the tree's lints, as Kbuild compiles the crate
+    Clippy,
+    /// `make W=1` over the C code
+    Warnings,
 }
 
 /// Flags of `series`.

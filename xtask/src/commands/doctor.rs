@@ -108,7 +108,7 @@ fn fetched(cx: &Context) -> Result<Vec<Line>> {
             BINDGEN.to_string(),
             later(
                 tool(&BINDGEN),
-                "built with `cargo install` when needed, 2 minutes",
+                "taken from Debian when needed, or built with `cargo install`",
             ),
         ),
         line(

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo xtask test`: every test, or those asked for, to the end even if some fail.
 
-mod bridge;
+mod configs;
 mod host;
 mod symbols;
 
-use crate::commands::{cli, conformance, parity, series, stress};
+use crate::commands::{cli, conformance, lint, parity, series, stress};
 use crate::guest::suite::{self, Outcome, Suite, View};
 use crate::kernel::build;
 use crate::kernel::flavour::{Core, Flavour};
 use crate::kernel::make::Kernel;
+use crate::kernel::named;
 use crate::tools::context::Context;
 use crate::tools::tally::{self, Tally};
 use anyhow::{anyhow, Result};
@@ -56,6 +57,11 @@ impl GuestTests {
 
 /// Runs the command.
 pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
+    let configs = named::selected(&args.config);
+    if !configs.is_empty() {
+        let total = configs::run(cx, &args.arch.targets(), &configs, args.core);
+        return conclude(cx, &total, &[]);
+    }
     let tests = GuestTests::asked_for(args)?;
     let mut total = Tally::default();
     let flavour = match args.debug_kernel {
@@ -100,7 +106,7 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
                 Ok(Ok(kernel)) => {
                     let mut tally = Tally::default();
                     if index == 0 && kernel.core == Core::Rust {
-                        tally += bridge::check(cx, &kernel);
+                        tally += lint::quick(cx);
                         tally += series::check(cx);
                     }
                     tally += guest(cx, &kernel, &tests);
@@ -112,6 +118,11 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
             });
         }
     });
+    conclude(cx, &total, &parts)
+}
+
+/// Prints what failed, the parts and the sum.
+fn conclude(cx: &Context, total: &Tally, parts: &[String]) -> Result<()> {
     if total.failed() > 0 {
         println!("\n{}", style("What failed").bold());
         for failure in &total.failures {
@@ -124,7 +135,7 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
     }
     println!("\nfull logs: {}", cx.logs().display());
     if parts.len() > 1 {
-        for line in &parts {
+        for line in parts {
             println!("{line}");
         }
     }
@@ -136,7 +147,7 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
 fn guest(cx: &Context, kernel: &Kernel, tests: &GuestTests) -> Tally {
     let mut total = Tally::default();
     if kernel.core == Core::Rust {
-        total += bridge::lint(cx, kernel);
+        total += lint::clippy::check(cx, kernel);
         total += symbols::check(kernel);
     }
     for suite in &tests.suites {

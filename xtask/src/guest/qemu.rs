@@ -154,8 +154,8 @@ impl Boot<'_> {
         let accel = accel.argument();
         let clock = clock.into_iter().flatten();
         let memory = match self.kernel.flavour {
-            Flavour::Plain | Flavour::Fault | Flavour::Bpf | Flavour::Without => MEMORY,
             Flavour::Debug => DEBUG_MEMORY,
+            _ => MEMORY,
         };
         let (image, initramfs) = (self.kernel.image(), self.initramfs);
         // One socket per CPU: firmware without ACPI tells the kernel only about the first CPU of

@@ -5,6 +5,7 @@
 //! afterwards.
 
 use crate::kernel::flavour::{Core, Flavour};
+use crate::kernel::kconfig;
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
 use crate::tools::step::Step;
@@ -64,17 +65,11 @@ fn fragments(cx: &Context, kernel: &Kernel) -> Result<Vec<PathBuf>> {
         dir.join("common.config"),
         dir.join(format!("{}.config", kernel.target.name)),
     ];
-    match kernel.flavour {
-        Flavour::Plain => {}
-        Flavour::Fault => fragments.push(dir.join("fault.config")),
-        Flavour::Bpf => fragments.push(dir.join("bpf.config")),
-        Flavour::Without => {
-            fragments.push(dir.join("without.config"));
-            return Ok(fragments);
-        }
-        Flavour::Debug => {
-            fragments.extend(["fault.config", "debug.config"].map(|name| dir.join(name)));
-        }
+    for name in kernel.flavour.fragments() {
+        fragments.push(dir.join(format!("{name}.config")));
+    }
+    if kernel.flavour == Flavour::Without {
+        return Ok(fragments);
     }
     match (kernel.core, has_choice(&kernel.src)?) {
         (core, true) => fragments.push(dir.join(format!("core-{core}.config"))),
@@ -140,17 +135,32 @@ fn check(kernel: &Kernel, fragments: &[PathBuf]) -> Result<()> {
         .map(fs::read_to_string)
         .collect::<Result<Vec<_>, _>>()?;
     let config = kernel.out.join(".config");
-    let unmet = unmet(&texts, &fs::read_to_string(&config)?);
+    let got = fs::read_to_string(&config)?;
+    let unmet = unmet(&texts, &got);
     if unmet.is_empty() {
         return Ok(());
     }
+    let values = symbols(&got);
+    let values = values
+        .iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix("CONFIG_")?, *value)));
+    let values = values.collect();
+    let mut lacks = String::new();
+    for line in unmet {
+        write!(lacks, "\n  {line}")?;
+        let symbol = line.trim_start_matches("CONFIG_").split('=').next();
+        let arch = kernel.target.kernel_arch;
+        let why = kconfig::unmet(&kernel.src, arch, &values, symbol.unwrap_or_default())?;
+        for condition in why {
+            write!(lacks, "\n    {condition}")?;
+        }
+    }
     bail!(
-            "Kconfig did not take all that xtask/kconfig/ asks for; the configuration in {} lacks\n  \
-             {}\nnext: see what these depend on (in the tree, `make menuconfig`, then `/`), and add \
-             that to the fragments",
-            config.display(),
-            unmet.join("\n  ")
-        )
+        "Kconfig did not take all that xtask/kconfig/ asks for; the configuration in {} lacks{lacks}\n\
+         next: add what these depend on to the fragments; what depends on tools or on the \
+         architecture can't be had here",
+        config.display()
+    )
 }
 
 /// Returns symbols and their values. The value of a symbol that is not set is `n`.

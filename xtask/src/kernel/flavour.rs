@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The kernels that can be built of one tree for one target: their cores and configurations.
 
-use crate::tools::need::{Llvm, LLVM_19};
+use crate::tools::need::{Llvm, LLVM_19, LLVM_22};
 use crate::tools::target::Target;
 use std::fmt;
 
@@ -47,35 +47,92 @@ pub enum Flavour {
     /// Allocations can be made to fail, and debug checks are on: KASAN, lockdep, kmemleak and the
     /// like. Slow.
     Debug,
+    /// Built with clang.
+    Clang,
+    /// The C helpers are inlined into Rust code.
+    ClangInline,
+    /// Indirect calls are checked for the type of the function.
+    Cfi,
+    /// C code is optimized as it is linked.
+    ThinLto,
+    /// Nearly everything can be preempted.
+    Rt,
+    /// Modules carry the versions of the symbols they use.
+    ModVersions,
+    /// Data races are detected. Slow.
+    Kcsan,
 }
 
+/// What a flavour consists of.
+struct Parts {
+    /// Its fragments in `xtask/kconfig/`, without the extension.
+    fragments: &'static [&'static str],
+    /// The LLVM that it has to be built with, if gcc will not do.
+    llvm: Option<&'static Llvm>,
+    /// How many times slower than a plain kernel it is.
+    slowness: u32,
+}
+
+/// What differs least from a plain kernel.
+const PLAIN: Parts = Parts {
+    fragments: &[],
+    llvm: None,
+    slowness: 1,
+};
+
 impl Flavour {
+    fn parts(self) -> Parts {
+        // Where LLVM's bitcode or its types of functions have to agree, it is the LLVM that rustc
+        // is made with.
+        let clang = |fragments| Parts {
+            fragments,
+            llvm: Some(&LLVM_22),
+            ..PLAIN
+        };
+        let gcc = |fragments| Parts { fragments, ..PLAIN };
+        match self {
+            Self::Plain => PLAIN,
+            Self::Fault => gcc(&["fault"]),
+            Self::Bpf => gcc(&["bpf"]),
+            Self::Without => gcc(&["without"]),
+            Self::Debug => Parts {
+                fragments: &["fault", "debug"],
+                // Kconfig allows KASAN together with Rust only if the C compiler is clang.
+                llvm: Some(&LLVM_19),
+                slowness: 8,
+            },
+            Self::Clang => clang(&["clang"]),
+            Self::ClangInline => clang(&["clang", "clang-inline"]),
+            Self::Cfi => clang(&["clang", "cfi"]),
+            Self::ThinLto => clang(&["clang", "thinlto"]),
+            Self::Rt => gcc(&["rt"]),
+            Self::ModVersions => gcc(&["modversions"]),
+            Self::Kcsan => Parts {
+                slowness: 8,
+                ..gcc(&["kcsan"])
+            },
+        }
+    }
+
+    /// Returns its fragments in `xtask/kconfig/`, without the extension, in order.
+    pub fn fragments(self) -> &'static [&'static str] {
+        self.parts().fragments
+    }
+
     /// Returns the LLVM to build this flavour with. It is the target's LLVM, if the target needs
-    /// one. Otherwise only the debug flavour needs one: Kconfig allows KASAN together with Rust
-    /// only if the C compiler is clang.
+    /// one. Otherwise only some flavours need one.
     pub fn llvm(self, target: &Target) -> Option<&'static Llvm> {
-        target.llvm.or(match self {
-            Self::Plain | Self::Fault | Self::Bpf | Self::Without => None,
-            Self::Debug => Some(&LLVM_19),
-        })
+        target.llvm.or(self.parts().llvm)
     }
 
     /// Returns the suffix for file names, which follows the architecture and the core.
-    pub fn suffix(self) -> &'static str {
-        match self {
-            Self::Plain => "",
-            Self::Fault => "-fault",
-            Self::Bpf => "-bpf",
-            Self::Without => "-without",
-            Self::Debug => "-debug",
-        }
+    pub fn suffix(self) -> String {
+        let last = self.parts().fragments.last();
+        last.map_or_else(String::new, |name| format!("-{name}"))
     }
 
     /// Returns how many times slower than a plain kernel this flavour is.
     pub fn slowness(self) -> u32 {
-        match self {
-            Self::Plain | Self::Fault | Self::Bpf | Self::Without => 1,
-            Self::Debug => 8,
-        }
+        self.parts().slowness
     }
 }

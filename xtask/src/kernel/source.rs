@@ -11,6 +11,7 @@
 
 use crate::kernel::content::Content;
 use crate::tools::context::Context;
+use crate::tools::need::reaches;
 use crate::tools::step;
 use crate::tools::{apt, place};
 use anyhow::{bail, Context as _, Result};
@@ -22,11 +23,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use xshell::{cmd, Shell};
 
-/// The kernel series of the packaged source.
+/// The kernel series of the packaged source, and the oldest that the Rust core supports.
 const SERIES: &str = "7.3";
-
-/// The kernel series that the Rust core supports.
-const SUPPORTED: &[&str] = &["7.3"];
 
 /// What to do about a tree that has the series already.
 pub const WITHOUT_SERIES: &str = "give a tree without the series";
@@ -43,6 +41,9 @@ impl fmt::Display for Version {
         write!(f, "{}{}", self.series, self.rest)
     }
 }
+
+/// How the names of Debian's source packages begin.
+const PREFIX: &str = "linux-source-";
 
 /// Where a scratch tree comes from.
 #[derive(Clone, Debug)]
@@ -77,9 +78,13 @@ impl Source {
 
     fn package(cx: &Context) -> Result<Self> {
         let _lock = cx.lock("source")?;
-        let key = match cached_package(cx) {
+        let name = match cx.newest {
+            true => newest(&apt::names(cx, PREFIX)?)?,
+            false => format!("{PREFIX}{SERIES}"),
+        };
+        let key = match cached(cx, &name) {
             Some(key) => key,
-            None => unpack_package(cx)?,
+            None => unpack_package(cx, &name)?,
         };
         let entry = trees(cx).join(&key);
         let version = supported(&entry.join("linux"))?;
@@ -163,6 +168,20 @@ impl Source {
         Content::read(&path)
     }
 
+    /// Returns the files that the graft has added, by their names in the tree.
+    pub fn added(&self) -> Result<Vec<PathBuf>> {
+        let placed = place::read(&self.placed())?.unwrap_or_default();
+        let placed = String::from_utf8_lossy(&placed);
+        let placed: BTreeSet<PathBuf> = placed.lines().map(PathBuf::from).collect();
+        let mut added = Vec::new();
+        for file in &placed {
+            if self.original(file, &placed)?.is_none() {
+                added.push(file.clone());
+            }
+        }
+        Ok(added)
+    }
+
     /// Keeps the original of a file that the graft is about to place for the first time.
     pub fn keep(&self, file: &Path) -> Result<()> {
         let from = self.linux().join(file);
@@ -202,23 +221,43 @@ fn trees(cx: &Context) -> PathBuf {
     cx.cache.join("tree")
 }
 
-fn package_name() -> String {
-    format!("linux-source-{SERIES}")
+/// Returns the name of the newest source package, which is of at least the series of the usual one.
+fn newest(names: &BTreeSet<String>) -> Result<String> {
+    let series = names.iter().filter_map(|name| {
+        let (major, minor) = name.strip_prefix(PREFIX)?.split_once('.')?;
+        let series: (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
+        Some((series, name))
+    });
+    match series.max() {
+        Some(((major, minor), name)) if reaches(&format!("{major}.{minor}"), SERIES) => {
+            eprintln!("the newest kernel source that Debian has is {name}");
+            Ok(name.clone())
+        }
+        _ => bail!(
+            "Debian has no kernel source of {SERIES} or later: leave --newest out, or give a \
+             checkout with --tree DIR"
+        ),
+    }
 }
 
-/// Returns the key of the packaged source in the cache, if there is one.
+/// Returns the key of the usual source in the cache, if it is there and is the one to use.
 pub fn cached_package(cx: &Context) -> Option<String> {
-    let prefix = format!("{}_", package_name());
+    let usual = format!("{PREFIX}{SERIES}");
+    cached(cx, &usual).filter(|_| !cx.newest)
+}
+
+/// Returns the key of that package in the cache, if it is there.
+fn cached(cx: &Context, package: &str) -> Option<String> {
+    let prefix = format!("{package}_");
     let names = fs::read_dir(trees(cx)).ok()?.flatten();
     let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| name.starts_with(&prefix)).max()
 }
 
 /// Downloads and unpacks the packaged source. Returns its key.
-fn unpack_package(cx: &Context) -> Result<String> {
+fn unpack_package(cx: &Context, name: &str) -> Result<String> {
     place::room(&trees(cx), 3 * place::GIB, "the kernel source")?;
-    let name = package_name();
-    let package = apt::download(cx, &name, |_| true, &cx.cache.join("incoming"))
+    let package = apt::download(cx, name, |_| true, &cx.cache.join("incoming"))
         .context("cannot get the kernel source; `--tree DIR` takes a checkout instead")?;
     // Kernels are built at a path with this name, so no character may be special to `make` or to a
     // shell.
@@ -243,12 +282,11 @@ fn unpack_package(cx: &Context) -> Result<String> {
 /// Returns the version of a kernel tree. Fails if it is not supported.
 fn supported(dir: &Path) -> Result<Version> {
     let version = version(dir)?;
-    if !SUPPORTED.contains(&version.series.as_str()) {
+    if !reaches(&version.series, SERIES) {
         bail!(
-            "{} is Linux {version}; supported are {}: check one of these out, or leave --tree out \
-             to take the packaged {SERIES}",
-            dir.display(),
-            SUPPORTED.join(", ")
+            "{} is Linux {version}; supported are {SERIES} and later: check one of these out, or \
+             leave --tree out to take the packaged {SERIES}",
+            dir.display()
         );
     }
     Ok(version)
@@ -381,6 +419,25 @@ mod tests {
             error.contains("Linux 6.12.4") && error.contains("supported are 7.3"),
             "{error}"
         );
+        tree(dir.path(), "7", "2");
+        assert!(supported(dir.path()).is_err());
+        tree(dir.path(), "7", "10");
+        assert_eq!(supported(dir.path()).unwrap().to_string(), "7.10.4");
+    }
+
+    #[test]
+    fn the_newest_source_is_chosen_by_number() {
+        let chosen = |names: &[&str]| newest(&names.iter().map(ToString::to_string).collect());
+        let names = [
+            "linux-source-7.3",
+            "linux-source-7.10",
+            "linux-source-7.9",
+            "linux-source-x.y",
+        ];
+        assert_eq!(chosen(&names).unwrap(), "linux-source-7.10");
+        assert_eq!(chosen(&names[..1]).unwrap(), "linux-source-7.3");
+        let error = chosen(&["linux-source-6.12", "linux-source"]).unwrap_err();
+        assert!(error.to_string().contains("7.3 or later"), "{error}");
     }
 
     #[test]
@@ -394,9 +451,23 @@ mod tests {
     }
 
     #[test]
+    fn an_added_file_is_one_without_an_original() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = Source::for_test(dir.path());
+        assert!(source.added().unwrap().is_empty());
+        for name in ["linux/new.c", "linux/changed.c", "originals/changed.c"] {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        fs::write(source.placed(), "changed.c\nnew.c\n").unwrap();
+        assert_eq!(source.added().unwrap(), [Path::new("new.c")]);
+    }
+
+    #[test]
     fn a_half_unpacked_tree_is_not_taken_for_the_source() {
         let (_dir, cx) = Context::for_test();
-        let name = format!("{}_7.3.4-1", package_name());
+        let name = format!("{PREFIX}{SERIES}_7.3.4-1");
         fs::create_dir_all(trees(&cx).join(format!(".partial-{name}"))).unwrap();
         assert_eq!(cached_package(&cx), None);
         fs::create_dir_all(trees(&cx).join(&name)).unwrap();

@@ -11,6 +11,7 @@ use crate::tools::need::on_path;
 use crate::tools::place;
 use crate::tools::step::{self, Step};
 use anyhow::{bail, Context as _, Result};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -25,6 +26,7 @@ const SUITES: &[&str] = &[
     "forky-backports",
     "forky",
     "sid",
+    "experimental",
 ];
 
 /// The keys that Debian signs its suites with.
@@ -34,6 +36,12 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// `BETWEEN_TRIES` passes before the next try.
 const TRIES: u64 = 3;
 const BETWEEN_TRIES: Duration = Duration::from_secs(10);
+
+/// How long what a suite has is taken for granted.
+const FRESH: Duration = Duration::from_secs(10 * 60);
+
+/// The file in a suite's state that is written after each update.
+const UPDATED: &str = "updated";
 
 /// Longest time that an index or a package may take.
 const DEADLINE: Duration = Duration::from_secs(20 * 60);
@@ -275,7 +283,10 @@ pub fn download(
             if attempt > 0 {
                 std::thread::sleep(BETWEEN_TRIES);
             }
-            let updated = suite.update();
+            let updated = match attempt {
+                0 if suite.is_fresh() => Ok(()),
+                _ => suite.update(),
+            };
             let Some(version) = suite.versions(package)?.into_iter().find(|v| accept(v)) else {
                 let why = updated
                     .err()
@@ -296,6 +307,34 @@ pub fn download(
         "no suite gave `{package}` in a version that fits:\n  {}",
         tried.join("\n  ")
     )
+}
+
+/// Returns the names of the packages in all suites that begin with `prefix`.
+pub fn names(cx: &Context, prefix: &str) -> Result<BTreeSet<String>> {
+    if !available() {
+        bail!("no apt here to look for `{prefix}...` with");
+    }
+    let _lock = cx.lock("suites")?;
+    let mirror = mirror()?;
+    let (mut names, mut tried) = (BTreeSet::new(), Vec::new());
+    for name in SUITES {
+        let suite = Suite::new(cx, name, &mirror)?;
+        let updated = match suite.is_fresh() {
+            true => Ok(()),
+            false => suite.update(),
+        };
+        if let Err(error) = updated {
+            tried.push(format!("{name}: {}", brief(&error)));
+        }
+        names.extend(suite.names(prefix)?);
+    }
+    if names.is_empty() {
+        bail!(
+            "no suite has a package `{prefix}...`\n  {}",
+            tried.join("\n  ")
+        );
+    }
+    Ok(names)
 }
 
 /// Returns the line of an error that names the cause. Several suites are tried, so the rest of each
@@ -354,14 +393,38 @@ impl<'a> Suite<'a> {
         ]
     }
 
+    /// Whether the suite was looked into a moment ago, for another package.
+    fn is_fresh(&self) -> bool {
+        let age = || {
+            self.dir
+                .join(UPDATED)
+                .metadata()
+                .ok()?
+                .modified()
+                .ok()?
+                .elapsed()
+                .ok()
+        };
+        age().is_some_and(|age| age < FRESH)
+    }
+
     fn update(&self) -> Result<()> {
         let (sh, options) = (self.cx.shell()?, self.options());
         let title = format!("Look into suite {}", self.name);
         let command = cmd!(sh, "apt-get {FETCH...} {options...} update");
         Step::new(self.cx, &title, command)
             .deadline(DEADLINE)
-            .run()
-            .map(drop)
+            .run()?;
+        std::fs::write(self.dir.join(UPDATED), "").context("cannot note the update")
+    }
+
+    /// Returns the names of the suite's packages that begin with `prefix`.
+    fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let (sh, options) = (self.cx.shell()?, self.options());
+        let text = cmd!(sh, "apt-cache {options...} pkgnames {prefix}")
+            .ignore_stderr()
+            .read()?;
+        Ok(text.lines().map(str::to_owned).collect())
     }
 
     /// Returns the versions of a package that the suite has.
@@ -433,6 +496,27 @@ mod tests {
         assert_eq!(archive(URIS, Some("two")).unwrap(), first);
         assert_eq!(archive(URIS, None).unwrap(), first);
         assert_eq!(archive("E: no sources\n", None), None);
+    }
+
+    #[test]
+    fn a_suite_is_fresh_for_a_while_after_an_update() {
+        let (_dir, cx) = Context::for_test();
+        let mirror = Mirror {
+            uri: "http://mirror.example/debian".into(),
+            keyring: None,
+        };
+        let suite = Suite::new(&cx, "one", &mirror).unwrap();
+        assert!(!suite.is_fresh());
+        let updated = suite.dir.join(UPDATED);
+        std::fs::write(&updated, "").unwrap();
+        assert!(suite.is_fresh());
+        let old = std::time::SystemTime::now() - FRESH;
+        let file = std::fs::File::options()
+            .append(true)
+            .open(&updated)
+            .unwrap();
+        file.set_modified(old).unwrap();
+        assert!(!suite.is_fresh());
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Context {
     pub jobs: usize,
     /// The kernel checkout to use in place of the packaged source.
     pub tree: Option<PathBuf>,
+    /// Whether to use the newest kernel source that Debian has, instead of the usual one.
+    pub newest: bool,
     /// Whether this work runs beside other work, which owns the terminal and gets the CPUs first.
     pub background: bool,
 }
@@ -79,6 +81,7 @@ impl Context {
             cache,
             jobs,
             tree,
+            newest: false,
             background: false,
         };
         for dir in [cx.logs(), cx.locks()] {

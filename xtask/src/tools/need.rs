@@ -31,6 +31,8 @@ pub enum Probe {
     Libc(&'static str),
     /// A libclang that bindgen can use.
     Libclang,
+    /// A module that python3 can import.
+    Python(&'static str),
     /// A file.
     File(&'static str),
 }
@@ -65,6 +67,7 @@ impl Need {
             }
             Probe::Libc(cross) => static_libc(cross),
             Probe::Libclang => libclang::oldest().map(|found| found.to_string()),
+            Probe::Python(module) => imports(module).then(|| "python3 imports it".into()),
             Probe::File(path) => Path::new(path).exists().then(|| path.into()),
         }
     }
@@ -148,6 +151,17 @@ fn finds_header(name: &str) -> bool {
     };
     let compile = cmd!(sh, "gcc -E -x c -include {name} /dev/null -o /dev/null");
     compile.ignore_stderr().read().is_ok()
+}
+
+fn imports(module: &str) -> bool {
+    let Ok(sh) = Shell::new() else {
+        return false;
+    };
+    let import = format!("import {module}");
+    cmd!(sh, "python3 -c {import}")
+        .ignore_stderr()
+        .read()
+        .is_ok()
 }
 
 /// Whether a release is `least` or later.

@@ -12,7 +12,7 @@
 #include <linux/seq_file.h>
 
 /* Weak, so that modpost does not report it as missing. */
-extern char parity_elsewhere[] __attribute__((weak));
+extern char parity_elsewhere[] __weak;
 static char *volatile elsewhere __used __section(".parity") = parity_elsewhere;
 
 static int new_cmdline(struct seq_file *m, void *v)
