@@ -11,7 +11,7 @@
 //!
 //! | what | written by | read by |
 //! |---|---|---|
-//! | [the target](super::task::Shared::target) | the holder of the core's lock | what moves a task |
+//! | [target](super::task::Shared::target) | the holder of the core's lock | what moves a task |
 //! | a task's pending flag | set under the lock; cleared when the task is moved | the task itself |
 //! | a task's state | the lock's holder, its flag clear; else the code that moves it | its calls |
 //! | [`Site`](super::site::Site) | the holder of the lock | the handler |

@@ -31,7 +31,7 @@ const WORDS: usize = 64;
 unsafe extern "C" fn words(words: *const c_ulong, count: c_ulong, job: *mut c_void) {
     // SAFETY: `job` points to a closure of this type, and nothing else uses it during the call.
     let job = unsafe { &mut *job.cast::<&mut dyn FnMut(&[usize])>() };
-    // The words of a stack that points into a BPF trampoline do not tell enough: see `Tasks::stack`.
+    // If a word points into a BPF trampoline, the words do not tell enough, see `Tasks::stack`.
     #[cfg(CONFIG_BPF_JIT)]
     // SAFETY: `words` points to `count` words.
     if unsafe { bindings::livepatch_finds_trampoline(words, count) } {
