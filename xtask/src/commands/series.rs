@@ -46,6 +46,7 @@ fn tree(cx: &Context, dir: &Path) -> Result<()> {
     let source = Source::choose(cx)?;
     let _lock = cx.lock(&graft::lock_name(&source))?;
     place::room(dir, 4 * place::GIB, "a git tree of the kernel")?;
+    graft::refresh(&source)?;
     let dir = std::path::absolute(dir)?;
     let title = format!("Commit the series to {}", dir.display());
     let make = |partial: &Path| History::make(cx, &source, partial, Extent::Whole, &who).map(drop);

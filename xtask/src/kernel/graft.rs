@@ -35,14 +35,19 @@ const NOT_GRAFTED: &[&str] = &[
 
 /// Grafts onto the scratch tree. Returns how many files changed. The caller holds the tree's lock.
 pub fn graft(cx: &Context, source: &Source) -> Result<usize> {
+    refresh(source)?;
     let placed = read_placed(source)?;
-    source.refresh(&placed)?;
     let house = house(cx)?;
     let series = series::of_checkout(cx)?;
     let patches = series::patches(&series);
     let mut files = patched(cx, source, &placed, &patches, &house)?;
     files.extend(house);
     install(source, &placed, &files)
+}
+
+/// Brings the scratch tree up to date with its origin. The caller holds the tree's lock.
+pub fn refresh(source: &Source) -> Result<()> {
+    source.refresh(&read_placed(source)?)
 }
 
 /// Returns the files of the checkout that go into the tree, at their places there.

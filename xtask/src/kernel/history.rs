@@ -42,7 +42,7 @@ pub struct History {
 
 impl History {
     /// Makes a git tree of the series in the empty directory `dir`. The caller holds the source's
-    /// lock.
+    /// lock, or knows that nothing else changes its tree.
     pub fn make(
         cx: &Context,
         source: &Source,
@@ -162,7 +162,6 @@ fn originals(
     house: &Files,
 ) -> Result<()> {
     let placed = graft::read_placed(source)?;
-    source.refresh(&placed)?;
     let touched = patches.iter().flat_map(|patch| &patch.files);
     let files: BTreeSet<&PathBuf> = touched.chain(house.keys()).collect();
     if extent == Extent::Whole {

@@ -52,6 +52,7 @@ pub fn build(cx: &Context, target: &'static Target) -> Result<()> {
     let repo = history::aside(cx)?;
     let (tree, history) = {
         let _lock = cx.lock(&graft::lock_name(&source))?;
+        graft::refresh(&source)?;
         let who = Identity::for_checks();
         let history = History::make(cx, &source, repo.path(), Extent::Touched, &who)?;
         (tree(cx, &source)?, history)

@@ -41,6 +41,7 @@ pub fn write(cx: &Context, out: &Path) -> Result<()> {
     let who = Identity::of_user(cx)?;
     let source = Source::choose(cx)?;
     let _lock = cx.lock(&graft::lock_name(&source))?;
+    graft::refresh(&source)?;
     let out = std::path::absolute(out)?;
     place::whole(&out, |partial| mails(cx, &source, &who, partial).map(drop))?;
     println!("{}", out.display());

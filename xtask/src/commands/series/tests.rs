@@ -2,6 +2,7 @@
 //! A small checkout with a series, and a small tree that it is for.
 
 use crate::commands::series::{check, from, out};
+use crate::kernel::graft;
 use crate::kernel::history::{Extent, History};
 use crate::kernel::source::Source;
 use crate::tools::context::Context;
@@ -143,6 +144,7 @@ fn write(path: &Path, text: &str) {
 #[test]
 fn the_mails_give_the_grafted_tree() {
     let it = Fixture::new();
+    graft::graft(&it.cx, &it.source).unwrap();
     assert_eq!(check::same_as_graft(&it.cx, &it.source).unwrap(), (3, 2));
     let grafted = it.source.linux().join("lib/x");
     assert_eq!(
