@@ -66,8 +66,8 @@ impl Words for Linux {
         let mut job: &mut dyn FnMut(&[usize]) = job;
         // SAFETY: The task exists. This only takes the address of the field.
         let thread = unsafe { &raw const (*task.as_ptr()).thread };
-        // SAFETY: The offset is within the field: the host tests check it against the kernel's
-        // headers. The task is pinned and is not this one, so its stack pointer does not change.
+        // SAFETY: The backend takes the offset from the layout of the field's type, so it is within
+        // the field. The task is pinned and is not this one, so its stack pointer does not change.
         let pointer = unsafe { thread.byte_add(offset).cast::<c_ulong>().read() };
         // SAFETY: The task exists and is pinned. `job` is valid during the call, and nothing else
         // uses it.

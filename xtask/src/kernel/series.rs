@@ -79,18 +79,27 @@ pub fn patches(series: &[Stage]) -> Vec<&Patch> {
 
 fn stage(dir: &Path, name: &'static str) -> Result<Stage> {
     let dir = dir.join(name);
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(&dir).into_iter().flatten() {
-        paths.push(entry?.path());
-    }
-    paths.retain(|path| path.extension().is_some_and(|found| found == "patch"));
-    paths.sort();
+    let paths = match dir.exists() {
+        true => in_order(&dir)?,
+        false => Vec::new(),
+    };
     let patches = paths.into_iter().map(Patch::read);
     Ok(Stage {
         name,
         cover: fs::read_to_string(dir.join(COVER)).unwrap_or_default(),
         patches: patches.collect::<Result<_>>()?,
     })
+}
+
+/// Returns the patches in a directory, in the order of their names.
+pub fn in_order(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+        paths.push(entry?.path());
+    }
+    paths.retain(|path| path.extension().is_some_and(|found| found == "patch"));
+    paths.sort();
+    Ok(paths)
 }
 
 impl Patch {

@@ -5,6 +5,7 @@ use crate::commands::series::out;
 use crate::kernel::content::{put, Content};
 use crate::kernel::graft;
 use crate::kernel::history;
+use crate::kernel::series;
 use crate::kernel::source::Source;
 use crate::tools::context::Context;
 use crate::tools::git::{self, Identity};
@@ -12,7 +13,6 @@ use crate::tools::step;
 use crate::tools::tally::Tally;
 use anyhow::{bail, ensure, Result};
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Checks the series against the graft, as a test.
@@ -43,12 +43,7 @@ pub fn same_as_graft(cx: &Context, source: &Source) -> Result<(usize, usize)> {
     commit(dir, &who)?;
     let mut mails = 0;
     for stage in &stages {
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(mail.path().join(stage.name))? {
-            paths.push(entry?.path());
-        }
-        paths.retain(|path| path.extension().is_some_and(|found| found == "patch"));
-        paths.sort();
+        let paths = series::in_order(&mail.path().join(stage.name))?;
         mails += paths.len();
         let mut command = git::at(dir);
         command.args(["am", "--quiet", "--keep-cr"]).args(paths);
