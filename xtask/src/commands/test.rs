@@ -20,6 +20,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
+/// The architecture that is tested last. Nothing is built beside the last guests, so they should be
+/// those that take the least time.
+const LAST: &str = "arm64";
+
 /// What runs in each architecture's guests.
 #[derive(Debug, Default)]
 struct GuestTests {
@@ -69,10 +73,11 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
         false => Flavour::Plain,
     };
     let host = args.guest.is_none() && !args.debug_kernel;
-    let targets = match tests.is_empty() {
+    let mut targets = match tests.is_empty() {
         true => Vec::new(),
         false => args.arch.targets(),
     };
+    targets.sort_by_key(|target| target.name == LAST);
     // Kernels are built while what needs no kernel, or another one, is tested.
     let builder = match host || targets.len() > 1 {
         true => &cx.in_background(),
