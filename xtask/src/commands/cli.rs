@@ -234,6 +234,11 @@ pub struct Verify {
     /// Number of random inputs for each property
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     pub cases: u64,
+    /// For `patches`: a directory with `expected.tsv` (lines of architecture, case, and the number of
+    /// functions, `refused` or `-` for any, separated by tabs), and the objects
+    /// `<architecture>/<case>.orig.o` and `<case>.patched.o`
+    #[arg(long, value_name = "DIR")]
+    pub objects: Option<PathBuf>,
 }
 
 /// A part of the verification.
@@ -251,6 +256,8 @@ pub enum Part {
     Properties,
     /// The tests under Miri, or under the sanitizers of the nightly toolchain
     Sanitizers,
+    /// The patch engine on mutated objects, or with --objects on a directory of pairs
+    Patches,
 }
 
 /// Flags of `stress`.

@@ -6,6 +6,7 @@
 //! | [`model`] | no interleaving of the core with tasks, modules and CPUs breaks a property |
 //! | [`loom`] | no order that the memory model allows breaks one, and each ordering is needed |
 //! | [`mutants`] | the host tests notice every change of the core that makes a difference |
+//! | [`patches`] | the patch engine decides pairs of objects rightly, and survives mutated ones |
 //! | [`properties`] | a property of every input holds for a million random ones |
 //! | [`sanitizers`] | the tests have no undefined behaviour |
 //!
@@ -15,6 +16,7 @@ mod findings;
 pub mod loom;
 pub mod model;
 mod mutants;
+mod patches;
 mod properties;
 mod sanitizers;
 
@@ -70,5 +72,6 @@ fn one(cx: &Context, args: &cli::Verify, part: Part) -> Result<Findings> {
         Part::Mutants => mutants::run(cx),
         Part::Properties => properties::run(cx, args.cases),
         Part::Sanitizers => sanitizers::run(cx),
+        Part::Patches => patches::run(cx, args.objects.as_deref(), args.cases),
     }
 }

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the engine asks about an architecture: one trait, one file for each architecture.
+
+mod arm64;
+mod powerpc;
+mod s390;
+mod x86_64;
+
+use crate::graph::{Block, Object, Reference};
+use crate::special::Special;
+use object::elf::{Machine, RelocationType};
+use std::fmt::Debug;
+
+/// The architectures that the engine knows.
+static ARCHITECTURES: &[&dyn Arch] = &[
+    &x86_64::X86_64,
+    &arm64::Arm64,
+    &s390::S390,
+    &powerpc::PowerPc,
+];
+
+/// Returns the architecture of an ELF machine number and byte order.
+pub fn find(machine: Machine, big_endian: bool) -> Option<&'static dyn Arch> {
+    let mut all = ARCHITECTURES.iter().copied();
+    all.find(|arch| arch.machine() == machine && arch.big_endian() == big_endian)
+}
+
+/// What a relocation changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relocation {
+    /// Nothing: it marks a place.
+    None,
+    /// A field that holds a whole address, or a part of it.
+    Address(Field),
+    /// A field that holds the distance to the target.
+    Relative(Field),
+    /// The operand of a call or jump.
+    Branch(Field),
+}
+
+impl Relocation {
+    /// Returns the bytes that it writes.
+    pub fn field(self) -> Option<Field> {
+        match self {
+            Self::None => None,
+            Self::Address(field) | Self::Relative(field) | Self::Branch(field) => Some(field),
+        }
+    }
+}
+
+/// The bytes that a relocation writes, counted from its offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Number of bytes.
+    pub size: u8,
+    /// The bits that are written, as a number in the object's byte order.
+    pub bits: u64,
+}
+
+impl Field {
+    /// A field of whole bytes.
+    pub const fn bytes(size: u8) -> Self {
+        let bits = match size {
+            8 => u64::MAX,
+            size => (1 << (size as u32 * 8)) - 1,
+        };
+        Self { size, bits }
+    }
+}
+
+/// Where an instruction continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// With the next instruction.
+    Next,
+    /// At a target, counted from the start of the instruction, and perhaps with the next one.
+    Jump(i64),
+    /// In a function, whose target is counted from the start of the instruction.
+    Call(i64),
+    /// Somewhere that the instruction does not say.
+    Indirect,
+}
+
+/// What the engine wants to know of an instruction.
+#[derive(Clone, Copy, Debug)]
+pub struct Instruction {
+    /// Its length in bytes.
+    pub size: usize,
+    /// Where execution continues.
+    pub flow: Flow,
+    /// The argument of a function call, counted from 0, whose register it writes.
+    pub argument: Option<u8>,
+    /// Whether it does nothing but load an immediate into that register.
+    pub immediate: bool,
+}
+
+/// The backend of one architecture.
+pub trait Arch: Sync + Debug {
+    /// The name that the project uses.
+    fn name(&self) -> &'static str;
+
+    /// The ELF machine number.
+    fn machine(&self) -> Machine;
+
+    /// Whether its kernels are big-endian.
+    fn big_endian(&self) -> bool {
+        false
+    }
+
+    /// Returns what a type of relocation changes, or nothing for an unknown one.
+    fn relocation(&self, kind: RelocationType) -> Option<Relocation>;
+
+    /// Returns the relocation that makes the branch at `code[at..]` leave its section, as a type
+    /// and the offset of its field from the instruction. Short branches have none.
+    fn branch(&self, code: &[u8], at: usize) -> Option<(RelocationType, u64)>;
+
+    /// Returns the distance from `symbol + addend` to what the instruction with this relocation
+    /// refers to, for a relocation at `offset` in an instruction that starts at `start` and ends at
+    /// `end`.
+    fn distance(&self, kind: RelocationType, start: u64, offset: u64, end: u64) -> i64 {
+        let _ = (kind, start, offset, end);
+        0
+    }
+
+    /// Decodes the instruction at `code[at..]`.
+    fn decode(&self, code: &[u8], at: usize) -> Option<Instruction>;
+
+    /// Whether a symbol only marks a change between code and data.
+    fn is_mapping_symbol(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
+
+    /// Whether a function has code at its entry that the tracer can take over, besides what the
+    /// sections that list such places say.
+    fn has_patch_site(&self, function: &Block<'_>) -> bool;
+
+    /// Whether a section name belongs to the table of indirect operands, whose slots are compared
+    /// by what they hold.
+    fn is_operand_table(&self, section: &str) -> bool {
+        let _ = section;
+        false
+    }
+
+    /// Special sections that only this architecture has, and those whose entries are laid out in
+    /// its own way.
+    fn special(&self) -> &'static [Special];
+
+    /// Returns why a function that would be in the module can't be there, with what to do.
+    /// `leaves` says whether a reference leaves the module.
+    fn objection(
+        &self,
+        function: &Block<'_>,
+        leaves: &dyn Fn(&Reference<'_>) -> bool,
+    ) -> Option<(String, &'static str)> {
+        let _ = (function, leaves);
+        None
+    }
+
+    /// Whether the object's flags are those of an ABI that the engine knows.
+    fn knows_flags(&self, flags: u32) -> bool {
+        let _ = flags;
+        true
+    }
+
+    /// The relocation type of a whole 64-bit address.
+    fn address64(&self) -> RelocationType;
+
+    /// The section that lists the patch sites, unless the object has one of another name.
+    fn sites(&self, object: &Object<'_>) -> &'static str {
+        let _ = object;
+        "__patchable_function_entries"
+    }
+}
