@@ -6,7 +6,7 @@ mod powerpc;
 mod s390;
 mod x86_64;
 
-use crate::graph::{Block, Object, Reference};
+use crate::graph::{Block, Reference};
 use crate::special::Special;
 use object::elf::{Machine, RelocationType};
 use std::fmt::Debug;
@@ -34,6 +34,9 @@ pub enum Relocation {
     Address(Field),
     /// A field that holds the distance to the target.
     Relative(Field),
+    /// A field that holds the distance to a slot in which the linker puts the target's address. The
+    /// addend is the linker's own.
+    Slot(Field),
     /// The operand of a call or jump.
     Branch(Field),
 }
@@ -43,7 +46,10 @@ impl Relocation {
     pub fn field(self) -> Option<Field> {
         match self {
             Self::None => None,
-            Self::Address(field) | Self::Relative(field) | Self::Branch(field) => Some(field),
+            Self::Address(field)
+            | Self::Relative(field)
+            | Self::Slot(field)
+            | Self::Branch(field) => Some(field),
         }
     }
 }
@@ -165,10 +171,4 @@ pub trait Arch: Sync + Debug {
 
     /// The relocation type of a whole 64-bit address.
     fn address64(&self) -> RelocationType;
-
-    /// The section that lists the patch sites, unless the object has one of another name.
-    fn sites(&self, object: &Object<'_>) -> &'static str {
-        let _ = object;
-        "__patchable_function_entries"
-    }
 }

@@ -4,14 +4,13 @@
 //! Bytes that a relocation writes do not count, and relocations count by what they refer to. Line
 //! numbers do not count: see [`crate::lines`].
 
-use crate::arch::Relocation;
 use crate::correlate::Correlation;
 use crate::error::Error;
 use crate::graph::{BlockId, Kind, Object, Reference, Target};
 use crate::lines;
 use crate::names;
 use crate::section::Role;
-use crate::special::Fields;
+use crate::special::{Entries, Fields};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -68,7 +67,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let entries = |object: &Object<'_>| {
             let mut owned: BTreeMap<_, Vec<_>> = BTreeMap::new();
             for entry in object.ids().filter(|&id| object[id].kind == Kind::Entry) {
-                if let Some(owner) = object.owner(entry) {
+                if let Some(owner) = object.owner(entry).or_else(|| beside(object, entry)) {
                     owned.entry(owner).or_default().push(entry);
                 }
             }
@@ -281,12 +280,29 @@ impl<'a, 'd> Comparison<'a, 'd> {
     }
 }
 
+/// Returns the owner of the entry that this one stands beside, in another section.
+fn beside(object: &Object<'_>, entry: BlockId) -> Option<BlockId> {
+    let Role::Special(special) = object.section(entry).role else {
+        return None;
+    };
+    let Entries::Beside(other, _) = special.entries else {
+        return None;
+    };
+    let own = object.by_section.get(object[entry].section)?;
+    let at = own.binary_search(&entry).ok()?;
+    let index = object
+        .sections
+        .iter()
+        .position(|section| section.name == other)?;
+    object.owner(*object.by_section.get(index)?.get(at)?)
+}
+
 /// Whether an entry says something that the code does not.
 fn is_compared(object: &Object<'_>, entry: BlockId) -> bool {
     let Role::Special(special) = object.section(entry).role else {
         return false;
     };
-    special.fields != Fields::Derived && special.entries != crate::special::Entries::Pieces
+    special.fields != Fields::Derived && special.entries != Entries::Pieces
 }
 
 /// Returns the bits of the byte at `at` that relocations write.
@@ -324,12 +340,4 @@ fn describe(object: &Object<'_>, reference: &Reference<'_>) -> String {
         }
         Target::Nothing(number) => format!("{number:#x}"),
     }
-}
-
-/// Whether a reference calls or jumps.
-pub fn is_branch(object: &Object<'_>, reference: &Reference<'_>) -> bool {
-    matches!(
-        object.arch.relocation(reference.kind),
-        Some(Relocation::Branch(_))
-    )
 }

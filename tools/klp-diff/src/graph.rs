@@ -121,6 +121,8 @@ pub struct Reference<'d> {
     pub target: Target<'d>,
     /// What the relocation's addend has beyond the target's offset.
     pub bias: i64,
+    /// Whether it is the operand of a call or jump.
+    pub branch: bool,
     /// Whether the assembler resolved it, so that no relocation says it.
     pub implicit: bool,
 }

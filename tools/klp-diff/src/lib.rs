@@ -9,6 +9,8 @@
 //! | [`correlate`] | finds which block is which in the other object |
 //! | [`compare`], [`lines`] | decides what changed, by meaning |
 //! | [`select`] | selects what the module needs, and refuses what it can't hold |
+//! | [`outside`] | finds what the module refers to in the kernel: exports, symbol positions |
+//! | [`write`], [`plan`], [`emit`] | writes the object; [`finish`] converts the linked module |
 //!
 //! What an architecture has of its own is in [`arch`]; sections whose entries describe functions are
 //! in [`special`]. Nothing is guessed: what the engine does not understand, it refuses ([`error`]).
@@ -21,28 +23,41 @@ mod code;
 pub mod compare;
 pub mod correlate;
 mod cut;
+mod emit;
 pub mod error;
+pub mod finish;
 pub mod graph;
 mod lines;
 pub mod names;
+pub mod outside;
+mod plan;
 mod read;
 mod resolve;
 pub mod section;
 pub mod select;
 pub mod special;
+mod write;
 
 use crate::author::Wishes;
 use crate::compare::Comparison;
 use crate::correlate::Correlation;
 use crate::graph::Object;
+use crate::outside::{Exports, Image};
 use crate::select::Selection;
 pub use error::{Error, Input, Reason, Refusal};
 
 /// What the engine is told besides the two objects.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Environment<'a> {
     /// The module that the objects are part of, or nothing for the kernel itself.
-    pub module: Option<String>,
+    pub module: Option<&'a str>,
+    /// The linked kernel or module. Without it, each symbol is taken to be the only one of its name.
+    pub image: Option<&'a Image<'a>>,
+    /// What is exported. Without it, whatever another object defines is taken to be.
+    pub exports: Option<&'a Exports<'a>>,
+    /// Further fields for the module's information: the hash of the diff, the build ID of the
+    /// kernel, the names of what it fixes.
+    pub modinfo: &'a [(&'a str, &'a str)],
 }
 
 /// What a patch changes, and what its module needs.
@@ -62,7 +77,11 @@ pub struct Diff<'d> {
 
 impl<'d> Diff<'d> {
     /// Compares two objects.
-    pub fn new(original: &'d [u8], patched: &'d [u8], options: &Options) -> Result<Self, Error> {
+    pub fn new(
+        original: &'d [u8],
+        patched: &'d [u8],
+        environment: &Environment<'_>,
+    ) -> Result<Self, Error> {
         let original = resolve::graph(Input::Original, original)?;
         let patched = resolve::graph(Input::Patched, patched)?;
         if original.arch.name() != patched.arch.name() {
@@ -75,7 +94,7 @@ impl<'d> Diff<'d> {
         let wishes = author::wishes(&patched);
         let selection = {
             let comparison = Comparison::new(&original, &patched, &pairs);
-            let module = options.module.is_some();
+            let module = environment.module.is_some();
             select::select(&original, &patched, &pairs, &comparison, &wishes, module)?
         };
         Ok(Self {
@@ -85,6 +104,12 @@ impl<'d> Diff<'d> {
             wishes,
             selection,
         })
+    }
+
+    /// Returns the object of the module, to be linked like that of any module. [`finish`] comes
+    /// after the link.
+    pub fn write(&self, environment: &Environment<'_>) -> Result<Vec<u8>, Error> {
+        write::write(self, environment)
     }
 
     /// Returns the function symbols in the module, changed and new, in the object's order: also

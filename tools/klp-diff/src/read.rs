@@ -55,6 +55,10 @@ pub struct RawRelocation {
     pub addend: i64,
 }
 
+/// More than any section of an object has.
+const MAX_SIZE: u64 = 1 << 40;
+const MAX_ALIGN: u64 = 1 << 21;
+
 type Header = elf::FileHeader64<Endianness>;
 
 /// Reads an object.
@@ -88,15 +92,18 @@ pub fn read(input: Input, bytes: &[u8]) -> Result<Raw<'_>, Error> {
         let name = utf8(table.section_name(endian, header).map_err(elf_error)?)?;
         let (kind, flags) = (header.sh_type(endian), header.sh_flags(endian));
         let data = header.data(endian, bytes).map_err(elf_error)?;
-        if header.sh_size(endian) > i64::MAX as u64 / 4 {
-            return Err(malformed(format!("{name} is larger than memory")));
+        let align = header.sh_addralign(endian).max(1);
+        if header.sh_size(endian) > MAX_SIZE || align > MAX_ALIGN || !align.is_power_of_two() {
+            return Err(malformed(format!(
+                "the size or the alignment of {name} is wrong"
+            )));
         }
         sections.push(Section {
             name,
             role: section::role(arch, name, kind, flags),
             kind,
             flags,
-            align: header.sh_addralign(endian).max(1),
+            align,
             entry_size: header.sh_entsize(endian),
             size: header.sh_size(endian),
             bytes: data,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Finds what each relocation means: which block it is in, and what it refers to.
 
-use crate::arch::Relocation;
+use crate::arch::{Arch, Flow, Relocation};
 use crate::code;
 use crate::cut::{self, Cut};
 use crate::error::{Error, Input};
@@ -60,7 +60,12 @@ pub fn graph<'d>(input: Input, bytes: &'d [u8]) -> Result<Object<'d>, Error> {
             let symbol = raw.symbols.get(relocation.symbol);
             let named = by_symbol.get(&relocation.symbol).copied();
             let Some(symbol) = symbol else { continue };
+            let slot = matches!(
+                raw.arch.relocation(relocation.kind),
+                Some(Relocation::Slot(_))
+            );
             let target = match symbol.place {
+                Place::Section(at) if slot => located(&object, at, symbol.value as i64, named),
                 Place::Section(at) => {
                     let offset = value(symbol.value, relocation.addend, distance);
                     located(&object, at, offset, named)
@@ -70,6 +75,7 @@ pub fn graph<'d>(input: Input, bytes: &'d [u8]) -> Result<Object<'d>, Error> {
                 Place::Undefined => Target::External(symbol.name),
             };
             let found = Found {
+                slot,
                 section: index,
                 relocation,
                 target,
@@ -105,6 +111,7 @@ struct Found<'a, 'd> {
     relocation: &'a RawRelocation,
     target: Target<'d>,
     distance: i64,
+    slot: bool,
 }
 
 impl<'d> Found<'_, 'd> {
@@ -114,6 +121,7 @@ impl<'d> Found<'_, 'd> {
         let (id, offset) = object.block_at(self.section, at)?;
         let bias = match self.target {
             Target::External(_) => self.relocation.addend,
+            _ if self.slot => self.relocation.addend,
             Target::Block(..) | Target::Section(..) => self.distance.wrapping_neg(),
             Target::Nothing(_) => 0,
         };
@@ -122,6 +130,7 @@ impl<'d> Found<'_, 'd> {
             kind: self.relocation.kind,
             target: self.target,
             bias,
+            branch: false,
             implicit: false,
         };
         Some((id, reference))
@@ -167,7 +176,12 @@ fn places(raw: &Raw<'_>) -> Places {
                 .get(index)
                 .is_some_and(|section| section.role == Role::Sites);
             let label = !matches!(symbol.kind, elf::STT_FUNC | elf::STT_OBJECT | elf::STT_TLS);
-            let offset = u64::try_from(value(symbol.value, relocation.addend, distance));
+            let slot = matches!(
+                raw.arch.relocation(relocation.kind),
+                Some(Relocation::Slot(_))
+            );
+            let addend = if slot { 0 } else { relocation.addend };
+            let offset = u64::try_from(value(symbol.value, addend, distance));
             if let (true, false, Ok(offset), Some(set)) =
                 (label, sites, offset, places.referred.get_mut(to))
             {
@@ -271,17 +285,40 @@ fn implicit(object: &mut Object<'_>) {
                     kind,
                     target: Target::Block(to, offset),
                     bias: implicit_bias(object, kind, at as u64, field),
+                    branch: true,
                     implicit: true,
                 }),
                 _ => unknown = Some(at as u64),
             }
         }
+        let marked: Vec<bool> = marks(object.arch, block.bytes, entry, &block.references);
         if let Some(block) = object.blocks.get_mut(id.0) {
+            for (reference, branch) in block.references.iter_mut().zip(marked) {
+                reference.branch = branch;
+            }
             block.references.extend(new);
             block.references.sort_by_key(|reference| reference.offset);
             block.unknown = unknown;
         }
     }
+}
+
+/// Returns which references are operands of calls and jumps.
+fn marks(arch: &dyn Arch, bytes: &[u8], entry: usize, references: &[Reference<'_>]) -> Vec<bool> {
+    let code = bytes.get(entry..).unwrap_or_default();
+    let mut instructions = code::instructions(arch, code).peekable();
+    let is_branch = |reference: &Reference<'_>| {
+        let ends = |at: usize, size: usize| entry.saturating_add(at).saturating_add(size) as u64;
+        while instructions
+            .next_if(|(at, found)| ends(*at, found.size) <= reference.offset)
+            .is_some()
+        {}
+        let holds = |at: usize| entry.saturating_add(at) as u64 <= reference.offset;
+        instructions.peek().is_some_and(|(at, found)| {
+            holds(*at) && matches!(found.flow, Flow::Jump(_) | Flow::Call(_))
+        })
+    };
+    references.iter().map(is_branch).collect()
 }
 
 fn implicit_bias(object: &Object<'_>, kind: elf::RelocationType, at: u64, field: u64) -> i64 {

@@ -2,7 +2,7 @@
 //! Selects what goes into the module, and refuses what can't.
 
 use crate::author::Wishes;
-use crate::compare::{is_branch, Comparison, Difference};
+use crate::compare::{Comparison, Difference};
 use crate::correlate::Correlation;
 use crate::error::{Error, Reason, Refusal};
 use crate::graph::{BlockId, Kind, Object, Reference, Target};
@@ -76,15 +76,20 @@ pub fn stays_outside(
     object: &Object<'_>,
     pairs: &Correlation,
     selection: &Selection,
+    from: BlockId,
     reference: &Reference<'_>,
 ) -> bool {
-    let Target::Block(id, _) = reference.target else {
+    let Target::Block(id, offset) = reference.target else {
         return false;
     };
     let has_original = pairs.original(id).is_some();
+    // Entries of special sections and jump tables are about the code, not pointers to functions.
     let pointer = selection.changed.contains_key(&id)
         && names::parent(object.name(id)).is_none()
-        && !is_branch(object, reference);
+        && object[id].kind == Kind::Function
+        && offset == object[id].entry as i64
+        && object[from].kind != Kind::Entry
+        && !reference.branch;
     has_original && (pointer || !selection.included.contains(&id))
 }
 
@@ -366,7 +371,7 @@ impl Select<'_, '_> {
             if block.kind == Kind::Function {
                 let leaves = |reference: &Reference<'_>| match reference.target {
                     Target::External(_) => true,
-                    _ => stays_outside(self.patched, self.pairs, &self.out, reference),
+                    _ => stays_outside(self.patched, self.pairs, &self.out, id, reference),
                 };
                 if let Some((why, remedy)) = self.patched.arch.objection(block, &leaves) {
                     self.refuse(id, Reason::Architecture(why, remedy));
@@ -386,7 +391,7 @@ impl Select<'_, '_> {
                     }
                 }
                 Target::Block(to, _)
-                    if stays_outside(self.patched, self.pairs, &self.out, reference)
+                    if stays_outside(self.patched, self.pairs, &self.out, id, reference)
                         && self.patched[to].symbols.is_empty() =>
                 {
                     return self.refuse(to, Reason::UnknownSection);

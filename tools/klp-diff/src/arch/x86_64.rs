@@ -2,7 +2,7 @@
 //! x86_64.
 
 use crate::arch::{Arch, Field, Flow, Instruction, Relocation};
-use crate::graph::{Block, Object, Target};
+use crate::graph::{Block, Target};
 use crate::special::{self, derived, Entries, Special};
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, OpKind, Register};
 use object::elf::{self, Machine, RelocationType};
@@ -105,13 +105,6 @@ impl Arch for X86_64 {
 
     fn address64(&self) -> RelocationType {
         elf::R_X86_64_64
-    }
-
-    fn sites(&self, object: &Object<'_>) -> &'static str {
-        match object.has_section("__mcount_loc") {
-            true => "__mcount_loc",
-            false => "__patchable_function_entries",
-        }
     }
 }
 

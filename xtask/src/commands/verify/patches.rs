@@ -6,7 +6,7 @@ use crate::tools::cargo;
 use crate::tools::context::Context;
 use crate::tools::tally::mark;
 use anyhow::{bail, Context as _, Result};
-use klp_diff::{Diff, Error, Options};
+use klp_diff::{Diff, Environment, Error};
 use std::path::Path;
 use std::time::Instant;
 
@@ -68,7 +68,7 @@ impl Case {
             std::fs::read(&path).with_context(|| format!("can't read {}", path.display()))
         };
         let (original, patched) = (read("orig")?, read("patched")?);
-        let diff = Diff::new(&original, &patched, &Options::default());
+        let diff = Diff::new(&original, &patched, &Environment::default());
         Ok(diff.map(|diff| diff.functions().len()))
     }
 
