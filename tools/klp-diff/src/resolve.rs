@@ -271,7 +271,7 @@ fn implicit(object: &mut Object<'_>) {
         let (mut new, mut unknown) = (Vec::new(), None);
         for branch in code::branches(object.arch, code, relocated) {
             let target = branch.target.wrapping_add(entry as i64);
-            if (0..=block.size as i64).contains(&target) {
+            if (0..block.size as i64).contains(&target) {
                 continue;
             }
             let at = entry.saturating_add(branch.at);

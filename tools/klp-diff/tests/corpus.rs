@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Small C sources with a change each, compiled by every compiler, and what the module has to hold.
+//!
+//! A source is compiled as it is, and with `PATCHED` defined. The comments at its start say what is
+//! expected, as lists of names without the compiler's numbers:
+//!
+//! | line | meaning |
+//! |---|---|
+//! | `nothing` | no function changes |
+//! | `refused: SYMBOL REASON` | the change is refused |
+//! | `changed:` | the functions that the module replaces |
+//! | `new:` | the other functions in it |
+//! | `data:` | the variables in it |
+//! | `outside:` | the symbols that livepatch has to find |
+//! | `external:` | the other symbols that it refers to, besides those of every function |
+//! | `entries: SECTION NUMBER` | the relocated entries of special sections |
+//! | `modinfo:` | fields of the module's information |
+//! | `only:` | the compilers or architectures, where not all |
+
+mod tools;
+
+use klp_diff::{Diff, Environment, Error};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tools::{Compiler, Module, COMPILERS};
+
+/// The expectations of a source.
+struct Expected(BTreeMap<String, String>);
+
+impl Expected {
+    fn parse(source: &str) -> Self {
+        let lines = source
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.strip_prefix("// "));
+        let keyed = lines.map(|line| match line.split_once(": ") {
+            Some((key, value)) => (key.to_owned(), value.to_owned()),
+            None => (line.to_owned(), String::new()),
+        });
+        Self(keyed.collect())
+    }
+
+    fn list(&self, key: &str) -> Vec<String> {
+        let words = self.0.get(key).map(String::as_str).unwrap_or_default();
+        let mut list: Vec<_> = words.split_whitespace().map(str::to_owned).collect();
+        list.sort();
+        list
+    }
+
+    fn is_for(&self, compiler: &Compiler) -> bool {
+        let only = self.list("only");
+        only.is_empty()
+            || only
+                .iter()
+                .any(|name| name == compiler.arch || name == compiler.family)
+    }
+}
+
+fn sources() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let entries = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut sources: Vec<_> = entries
+        .filter(|path| path.extension().is_some_and(|end| end == "c"))
+        .collect();
+    sources.sort();
+    sources
+}
+
+/// Returns what is wrong with the decision on one source.
+fn judge(source: &Path, compiler: &Compiler) -> Vec<String> {
+    let text = std::fs::read_to_string(source).unwrap();
+    let expected = Expected::parse(&text);
+    if !expected.is_for(compiler) {
+        return Vec::new();
+    }
+    let original = compiler.compile(source, &[]);
+    let patched = compiler.compile(source, &["-DPATCHED"]);
+    let environment = Environment::default();
+    let mut faults = Vec::new();
+    let mut check = |what: &str, found: Vec<String>, expected: Vec<String>| {
+        if found != expected {
+            faults.push(format!("{what}: {found:?}, not {expected:?}"));
+        }
+    };
+    let diff = match (
+        Diff::new(&original, &patched, &environment),
+        expected.0.get("refused"),
+    ) {
+        (Ok(diff), None) => diff,
+        (Err(Error::NothingChanged), None) if expected.0.contains_key("nothing") => {
+            return Vec::new()
+        }
+        (Err(Error::Refused(refusals)), Some(refused)) => {
+            let found = refusals.iter().map(|refusal| {
+                let reason = format!("{:?}", refusal.reason);
+                let reason = reason.split('(').next().unwrap_or_default();
+                format!(
+                    "{} {reason}",
+                    klp_diff::names::stable(&refusal.symbol)
+                        .rsplit('.')
+                        .next()
+                        .unwrap()
+                )
+            });
+            check("refused", found.collect(), vec![refused.clone()]);
+            return faults;
+        }
+        (Ok(diff), Some(_)) => return vec![format!("not refused, but has {:?}", diff.functions())],
+        (Err(error), _) => return vec![error.to_string()],
+    };
+    if expected.0.contains_key("nothing") {
+        return vec![format!("changed: {:?}", diff.selection.changed)];
+    }
+    let written = diff.write(&environment).unwrap();
+    assert_eq!(
+        written,
+        diff.write(&environment).unwrap(),
+        "the module is not reproducible"
+    );
+    let module = Module::read(&klp_diff::finish::finish(&written).unwrap());
+    for key in ["changed", "new", "data", "outside", "external"] {
+        check(key, module.names(key), expected.list(key));
+    }
+    if let Some(entries) = expected.0.get("entries") {
+        let (section, number) = entries.split_once(' ').unwrap();
+        check(
+            section,
+            vec![module.entries(section).to_string()],
+            vec![number.into()],
+        );
+    }
+    if expected.0.contains_key("modinfo") {
+        let mut found = module.modinfo.clone();
+        found.sort();
+        check("modinfo", found, expected.list("modinfo"));
+    }
+    faults.extend(module.faults());
+    faults.extend(compiler.link(&written));
+    faults
+}
+
+fn corpus(name: &str) {
+    let compiler = COMPILERS
+        .iter()
+        .find(|compiler| compiler.name == name)
+        .unwrap();
+    compiler.require();
+    let mut faults = Vec::new();
+    for source in sources() {
+        let found = judge(&source, compiler);
+        let name = source.file_name().unwrap().to_string_lossy().into_owned();
+        faults.extend(found.into_iter().map(|fault| format!("{name}: {fault}")));
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn x86_64_gcc() {
+    corpus("x86_64-gcc");
+}
+
+#[test]
+fn x86_64_clang() {
+    corpus("x86_64-clang");
+}
+
+#[test]
+fn arm64_gcc() {
+    corpus("arm64-gcc");
+}
+
+#[test]
+fn arm64_clang() {
+    corpus("arm64-clang");
+}
+
+#[test]
+fn s390_gcc() {
+    corpus("s390-gcc");
+}
+
+#[test]
+fn powerpc_gcc() {
+    corpus("powerpc-gcc");
+}
