@@ -210,7 +210,8 @@ impl<'a, 'd> Comparison<'a, 'd> {
                     same && self.pairs.same(x, y)
                 } else {
                     let part = self.is_inert(x) && self.is_inert_patched(y);
-                    part || at == offset && self.alike(x, y, path)?
+                    part || lines::same_file(self.original, x, self.patched, y)
+                        || at == offset && self.alike(x, y, path)?
                 }
             }
             (Target::External(from), Target::External(to)) => from == to && a.bias == b.bias,

@@ -41,8 +41,9 @@ mod write;
 use crate::author::Wishes;
 use crate::compare::Comparison;
 use crate::correlate::Correlation;
-use crate::graph::Object;
+use crate::graph::{BlockId, Object};
 use crate::outside::{Exports, Image};
+use crate::section::Role;
 use crate::select::Selection;
 pub use error::{Error, Input, Reason, Refusal};
 
@@ -110,6 +111,30 @@ impl<'d> Diff<'d> {
     /// after the link.
     pub fn write(&self, environment: &Environment<'_>) -> Result<Vec<u8>, Error> {
         write::write(self, environment)
+    }
+
+    /// Returns what the author should know though nothing is refused: what was decided by positions
+    /// only, and what the patch adds that no module can bring, such as a module parameter.
+    pub fn notes(&self) -> Vec<String> {
+        let name = |id| (self.patched.name(id), self.patched.section(id).name);
+        let included = |id: &&BlockId| self.selection.included.contains(*id);
+        let placed = self.pairs.by_position.iter().filter(included).map(|&id| {
+            let (name, section) = name(id);
+            format!("`{name}` in {section} was told from others of its name by its position only")
+        });
+        let left_out = self.patched.ids().filter(|&id| {
+            let role = self.patched.section(id).role;
+            let new = self.pairs.original(id).is_none() && !self.patched[id].private;
+            new && matches!(role, Role::Initialisation | Role::Other)
+                && !self.selection.included.contains(&id)
+        });
+        let left_out = left_out.map(|id| {
+            let (name, section) = name(id);
+            format!(
+                "`{name}` in {section} is new, and is left out: its section is read at boot only"
+            )
+        });
+        placed.chain(left_out).collect()
     }
 
     /// Returns the function symbols in the module, changed and new, in the object's order: also

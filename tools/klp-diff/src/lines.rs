@@ -57,7 +57,9 @@ pub fn lines(
         };
     }
     match after.section(other).role {
-        Role::Special(special) if special.fields == Fields::Line => in_bug_entry(after, b),
+        Role::Special(special) if special.fields == Fields::Line => {
+            in_bug_entry(after, b).into_iter().collect()
+        }
         _ if b.private => in_description(after, other),
         _ => Vec::new(),
     }
@@ -172,6 +174,7 @@ fn is_path(object: &Object<'_>, target: Target<'_>, depth: usize) -> bool {
         return false;
     };
     let block = &object[id];
+    // The table of operands holds the address of the string.
     if object.section(id).role == Role::Operands && depth == 0 {
         return block
             .references
@@ -181,26 +184,38 @@ fn is_path(object: &Object<'_>, target: Target<'_>, depth: usize) -> bool {
     let bytes = usize::try_from(offset)
         .ok()
         .and_then(|at| block.bytes.get(at..));
-    let text = bytes
-        .and_then(|bytes| bytes.split(|&byte| byte == 0).next())
-        .unwrap_or_default();
+    let text = bytes.map(text).unwrap_or_default();
+    block.kind == Kind::Data && names_source(text)
+}
+
+/// Whether two strings name the same source file in different directories: where it was built.
+pub fn same_file(before: &Object<'_>, one: BlockId, after: &Object<'_>, other: BlockId) -> bool {
+    let strings =
+        before.section(one).role == Role::Strings && after.section(other).role == Role::Strings;
+    let (a, b) = (text(before[one].bytes), text(after[other].bytes));
+    let absolute = a.starts_with(b"/") || b.starts_with(b"/");
+    let file = |path: &[u8]| path.rsplit(|&byte| byte == b'/').next().map(<[u8]>::to_vec);
+    strings && absolute && names_source(a) && names_source(b) && file(a) == file(b)
+}
+
+/// Returns a string without what ends it.
+fn text(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+fn names_source(text: &[u8]) -> bool {
     let source = [".c", ".h", ".rs", ".S"]
         .iter()
         .any(|end| text.ends_with(end.as_bytes()));
     let printable = text.iter().all(|&byte| byte.is_ascii_graphic());
-    block.kind == Kind::Data && source && printable && text.len() > 2
+    source && printable && text.len() > 2
 }
 
 /// The line follows the name of the file.
-fn in_bug_entry(object: &Object<'_>, block: &Block<'_>) -> Vec<Range<u64>> {
+fn in_bug_entry(object: &Object<'_>, block: &Block<'_>) -> Option<Range<u64>> {
     let named = |target| is_path(object, target, 0);
-    let Some(file) = block
-        .references
-        .iter()
-        .find(|reference| named(reference.target))
-    else {
-        return Vec::new();
-    };
+    let mut references = block.references.iter();
+    let file = references.find(|reference| named(reference.target))?;
     let field = object
         .arch
         .relocation(file.kind)
@@ -208,7 +223,7 @@ fn in_bug_entry(object: &Object<'_>, block: &Block<'_>) -> Vec<Range<u64>> {
     let end = file
         .offset
         .saturating_add(field.map_or(0, |field| u64::from(field.size)));
-    vec![end..end.saturating_add(2)]
+    Some(end..end.saturating_add(2))
 }
 
 /// Descriptions of places: a name of a source file, for Rust its length, the line and perhaps the

@@ -49,11 +49,11 @@ pub fn is_private(name: &str) -> bool {
         return true;
     }
     let stable = stable(name);
-    let is = |variable: &&str| {
+    let named = |variable: &&str| {
         let rest = stable.strip_suffix(*variable);
         rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
-    is_static_local(name) && PRIVATE.iter().any(|variable| is(&variable))
+    is_static_local(name) && PRIVATE.iter().any(named)
         || stable.starts_with("switch.table.")
 }
 

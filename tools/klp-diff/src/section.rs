@@ -68,6 +68,13 @@ pub fn role(arch: &dyn Arch, name: &str, kind: elf::SectionType, flags: elf::Sec
         let mut rests = prefixes.iter().filter_map(rest);
         rests.any(|rest| rest.is_empty() || rest.starts_with('.'))
     };
+    if has(elf::SHF_ALLOC) && !matches!(kind, elf::SHT_PROGBITS | elf::SHT_NOBITS | elf::SHT_NOTE) {
+        return match kind {
+            // Some assemblers give unwind information a type of its own.
+            _ if name.starts_with(".eh_frame") => Role::Ignored,
+            _ => Role::Other,
+        };
+    }
     if let Some(special) = special::find(arch, name) {
         return Role::Special(special);
     }

@@ -86,10 +86,9 @@ impl Write<'_, '_> {
             &name,
             Shape {
                 kind: section.kind,
-                // Merging would undo the offsets, and a link to a section's order has no meaning here.
+                // Merging would undo the offsets, and the order of other sections has no meaning here.
                 flags: elf::SectionFlags(
-                    section.flags.0
-                        & !(elf::SHF_MERGE.0 | elf::SHF_STRINGS.0 | elf::SHF_LINK_ORDER.0),
+                    section.flags.0 & (elf::SHF_WRITE.0 | elf::SHF_ALLOC.0 | elf::SHF_EXECINSTR.0),
                 ),
                 align: section.align,
                 entry_size: 0,

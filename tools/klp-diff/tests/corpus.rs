@@ -15,6 +15,7 @@
 //! | `external:` | the other symbols that it refers to, besides those of every function |
 //! | `entries: SECTION NUMBER` | the relocated entries of special sections |
 //! | `modinfo:` | fields of the module's information |
+//! | `notes:` | what the notes name |
 //! | `only:` | the compilers or architectures, where not all |
 
 mod tools;
@@ -136,6 +137,11 @@ fn judge(source: &Path, compiler: &Compiler) -> Vec<String> {
         found.sort();
         check("modinfo", found, expected.list("modinfo"));
     }
+    let notes = diff.notes();
+    let named = notes.iter().filter_map(|note| note.split('`').nth(1));
+    let mut named: Vec<_> = named.map(str::to_owned).collect();
+    named.sort();
+    check("notes", named, expected.list("notes"));
     faults.extend(module.faults());
     faults.extend(compiler.link(&written));
     faults

@@ -6,6 +6,7 @@ use crate::tools::cargo;
 use crate::tools::context::Context;
 use crate::tools::tally::mark;
 use anyhow::{bail, Context as _, Result};
+use klp_diff::finish::finish;
 use klp_diff::{Diff, Environment, Error};
 use std::path::Path;
 use std::time::Instant;
@@ -60,7 +61,7 @@ impl Case {
         })
     }
 
-    /// Reads both objects and compares them.
+    /// Compares both objects, and makes the module.
     fn decide(&self, directory: &Path) -> Result<Result<usize, Error>> {
         let read = |version: &str| {
             let file = format!("{}/{}.{version}.o", self.arch, self.name);
@@ -68,8 +69,12 @@ impl Case {
             std::fs::read(&path).with_context(|| format!("can't read {}", path.display()))
         };
         let (original, patched) = (read("orig")?, read("patched")?);
-        let diff = Diff::new(&original, &patched, &Environment::default());
-        Ok(diff.map(|diff| diff.functions().len()))
+        let environment = Environment::default();
+        let functions = Diff::new(&original, &patched, &environment).and_then(|diff| {
+            finish(&diff.write(&environment)?)?;
+            Ok(diff.functions().len())
+        });
+        Ok(functions)
     }
 
     /// Whether the decision is the one that is expected.

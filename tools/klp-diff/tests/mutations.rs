@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Objects that no compiler makes never panic the engine, and what it makes of them can be read.
+//!
+//! `PROPTEST_CASES` sets the number of inputs; `cargo xtask verify patches` tries a million.
+
+mod tools;
+
+use klp_diff::{finish, Diff, Environment};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use std::path::Path;
+use std::sync::OnceLock;
+use tools::{Module, COMPILERS};
+
+/// Sources whose objects have most of what an object can have.
+const SOURCES: &[&str] = &[
+    "bug_entry",
+    "jump_label",
+    "static_local",
+    "switch_table",
+    "together",
+];
+
+/// Pairs of objects of every compiler.
+fn pairs() -> &'static [(Vec<u8>, Vec<u8>)] {
+    static PAIRS: OnceLock<Vec<(Vec<u8>, Vec<u8>)>> = OnceLock::new();
+    PAIRS.get_or_init(|| {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+        let mut pairs = Vec::new();
+        for compiler in COMPILERS {
+            compiler.require();
+            for source in SOURCES {
+                let path = directory.join(source).with_extension("c");
+                pairs.push((
+                    compiler.compile(&path, &[]),
+                    compiler.compile(&path, &["-DPATCHED"]),
+                ));
+            }
+        }
+        pairs
+    })
+}
+
+/// Overwrites bytes of an object, and cuts it off.
+fn mutate(object: &[u8], changes: &[(Index, u8)], end: Option<Index>) -> Vec<u8> {
+    let mut bytes = object.to_vec();
+    for (at, value) in changes {
+        let at = at.index(bytes.len());
+        bytes[at] = *value;
+    }
+    if let Some(end) = end {
+        bytes.truncate(end.index(object.len() + 1));
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_mutated_object_never_panics(
+        pair in any::<Index>(),
+        original in any::<bool>(),
+        changes in vec((any::<Index>(), any::<u8>()), 1..12),
+        end in proptest::option::weighted(0.1, any::<Index>()),
+    ) {
+        let (one, other) = pair.get(pairs());
+        let (one, other) = match original {
+            true => (mutate(one, &changes, end), other.clone()),
+            false => (one.clone(), mutate(other, &changes, end)),
+        };
+        let environment = Environment::default();
+        if let Ok(diff) = Diff::new(&one, &other, &environment) {
+            if let Ok(written) = diff.write(&environment) {
+                let module = finish::finish(&written).expect("a module that was written is readable");
+                Module::read(&module);
+            }
+        }
+    }
+
+    #[test]
+    fn a_mutated_module_never_panics(
+        pair in any::<Index>(),
+        changes in vec((any::<Index>(), any::<u8>()), 1..12),
+    ) {
+        let (one, other) = pair.get(pairs());
+        let environment = Environment::default();
+        if let Ok(diff) = Diff::new(one, other, &environment) {
+            let written = diff.write(&environment).expect("the pair is one of the corpus");
+            drop(finish::finish(&mutate(&written, &changes, None)));
+        }
+    }
+}
+
+#[test]
+fn the_directory_of_the_source_makes_no_difference() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let elsewhere = tempfile::tempdir().unwrap();
+    for name in ["line.c", "bug_entry.c", "kernel.h"] {
+        std::fs::copy(corpus.join(name), elsewhere.path().join(name)).unwrap();
+    }
+    for compiler in COMPILERS {
+        for name in ["line.c", "bug_entry.c"] {
+            let here = compiler.compile(&corpus.join(name), &[]);
+            let there = compiler.compile(&elsewhere.path().join(name), &[]);
+            let environment = Environment::default();
+            let result = Diff::new(&here, &there, &environment).map(|diff| diff.selection.changed);
+            assert_eq!(
+                result,
+                Err(klp_diff::Error::NothingChanged),
+                "{} {name}",
+                compiler.name
+            );
+        }
+    }
+}
