@@ -53,8 +53,7 @@ pub fn is_private(name: &str) -> bool {
         let rest = stable.strip_suffix(*variable);
         rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
-    is_static_local(name) && PRIVATE.iter().any(named)
-        || stable.starts_with("switch.table.")
+    is_static_local(name) && PRIVATE.iter().any(named) || stable.starts_with("switch.table.")
 }
 
 /// Returns the function that this one was split from: what stands before `.cold`.
