@@ -16,7 +16,7 @@ mod findings;
 pub mod loom;
 pub mod model;
 mod mutants;
-mod patches;
+pub mod patches;
 mod properties;
 mod sanitizers;
 

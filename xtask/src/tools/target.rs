@@ -240,6 +240,13 @@ fn names() -> String {
         .join(", ")
 }
 
+/// Returns all targets that are not in progress, in the table's order.
+pub fn supported() -> impl Iterator<Item = &'static Target> {
+    TARGETS
+        .iter()
+        .filter(|target| target.in_progress().is_none())
+}
+
 /// The targets that a flag names: one, or all that are not in progress, in the table's order.
 #[derive(Clone, Debug)]
 pub struct Selection(Vec<&'static Target>);
@@ -256,11 +263,7 @@ impl FromStr for Selection {
 
     fn from_str(name: &str) -> Result<Self> {
         Ok(Self(match name {
-            "all" => {
-                let all = TARGETS.iter();
-                all.filter(|target| target.in_progress().is_none())
-                    .collect()
-            }
+            "all" => supported().collect(),
             name => vec![find(name)?],
         }))
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The host's part of the tests: formatting, lints, and every crate's own tests.
 
-use crate::commands::verify::{loom, model};
+use crate::commands::verify::{loom, model, patches};
 use crate::tools::cargo;
 use crate::tools::context::Context;
 use crate::tools::step::Step;
@@ -20,7 +20,7 @@ pub fn run(cx: &Context) -> Tally {
     );
     let clippy = "clippy --workspace --all-targets --all-features -- -D warnings";
     total += lint(cx, "Check with clippy", clippy, "mend what it points to");
-    for part in [tests, quick_proofs] {
+    for part in [tests, patches::quick, quick_proofs] {
         total += part(cx).unwrap_or_else(|error| Tally::failure(&error));
     }
     total

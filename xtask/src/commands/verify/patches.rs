@@ -4,19 +4,39 @@
 use crate::commands::verify::findings::{thousands, Findings};
 use crate::tools::cargo;
 use crate::tools::context::Context;
-use crate::tools::tally::mark;
+use crate::tools::tally::{mark, Tally};
+use crate::tools::{provision, target};
 use anyhow::{bail, Context as _, Result};
 use klp_diff::finish::finish;
 use klp_diff::{Diff, Environment, Error};
 use std::path::Path;
 use std::time::Instant;
 
-/// Judges the pairs of a directory, or without one tries mutated objects.
+/// How many mutated objects the tests try that are run with all others.
+const QUICK: u64 = 256;
+
+/// Judges the pairs of a directory, or without one the corpus and mutated objects.
 pub fn run(cx: &Context, objects: Option<&Path>, cases: u64) -> Result<Findings> {
-    match objects {
-        Some(directory) => judge(directory),
-        None => mutate(cx, cases),
-    }
+    let Some(directory) = objects else {
+        let tally = &tests(cx, cases)?;
+        return Ok(Findings::one(
+            tally.failed() == 0 && tally.passed > 0,
+            format!(
+                "{} tests held, {} failed; {} mutated inputs each",
+                tally.passed,
+                tally.failed(),
+                thousands(cases)
+            ),
+        ));
+    };
+    judge(directory)
+}
+
+/// Judges the corpus, and a few mutated objects.
+pub fn quick(cx: &Context) -> Result<Tally> {
+    let tally = tests(cx, QUICK)?;
+    println!("  {} tests passed, {} failed", tally.passed, tally.failed());
+    Ok(tally)
 }
 
 /// What is expected of a pair.
@@ -136,21 +156,16 @@ fn judge(directory: &Path) -> Result<Findings> {
     Ok(Findings::one(right == cases.len(), figures))
 }
 
-/// Runs the engine's own property tests with that many mutated objects.
-fn mutate(cx: &Context, cases: u64) -> Result<Findings> {
-    let mut command = cargo::command(cx, "test --release --package klp-diff --test mutations")?;
+/// Runs the engine's tests that take the compilers of all architectures, with that many mutated
+/// objects.
+fn tests(cx: &Context, cases: u64) -> Result<Tally> {
+    for target in target::supported() {
+        provision::ensure(cx, &provision::for_build(target))?;
+    }
+    let mut command = cargo::command(cx, "test --release --package klp-diff -- --ignored")?;
     command.env("PROPTEST_CASES", cases.to_string());
-    let tested = cargo::tests(cx, "Try the patch engine on mutated objects", command);
-    let tally = &tested.tally;
-    Ok(Findings::one(
-        tally.failed() == 0 && tally.passed > 0,
-        format!(
-            "mutated objects: {} tests held, {} failed; {} inputs each",
-            tally.passed,
-            tally.failed(),
-            thousands(cases)
-        ),
-    ))
+    let title = "Try the patch engine with every compiler";
+    Ok(cargo::tests(cx, title, command).tally)
 }
 
 #[cfg(test)]
