@@ -163,37 +163,31 @@ fn corpus(name: &str) {
 }
 
 #[test]
-#[ignore = "needs the compilers of all architectures, which `cargo xtask verify patches` installs"]
 fn x86_64_gcc() {
     corpus("x86_64-gcc");
 }
 
 #[test]
-#[ignore = "needs the compilers of all architectures, which `cargo xtask verify patches` installs"]
 fn x86_64_clang() {
     corpus("x86_64-clang");
 }
 
 #[test]
-#[ignore = "needs the compilers of all architectures, which `cargo xtask verify patches` installs"]
 fn arm64_gcc() {
     corpus("arm64-gcc");
 }
 
 #[test]
-#[ignore = "needs the compilers of all architectures, which `cargo xtask verify patches` installs"]
 fn arm64_clang() {
     corpus("arm64-clang");
 }
 
 #[test]
-#[ignore = "needs the compilers of all architectures, which `cargo xtask verify patches` installs"]
 fn s390_gcc() {
     corpus("s390-gcc");
 }
 
 #[test]
-#[ignore = "needs the compilers of all architectures, which `cargo xtask verify patches` installs"]
 fn powerpc_gcc() {
     corpus("powerpc-gcc");
 }

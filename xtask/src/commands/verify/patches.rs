@@ -162,7 +162,10 @@ fn tests(cx: &Context, cases: u64) -> Result<Tally> {
     for target in target::supported() {
         provision::ensure(cx, &provision::for_build(target))?;
     }
-    let mut command = cargo::command(cx, "test --release --package klp-diff -- --ignored")?;
+    let mut command = cargo::command(
+        cx,
+        "test --release --package klp-diff --features compilers --test corpus --test mutations",
+    )?;
     command.env("PROPTEST_CASES", cases.to_string());
     let title = "Try the patch engine with every compiler";
     Ok(cargo::tests(cx, title, command).tally)
