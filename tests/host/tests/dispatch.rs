@@ -135,6 +135,34 @@ fn finish(sites: &mut Redirections<u8, Hook>, kernel: &Simulation) {
     sites.reap(kernel, &quiesced);
 }
 
+/// A function that was not detached is still in use, even without versions.
+#[test]
+fn what_is_attached_is_not_reaped() {
+    let world = World::empty();
+    let kernel: &Simulation = &world.kernel;
+    let function = kernel.code.add(None, "a");
+    let mut sites: Redirections<u8, _> = Redirections::new();
+    let version = Version {
+        function: 0,
+        target: Replacement(code(0).start),
+        code: code(0),
+        in_transition: false,
+    };
+    let addition = Addition {
+        function,
+        location: kernel.location(function),
+        name: &Name::new(b"a").unwrap(),
+        version,
+    };
+    sites.push(kernel, once(addition)).unwrap();
+    sites.remove(kernel, function, 0);
+    let quiesced = kernel.synchronize();
+    sites.reap(kernel, &quiesced);
+    assert_eq!(sites.count(), 1);
+    finish(&mut sites, kernel);
+    assert_eq!(sites.count(), 0);
+}
+
 proptest! {
     /// Stacks of versions behave like plain vectors.
     #[test]
