@@ -72,6 +72,15 @@ impl Field {
         };
         Self { size, bits }
     }
+
+    /// Returns the bits that are written in the byte at `at`, which is in the field.
+    pub fn byte(self, at: u64, big_endian: bool) -> u8 {
+        let shift = match big_endian {
+            true => u64::from(self.size).saturating_sub(at + 1) * 8,
+            false => at * 8,
+        };
+        (self.bits >> shift.min(63)) as u8
+    }
 }
 
 /// Where an instruction continues.
@@ -115,6 +124,22 @@ pub trait Arch: Sync + Debug {
 
     /// Returns what a type of relocation changes, or nothing for an unknown one.
     fn relocation(&self, kind: RelocationType) -> Option<Relocation>;
+
+    /// Returns the bytes that a type of relocation writes, or nothing if it writes none or is
+    /// unknown.
+    fn field(&self, kind: RelocationType) -> Option<Field> {
+        self.relocation(kind)?.field()
+    }
+
+    /// Returns how many bytes a type of relocation writes.
+    fn width(&self, kind: RelocationType) -> u64 {
+        self.field(kind).map_or(0, |field| u64::from(field.size))
+    }
+
+    /// Whether the linker makes a slot for the symbol of a relocation of this type.
+    fn is_slot(&self, kind: RelocationType) -> bool {
+        matches!(self.relocation(kind), Some(Relocation::Slot(_)))
+    }
 
     /// Returns the relocation that makes the branch at `code[at..]` leave its section, as a type
     /// and the offset of its field from the instruction. Short branches have none.

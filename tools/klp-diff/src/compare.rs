@@ -140,8 +140,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let lines = lines::lines(self.original, one, self.patched, other);
         let masks = |object: &Object<'_>, references: &[Reference<'_>]| {
             let fields = references.iter().filter_map(|reference| {
-                let field = object.arch.relocation(reference.kind)?.field()?;
-                Some((reference.offset, field))
+                Some((reference.offset, object.arch.field(reference.kind)?))
             });
             fields.collect::<Vec<_>>()
         };
@@ -209,9 +208,10 @@ impl<'a, 'd> Comparison<'a, 'd> {
                         at.wrapping_sub(from.entry as i64) == offset.wrapping_sub(to.entry as i64);
                     same && self.pairs.same(x, y)
                 } else {
-                    let part = self.is_inert(x) && self.is_inert_patched(y);
-                    part || lines::same_file(self.original, x, self.patched, y)
-                        || at == offset && self.alike(x, y, path)?
+                    let inert = is_inert(self.original, x) && is_inert(self.patched, y);
+                    inert
+                        || lines::same_file(self.original, x, self.patched, y)
+                        || at == offset && self.blocks(x, y, path)?.is_none()
                 }
             }
             (Target::External(from), Target::External(to)) => from == to && a.bias == b.bias,
@@ -227,26 +227,6 @@ impl<'a, 'd> Comparison<'a, 'd> {
             (Target::Nothing(from), Target::Nothing(to)) => from == to,
             _ => false,
         })
-    }
-
-    /// Whether two private blocks have the same contents. Entries of special sections belong to
-    /// functions, which have been compared with all of theirs.
-    fn alike(
-        &self,
-        x: BlockId,
-        y: BlockId,
-        path: &mut Vec<(BlockId, BlockId)>,
-    ) -> Result<bool, Error> {
-        Ok(self.blocks(x, y, path)?.is_none())
-    }
-
-    /// Code that runs only until the alternatives have been applied. No module ever runs it.
-    fn is_inert(&self, id: BlockId) -> bool {
-        self.original.section(id).name == ".altinstr_aux"
-    }
-
-    fn is_inert_patched(&self, id: BlockId) -> bool {
-        self.patched.section(id).name == ".altinstr_aux"
     }
 
     /// Compares the entries of special sections, section by section and in their order.
@@ -281,6 +261,12 @@ impl<'a, 'd> Comparison<'a, 'd> {
     }
 }
 
+/// Whether a block is code that runs only until the alternatives have been applied. No module ever
+/// runs it.
+fn is_inert(object: &Object<'_>, id: BlockId) -> bool {
+    object.section(id).name == ".altinstr_aux"
+}
+
 /// Returns the owner of the entry that this one stands beside, in another section.
 fn beside(object: &Object<'_>, entry: BlockId) -> Option<BlockId> {
     let Role::Special(special) = object.section(entry).role else {
@@ -311,13 +297,9 @@ fn masked(fields: &[(u64, crate::arch::Field)], at: u64, big_endian: bool) -> u8
     let next = fields.partition_point(|(offset, _)| *offset <= at);
     let mut mask = 0;
     for (offset, field) in fields.iter().take(next).rev().take(4) {
-        let (byte, size) = (at.saturating_sub(*offset), u64::from(field.size));
-        if byte < size {
-            let shift = match big_endian {
-                true => size.saturating_sub(byte + 1) * 8,
-                false => byte * 8,
-            };
-            mask |= (field.bits >> shift.min(63)) as u8;
+        let byte = at.saturating_sub(*offset);
+        if byte < u64::from(field.size) {
+            mask |= field.byte(byte, big_endian);
         }
     }
     mask

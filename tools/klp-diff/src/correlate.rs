@@ -14,7 +14,7 @@
 //! A static local that no function refers to in both objects is not correlated: another variable of
 //! the same name may have taken its place.
 
-use crate::graph::{BlockId, Kind, Object, Target};
+use crate::graph::{BlockId, Kind, Object};
 use crate::names;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -256,30 +256,12 @@ impl Users {
 /// Returns what refers to each block, by the names without numbers of functions and data. What a
 /// private block refers to, its users do.
 fn users(object: &Object<'_>) -> BTreeMap<BlockId, BTreeSet<String>> {
-    let mut direct: BTreeMap<BlockId, BTreeSet<BlockId>> = BTreeMap::new();
-    for id in object.ids().filter(|&id| object[id].kind != Kind::Entry) {
-        for reference in &object[id].references {
-            match reference.target {
-                Target::Block(to, _) if to != id => drop(direct.entry(to).or_default().insert(id)),
-                _ => {}
-            }
-        }
-    }
-    let mut users = BTreeMap::new();
-    for &block in direct.keys().filter(|&&block| !object[block].private) {
-        let (mut seen, mut todo, mut found) = (BTreeSet::new(), vec![block], BTreeSet::new());
-        while let Some(block) = todo.pop() {
-            for &user in direct.get(&block).into_iter().flatten() {
-                if !seen.insert(user) {
-                    continue;
-                }
-                match object[user].private {
-                    true => todo.push(user),
-                    false => drop(found.insert(names::stable(object.name(user)))),
-                }
-            }
-        }
-        users.insert(block, found);
-    }
-    users
+    let referrers = object.referrers(|from, to| object[from].kind != Kind::Entry && from != to);
+    let named = referrers.keys().filter(|&&block| !object[block].private);
+    let users = named.map(|&block| {
+        let names = object.users(&referrers, block).into_iter();
+        let names = names.map(|user| names::stable(object.name(user)));
+        (block, names.collect())
+    });
+    users.collect()
 }

@@ -71,8 +71,7 @@ pub fn cut<'d>(input: Input, raw: &Raw<'d>, places: &Places) -> Result<Cut<'d>, 
                 .iter()
                 .map(|&(start, end)| block(index, section, start, end, kind)),
         );
-        if matches!(section.role, Role::Ignored | Role::Sites) {
-        } else if pieces.is_empty() {
+        if pieces.is_empty() && !matches!(section.role, Role::Ignored | Role::Sites) {
             cut.blocks
                 .extend(spans_and_gaps(index, section, &symbols, referred));
         }
@@ -123,8 +122,7 @@ fn is_table(raw: &Raw<'_>, index: usize, size: u64, each: u64, first: u64) -> bo
         else {
             return false;
         };
-        let flags = raw.sections.get(at).map_or(0, |section| section.flags.0);
-        flags & elf::SHF_EXECINSTR.0 != 0
+        raw.sections.get(at).is_some_and(Section::is_executable)
     };
     let leads = |start: u64| {
         let at = start.saturating_add(first);
@@ -190,7 +188,7 @@ fn spans_and_gaps<'d>(
     symbols: &[(u64, Symbol<'d>)],
     referred: &BTreeSet<u64>,
 ) -> Vec<Block<'d>> {
-    let code = section.flags.0 & elf::SHF_EXECINSTR.0 != 0;
+    let code = section.is_executable();
     let mut blocks = Vec::new();
     let mut end = 0;
     for span in spans(symbols) {
@@ -280,7 +278,7 @@ fn gap<'d>(
     if start >= end {
         return;
     }
-    let code = section.flags.0 & elf::SHF_EXECINSTR.0 != 0;
+    let code = section.is_executable();
     let first = referred.range(start..end).next().copied();
     let bytes = slice(section, start, first.unwrap_or(end));
     let padding = bytes.iter().all(|&byte| byte == 0);

@@ -4,6 +4,7 @@
 use crate::arch::Arch;
 use crate::section::Role;
 use object::elf::{RelocationType, SectionFlags, SectionType, SymbolBind, SymbolType};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Index;
 
 /// An object file.
@@ -46,6 +47,13 @@ pub struct Section<'d> {
     pub bytes: &'d [u8],
     /// Whether it is in a section group.
     pub grouped: bool,
+}
+
+impl Section<'_> {
+    /// Whether it holds code.
+    pub fn is_executable(&self) -> bool {
+        self.flags.0 & object::elf::SHF_EXECINSTR.0 != 0
+    }
 }
 
 /// Bytes that belong together: a function, a variable, a string, an entry of a table.
@@ -199,6 +207,47 @@ impl<'d> Object<'d> {
             None => before.find(ends)?,
         };
         Some((id, offset.wrapping_sub(self[id].start as i64)))
+    }
+
+    /// Returns what refers to each block. References for which `counts` says no, by who refers and
+    /// what is referred to, are left out.
+    pub fn referrers(
+        &self,
+        counts: impl Fn(BlockId, BlockId) -> bool,
+    ) -> BTreeMap<BlockId, BTreeSet<BlockId>> {
+        let mut referrers: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for id in self.ids() {
+            for reference in &self[id].references {
+                let Target::Block(to, _) = reference.target else {
+                    continue;
+                };
+                if counts(id, to) {
+                    referrers.entry(to).or_default().insert(id);
+                }
+            }
+        }
+        referrers
+    }
+
+    /// Returns the functions and data that use a block, directly or through private data.
+    pub fn users(
+        &self,
+        referrers: &BTreeMap<BlockId, BTreeSet<BlockId>>,
+        block: BlockId,
+    ) -> BTreeSet<BlockId> {
+        let (mut seen, mut todo, mut found) = (BTreeSet::new(), vec![block], BTreeSet::new());
+        while let Some(block) = todo.pop() {
+            for &user in referrers.get(&block).into_iter().flatten() {
+                if !seen.insert(user) {
+                    continue;
+                }
+                match self[user].private {
+                    true => todo.push(user),
+                    false => drop(found.insert(user)),
+                }
+            }
+        }
+        found
     }
 
     /// Returns the function that an entry of a special section belongs to.

@@ -216,13 +216,7 @@ fn in_bug_entry(object: &Object<'_>, block: &Block<'_>) -> Option<Range<u64>> {
     let named = |target| is_path(object, target, 0);
     let mut references = block.references.iter();
     let file = references.find(|reference| named(reference.target))?;
-    let field = object
-        .arch
-        .relocation(file.kind)
-        .and_then(|known| known.field());
-    let end = file
-        .offset
-        .saturating_add(field.map_or(0, |field| u64::from(field.size)));
+    let end = file.offset.saturating_add(object.arch.width(file.kind));
     Some(end..end.saturating_add(2))
 }
 

@@ -156,10 +156,8 @@ pub fn read(input: Input, bytes: &[u8]) -> Result<Raw<'_>, Error> {
         for rela in relas {
             let symbol = rela.symbol(endian, false).map_or(0, |SymbolIndex(at)| at);
             let (offset, kind) = (rela.r_offset(endian), rela.r_type(endian, false));
-            let field = arch.relocation(kind).and_then(|known| known.field());
-            let size = field.map_or(0, |field| u64::from(field.size));
             if offset
-                .checked_add(size)
+                .checked_add(arch.width(kind))
                 .is_none_or(|end| end > section.size)
                 || symbol >= all.len()
             {

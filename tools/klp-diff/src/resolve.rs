@@ -5,7 +5,7 @@ use crate::arch::{Arch, Flow, Relocation};
 use crate::code;
 use crate::cut::{self, Cut};
 use crate::error::{Error, Input};
-use crate::graph::{BlockId, Kind, Object, Reference, Target};
+use crate::graph::{BlockId, Kind, Object, Reference, Section, Target};
 use crate::read::{self, Place, Raw, RawRelocation};
 use crate::section::Role;
 use crate::special::Fields;
@@ -60,10 +60,7 @@ pub fn graph<'d>(input: Input, bytes: &'d [u8]) -> Result<Object<'d>, Error> {
             let symbol = raw.symbols.get(relocation.symbol);
             let named = by_symbol.get(&relocation.symbol).copied();
             let Some(symbol) = symbol else { continue };
-            let slot = matches!(
-                raw.arch.relocation(relocation.kind),
-                Some(Relocation::Slot(_))
-            );
+            let slot = raw.arch.is_slot(relocation.kind);
             let target = match symbol.place {
                 Place::Section(at) if slot => located(&object, at, symbol.value as i64, named),
                 Place::Section(at) => {
@@ -176,10 +173,7 @@ fn places(raw: &Raw<'_>) -> Places {
                 .get(index)
                 .is_some_and(|section| section.role == Role::Sites);
             let label = !matches!(symbol.kind, elf::STT_FUNC | elf::STT_OBJECT | elf::STT_TLS);
-            let slot = matches!(
-                raw.arch.relocation(relocation.kind),
-                Some(Relocation::Slot(_))
-            );
+            let slot = raw.arch.is_slot(relocation.kind);
             let addend = if slot { 0 } else { relocation.addend };
             let offset = u64::try_from(value(symbol.value, addend, distance));
             if let (true, false, Ok(offset), Some(set)) =
@@ -200,7 +194,7 @@ fn distances(raw: &Raw<'_>, index: usize, relocations: &[RawRelocation]) -> Vec<
     let Some(section) = raw.sections.get(index) else {
         return distances;
     };
-    if section.flags.0 & elf::SHF_EXECINSTR.0 == 0 {
+    if !section.is_executable() {
         return distances;
     }
     // Where instructions start is only known at symbols: what is between functions is no code.
@@ -231,11 +225,7 @@ fn distances(raw: &Raw<'_>, index: usize, relocations: &[RawRelocation]) -> Vec<
                 .is_some()
             {}
             // Where the code can't be decoded, the field is taken to end its instruction.
-            let field = raw
-                .arch
-                .relocation(relocation.kind)
-                .and_then(Relocation::field);
-            let size = field.map_or(0, |field| u64::from(field.size));
+            let size = raw.arch.width(relocation.kind);
             let (from, to) = match instructions.peek() {
                 Some((from, found)) if *from as u64 <= at => {
                     (*from as u64, ends(*from, found.size))
@@ -322,9 +312,8 @@ fn marks(arch: &dyn Arch, bytes: &[u8], entry: usize, references: &[Reference<'_
 }
 
 fn implicit_bias(object: &Object<'_>, kind: elf::RelocationType, at: u64, field: u64) -> i64 {
-    let size = object.arch.relocation(kind).and_then(Relocation::field);
     let offset = at.saturating_add(field);
-    let end = offset.saturating_add(size.map_or(0, |field| u64::from(field.size)));
+    let end = offset.saturating_add(object.arch.width(kind));
     object.arch.distance(kind, at, offset, end).wrapping_neg()
 }
 
@@ -355,15 +344,13 @@ fn unshift_tables(object: &mut Object<'_>) {
                 object.arch.relocation(reference.kind),
                 Some(Relocation::Relative(_))
             );
-            let flags = object
+            let code = object
                 .sections
                 .get(section)
-                .map_or(0, |section| section.flags.0);
+                .is_some_and(Section::is_executable);
             let shift = reference.offset as i64;
             let found = object.block_at(section, place.wrapping_sub(shift));
-            if let (true, true, Some((to, offset))) =
-                (relative, flags & elf::SHF_EXECINSTR.0 != 0, found)
-            {
+            if let (true, true, Some((to, offset))) = (relative, code, found) {
                 reference.target = Target::Block(to, offset);
                 reference.bias = reference.bias.wrapping_add(shift);
             }

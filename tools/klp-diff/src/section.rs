@@ -69,10 +69,10 @@ pub fn role(arch: &dyn Arch, name: &str, kind: elf::SectionType, flags: elf::Sec
         rests.any(|rest| rest.is_empty() || rest.starts_with('.'))
     };
     if has(elf::SHF_ALLOC) && !matches!(kind, elf::SHT_PROGBITS | elf::SHT_NOBITS | elf::SHT_NOTE) {
-        return match kind {
-            // Some assemblers give unwind information a type of its own.
-            _ if name.starts_with(".eh_frame") => Role::Ignored,
-            _ => Role::Other,
+        // Some assemblers give unwind information a type of its own.
+        return match name.starts_with(".eh_frame") {
+            true => Role::Ignored,
+            false => Role::Other,
         };
     }
     if let Some(special) = special::find(arch, name) {
@@ -101,15 +101,7 @@ pub fn role(arch: &dyn Arch, name: &str, kind: elf::SectionType, flags: elf::Sec
     {
         return Role::Ignored;
     }
-    let initial = [
-        ".init",
-        ".exit",
-        ".ref",
-        ".initcall",
-        ".head",
-        ".meminit",
-        ".devinit",
-    ];
+    let initial = [".init", ".exit", ".ref", ".head", ".meminit", ".devinit"];
     if under(&initial) || starts(&[".initcall"]) {
         return Role::Initialisation;
     }

@@ -111,7 +111,7 @@ impl Select<'_, '_> {
 
     /// Finds the functions that changed, and refuses changed data.
     fn changes(&mut self) -> Result<(), Error> {
-        let users = self.users();
+        let referrers = self.patched.referrers(|_, _| true);
         let ignored = &self.wishes.ignored;
         let mut constants = Vec::new();
         for (one, other) in self
@@ -137,7 +137,7 @@ impl Select<'_, '_> {
                 continue;
             }
             let name = self.patched.name(constant).to_owned();
-            for &user in users.get(&constant).into_iter().flatten() {
+            for user in self.patched.users(&referrers, constant) {
                 if self.patched[user].kind == Kind::Function {
                     let why = Difference::Constant(name.clone());
                     if self.pairs.original(user).is_some() {
@@ -210,34 +210,6 @@ impl Select<'_, '_> {
             _ => Reason::UnknownSection,
         };
         self.refuse_change(id, Some(difference), reason);
-    }
-
-    /// Returns the functions and data that use each block, directly or through private data.
-    fn users(&self) -> BTreeMap<BlockId, BTreeSet<BlockId>> {
-        let mut direct: BTreeMap<BlockId, BTreeSet<BlockId>> = BTreeMap::new();
-        for id in self.patched.ids() {
-            for reference in &self.patched[id].references {
-                if let Target::Block(to, _) = reference.target {
-                    direct.entry(to).or_default().insert(id);
-                }
-            }
-        }
-        let mut users = BTreeMap::new();
-        for (&block, first) in &direct {
-            let (mut seen, mut found) = (BTreeSet::new(), BTreeSet::new());
-            let mut todo: Vec<_> = first.iter().copied().collect();
-            while let Some(user) = todo.pop() {
-                if !seen.insert(user) {
-                    continue;
-                }
-                match self.patched[user].private {
-                    true => todo.extend(direct.get(&user).into_iter().flatten()),
-                    false => drop(found.insert(user)),
-                }
-            }
-            users.insert(block, found);
-        }
-        users
     }
 
     /// Refuses the changed functions that can't be replaced.

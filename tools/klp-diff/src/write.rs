@@ -2,7 +2,6 @@
 //! Writes the object of the module: what was selected, the tables that livepatch reads, and
 //! references to what stays in the kernel.
 
-use crate::arch::Relocation;
 use crate::emit;
 use crate::error::{Error, Reason, Refusal};
 use crate::finish;
@@ -164,7 +163,7 @@ impl Write<'_, '_> {
     /// Clears an operand that the assembler has set.
     fn clear(&mut self, section: usize, offset: u64, reference: &Reference<'_>) {
         let arch = self.diff.patched.arch;
-        let Some(field) = arch.relocation(reference.kind).and_then(Relocation::field) else {
+        let Some(field) = arch.field(reference.kind) else {
             return;
         };
         let Some(section) = self.plan.sections.get_mut(section) else {
@@ -175,12 +174,8 @@ impl Write<'_, '_> {
             .iter_mut()
             .skip(offset as usize)
             .take(field.size.into());
-        for (at, byte) in bytes.enumerate() {
-            let shift = match arch.big_endian() {
-                true => (usize::from(field.size) - 1 - at) * 8,
-                false => at * 8,
-            };
-            *byte &= !((field.bits >> shift.min(63)) as u8);
+        for (at, byte) in (0..).zip(bytes) {
+            *byte &= !field.byte(at, arch.big_endian());
         }
     }
 
@@ -221,7 +216,8 @@ impl Write<'_, '_> {
                         let addend = offset.wrapping_sub(named).wrapping_add(reference.bias);
                         Some((Some(symbol), addend))
                     }
-                    None if self.is_slot(reference) => {
+                    // The linker makes a slot for each symbol, so the place needs one of its own.
+                    None if patched.arch.is_slot(reference.kind) => {
                         let value = base.wrapping_add(offset as u64);
                         let label = self.plan.label(section, value);
                         Some((Some(label), reference.bias))
@@ -235,12 +231,6 @@ impl Write<'_, '_> {
                 }
             }
         }
-    }
-
-    /// Whether the linker makes a slot for the symbol, so that the place needs one of its own.
-    fn is_slot(&self, reference: &Reference<'_>) -> bool {
-        let relocation = self.diff.patched.arch.relocation(reference.kind);
-        matches!(relocation, Some(Relocation::Slot(_)))
     }
 
     /// The object that is patched.

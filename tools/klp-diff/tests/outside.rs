@@ -52,44 +52,37 @@ fn module(environment: &Environment<'_>) -> Result<Vec<String>, Error> {
     Ok(names.map(str::to_owned).collect())
 }
 
-#[test]
-fn the_file_tells_symbols_of_one_name_apart() {
+/// Returns those names for a kernel that is linked from sources.
+fn module_of(sources: &[(&str, &str)]) -> Result<Vec<String>, Error> {
     let directory = tempfile::tempdir().unwrap();
-    let second = SECOND.replace("STEP", "1");
-    let linked = image(directory.path(), &[("a.c", FIRST), ("b.c", &second)]);
+    let linked = image(directory.path(), sources);
     let image = Image::parse(&linked).unwrap();
-    let environment = Environment {
+    module(&Environment {
         image: Some(&image),
         ..Environment::default()
-    };
-    assert_eq!(module(&environment).unwrap(), [".klp.sym.vmlinux.twin,2"]);
+    })
+}
+
+#[test]
+fn the_file_tells_symbols_of_one_name_apart() {
+    let second = SECOND.replace("STEP", "1");
+    let module = module_of(&[("a.c", FIRST), ("b.c", &second)]);
+    assert_eq!(module.unwrap(), [".klp.sym.vmlinux.twin,2"]);
 }
 
 #[test]
 fn a_unique_symbol_has_position_zero() {
-    let directory = tempfile::tempdir().unwrap();
     let second = SECOND.replace("STEP", "1");
-    let linked = image(directory.path(), &[("b.c", &second)]);
-    let image = Image::parse(&linked).unwrap();
-    let environment = Environment {
-        image: Some(&image),
-        ..Environment::default()
-    };
-    assert_eq!(module(&environment).unwrap(), [".klp.sym.vmlinux.twin,0"]);
+    let module = module_of(&[("b.c", &second)]);
+    assert_eq!(module.unwrap(), [".klp.sym.vmlinux.twin,0"]);
 }
 
 #[test]
 fn symbols_that_nothing_tells_apart_are_refused() {
-    let directory = tempfile::tempdir().unwrap();
     let second = SECOND.replace("STEP", "1");
     let other = second.replace("second", "third");
-    let linked = image(directory.path(), &[("x/b.c", &second), ("y/b.c", &other)]);
-    let image = Image::parse(&linked).unwrap();
-    let environment = Environment {
-        image: Some(&image),
-        ..Environment::default()
-    };
-    let Err(Error::Refused(refusals)) = module(&environment) else {
+    let module = module_of(&[("x/b.c", &second), ("y/b.c", &other)]);
+    let Err(Error::Refused(refusals)) = module else {
         panic!("not refused")
     };
     assert_eq!(refusals[0].symbol, "twin");
@@ -98,17 +91,8 @@ fn symbols_that_nothing_tells_apart_are_refused() {
 
 #[test]
 fn a_symbol_that_the_image_lacks_is_refused() {
-    let directory = tempfile::tempdir().unwrap();
-    let linked = image(
-        directory.path(),
-        &[("a.c", "int alone(void) { return 1; }")],
-    );
-    let image = Image::parse(&linked).unwrap();
-    let environment = Environment {
-        image: Some(&image),
-        ..Environment::default()
-    };
-    let Err(Error::Refused(refusals)) = module(&environment) else {
+    let module = module_of(&[("a.c", "int alone(void) { return 1; }")]);
+    let Err(Error::Refused(refusals)) = module else {
         panic!("not refused")
     };
     assert!(refusals

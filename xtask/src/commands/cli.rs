@@ -256,7 +256,8 @@ pub enum Part {
     Properties,
     /// The tests under Miri, or under the sanitizers of the nightly toolchain
     Sanitizers,
-    /// The patch engine on mutated objects, or with --objects on a directory of pairs
+    /// The patch engine with every compiler and on mutated objects, or with --objects on a directory
+    /// of pairs
     Patches,
 }
 

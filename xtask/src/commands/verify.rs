@@ -6,7 +6,7 @@
 //! | [`model`] | no interleaving of the core with tasks, modules and CPUs breaks a property |
 //! | [`loom`] | no order that the memory model allows breaks one, and each ordering is needed |
 //! | [`mutants`] | the host tests notice every change of the core that makes a difference |
-//! | [`patches`] | the patch engine decides pairs of objects rightly, and survives mutated ones |
+//! | [`patches`] | the patch engine decides sources and objects rightly, and survives mutated ones |
 //! | [`properties`] | a property of every input holds for a million random ones |
 //! | [`sanitizers`] | the tests have no undefined behaviour |
 //!

@@ -86,9 +86,8 @@ impl Arch for S390 {
         let (low, register) = (byte(1) & 0x0f, byte(1) >> 4);
         let near = i64::from(i16::from_be_bytes([byte(2), byte(3)])) * 2;
         let far = i64::from(i32::from_be_bytes([byte(2), byte(3), byte(4), byte(5)])) * 2;
-        let compared = i64::from(i16::from_be_bytes([byte(2), byte(3)])) * 2;
         let flow = match (first, low) {
-            (0xa7, 0x4..=0x7) if low == 0x5 => Flow::Call(near),
+            (0xa7, 0x5) => Flow::Call(near),
             (0xa7, 0x4 | 0x6 | 0x7) => Flow::Jump(near),
             (0xc0, 0x4) if byte(1) >> 4 == 0 => Flow::Next,
             (0xc0, 0x4) => Flow::Jump(far),
@@ -99,7 +98,7 @@ impl Arch for S390 {
                     0x64 | 0x65 | 0x76 | 0x77 | 0x7c..=0x7f | 0x44 | 0x45
                 ) =>
             {
-                Flow::Jump(compared)
+                Flow::Jump(near)
             }
             (0x05 | 0x07 | 0x0d, _) => Flow::Indirect,
             _ => Flow::Next,
