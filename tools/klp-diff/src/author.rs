@@ -28,6 +28,11 @@ const CALLBACKS: [(&str, &str); 4] = [
 /// The section of the pointers that `livepatch_helpers.h` makes.
 const POINTERS: &str = ".discard.klp_callback_ptrs";
 
+/// The section of the states that the patch changes: `struct klp_state` each.
+pub const STATES: &str = ".discard.klp_states";
+/// The section of an `int` that says whether the patch replaces all others.
+pub const REPLACE: &str = ".discard.klp_replace";
+
 /// What the author wants.
 #[derive(Debug, Default)]
 pub struct Wishes {
@@ -35,6 +40,12 @@ pub struct Wishes {
     pub ignored: BTreeSet<BlockId>,
     /// The functions to call, in the order of the members of `struct klp_callbacks`.
     pub callbacks: [Option<BlockId>; 4],
+    /// The system states that the patch changes: their numbers, and the versions.
+    pub states: Vec<(u64, u32)>,
+    /// Whether the patch replaces all others, if the author says it.
+    pub replace: Option<bool>,
+    /// What contradicts itself: the section that says it, and what it says.
+    pub contradictions: Vec<(&'static str, String)>,
 }
 
 /// Reads the wishes in a patched object.
@@ -53,28 +64,77 @@ pub fn wishes(patched: &Object<'_>) -> Wishes {
         let is = |id: &BlockId| name == Some(patched.section(*id).name.as_bytes());
         wishes.ignored.extend(patched.ids().filter(is));
     }
-    for ((section, prefix), callback) in CALLBACKS.iter().zip(&mut wishes.callbacks) {
-        *callback = targets(patched, section).map(|(target, _)| target).next();
-        let pointer = |id: &BlockId| {
-            patched.section(*id).name == POINTERS && patched.name(*id).starts_with(prefix)
-        };
-        if let Some(id) = patched.ids().find(pointer) {
-            *callback =
-                patched[id]
-                    .references
-                    .iter()
-                    .find_map(|reference| match reference.target {
-                        Target::Block(to, _) => Some(to),
-                        _ => None,
-                    });
+    for (at, (section, prefix)) in CALLBACKS.iter().enumerate() {
+        let pointers = patched.ids().filter(|&id| {
+            patched.section(id).name == POINTERS && patched.name(id).starts_with(prefix)
+        });
+        let pointers = pointers.flat_map(|id| &patched[id].references);
+        let mut all: Vec<_> = targets(patched, section).map(|(id, _)| id).collect();
+        all.extend(pointers.filter_map(|reference| match reference.target {
+            Target::Block(to, _) => Some(to),
+            _ => None,
+        }));
+        if all.len() > 1 {
+            let what = "two callbacks of one kind for one object".to_owned();
+            wishes.contradictions.push((section, what));
         }
+        if let (Some(callback), Some(&id)) = (wishes.callbacks.get_mut(at), all.first()) {
+            *callback = Some(id);
+        }
+    }
+    states(patched, &mut wishes);
+    let said = contents(patched, REPLACE).map(|bytes| bytes.iter().any(|&byte| byte != 0));
+    for replace in said {
+        if wishes.replace.is_some_and(|before| before != replace) {
+            let what = "both KLP_REPLACE(true) and KLP_REPLACE(false)".to_owned();
+            wishes.contradictions.push((REPLACE, what));
+        }
+        wishes.replace = Some(replace);
     }
     wishes
 }
 
+/// Reads the states.
+fn states(patched: &Object<'_>, wishes: &mut Wishes) {
+    let big = patched.arch.big_endian();
+    for bytes in contents(patched, STATES) {
+        for state in bytes.chunks(24) {
+            let (Some(id), Some(version)) = (state.first_chunk::<8>(), state.get(8..12)) else {
+                let what = "a state that is cut off".to_owned();
+                wishes.contradictions.push((STATES, what));
+                continue;
+            };
+            let id = match big {
+                true => u64::from_be_bytes(*id),
+                false => u64::from_le_bytes(*id),
+            };
+            let digits = version.iter().map(|&byte| u32::from(byte));
+            let shifted = |value: u32, byte: u32| value << 8 | byte;
+            let version = match big {
+                true => digits.fold(0, shifted),
+                false => digits.rev().fold(0, shifted),
+            };
+            // Livepatch's list of states ends at the number 0.
+            if id == 0 {
+                let what = "a state with the number 0".to_owned();
+                wishes.contradictions.push((STATES, what));
+            }
+            wishes.states.push((id, version));
+        }
+    }
+}
+
+/// Returns the bytes of what is in a section.
+fn contents<'a>(object: &'a Object<'_>, section: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    let blocks = object
+        .ids()
+        .filter(move |&id| object.section(id).name == section);
+    blocks.map(|id| object[id].bytes)
+}
+
 /// Whether a section holds wishes.
 pub fn is_wish(section: &str) -> bool {
-    section.starts_with(".kpatch.") || section == POINTERS
+    section.starts_with(".kpatch.") || [POINTERS, STATES, REPLACE].contains(&section)
 }
 
 fn targets<'a>(

@@ -9,7 +9,7 @@ use object::elf;
 use object::Endianness;
 
 /// Writes a plan. The same plan gives the same bytes.
-pub fn emit(plan: &Plan, arch: &dyn Arch, flags: u32, source: &str) -> Result<Vec<u8>, Error> {
+pub fn emit(plan: &Plan, arch: &dyn Arch, flags: u32) -> Result<Vec<u8>, Error> {
     let endian = match arch.big_endian() {
         true => Endianness::Big,
         false => Endianness::Little,
@@ -58,14 +58,17 @@ pub fn emit(plan: &Plan, arch: &dyn Arch, flags: u32, source: &str) -> Result<Ve
         SectionData::Data(Vec::new().into()),
     );
 
-    let file = builder.symbols.add();
-    file.name = source.as_bytes().into();
-    file.set_st_info(elf::STB_LOCAL, elf::STT_FILE);
-    file.st_shndx = elf::SHN_ABS;
     let mut symbols = vec![None; plan.symbols.len()];
     // Local symbols come first.
     for local in [true, false] {
-        for (planned, id) in plan.symbols.iter().zip(&mut symbols) {
+        let mut files = plan.files.iter().peekable();
+        for (at, (planned, id)) in plan.symbols.iter().zip(&mut symbols).enumerate() {
+            while let Some((_, name)) = files.next_if(|(from, _)| local && *from <= at) {
+                let file = builder.symbols.add();
+                file.name = name.as_bytes().into();
+                file.set_st_info(elf::STB_LOCAL, elf::STT_FILE);
+                file.st_shndx = elf::SHN_ABS;
+            }
             if (planned.bind == elf::STB_LOCAL) != local {
                 continue;
             }

@@ -92,6 +92,14 @@ pub enum Reason {
     NotInImage,
     /// A key of a jump label or static call is in a module.
     KeyInModule(String),
+    /// Two objects of the patch define the same new symbol.
+    DefinedTwice,
+    /// The symbol is new in this object, but another one has it already.
+    Moved,
+    /// What the author of the patch says contradicts itself.
+    Wishes(String),
+    /// An address in a special section is known only when a module is loaded, and that is too late.
+    TooLate(String),
     /// A special section does not have entries of any size that the engine knows; the smallest is
     /// this.
     EntrySize(u64),
@@ -125,6 +133,10 @@ impl Reason {
             Self::KeyInModule(_) => {
                 "use static_key_enabled() in place of the branch, or KLP_STATIC_CALL() in place of the call"
             }
+            Self::DefinedTwice => "give one of them another name, or make both static",
+            Self::Moved => "leave it in its file, or give the new one another name",
+            Self::Wishes(_) => "say it once in the whole patch",
+            Self::TooLate(_) => "keep the instruction as it is, or move it to a function of the kernel itself",
             Self::EntrySize(_) => "use a version of the tool that knows this kernel",
             Self::Architecture(_, remedy) => remedy,
         }
@@ -157,6 +169,16 @@ impl fmt::Display for Reason {
             }
             Self::NotInImage => write!(f, "the image has no such symbol"),
             Self::KeyInModule(key) => write!(f, "its key `{key}` is in a module"),
+            Self::DefinedTwice => write!(f, "more than one file of the patch defines it"),
+            Self::Moved => {
+                write!(f, "it is new in this file, but another one defines it already")
+            }
+            Self::Wishes(what) => write!(f, "the patch has {what}"),
+            Self::TooLate(symbol) => write!(
+                f,
+                "the address of `{symbol}` is known when its module is loaded, after the kernel has \
+                 rewritten this code"
+            ),
             Self::EntrySize(size) => {
                 write!(f, "its entries have an unknown size, which is not {size}")
             }

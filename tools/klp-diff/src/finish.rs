@@ -25,6 +25,13 @@ pub fn name(section_object: &str, object: &str, symbol: &str, position: u64) -> 
     format!("{PREFIX}{section_object}.klp.sym.{object}.{symbol},{position}")
 }
 
+/// Returns the object whose relocations a symbol is for, and the symbol's own name.
+pub(crate) fn parse(name: &str) -> Option<(&str, &str)> {
+    let (section_object, rest) = name.strip_prefix(PREFIX)?.split_once(".klp.sym.")?;
+    let (_, symbol) = rest.split_once('.')?;
+    Some((section_object, symbol.rsplit_once(',')?.0))
+}
+
 /// Converts a linked module.
 pub fn finish(module: &[u8]) -> Result<Vec<u8>, Error> {
     let malformed = |what: String| Error::Malformed {

@@ -185,6 +185,12 @@ impl<'d> Object<'d> {
         self.sections.iter().any(|section| section.name == name)
     }
 
+    /// Whether it defines a global symbol of this name.
+    pub fn defines_global(&self, name: &str) -> bool {
+        let mut symbols = self.blocks.iter().flat_map(|block| &block.symbols);
+        symbols.any(|symbol| symbol.is_global() && symbol.name == name)
+    }
+
     /// Whether other objects see one of the block's symbols.
     pub fn is_global(&self, id: BlockId) -> bool {
         self[id].symbols.iter().any(Symbol::is_global)

@@ -10,7 +10,8 @@
 //! | [`compare`], [`lines`] | decides what changed, by meaning |
 //! | [`select`] | selects what the module needs, and refuses what it can't hold |
 //! | [`outside`] | finds what the module refers to in the kernel: exports, symbol positions |
-//! | [`write`], [`plan`], [`emit`] | writes the object; [`finish`] converts the linked module |
+//! | [`write`], [`moved`] | puts the pairs of a patch into one [`plan`] of the module |
+//! | [`tables`], [`emit`] | writes what livepatch reads, and the object; [`finish`] converts the linked module |
 //!
 //! What an architecture has of its own is in [`arch`]; sections whose entries describe functions are
 //! in [`special`]. Nothing is guessed: what the engine does not understand, it refuses ([`error`]).
@@ -28,6 +29,7 @@ pub mod error;
 pub mod finish;
 pub mod graph;
 mod lines;
+mod moved;
 pub mod names;
 pub mod outside;
 mod plan;
@@ -36,6 +38,7 @@ mod resolve;
 pub mod section;
 pub mod select;
 pub mod special;
+mod tables;
 mod write;
 
 use crate::author::Wishes;
@@ -59,6 +62,24 @@ pub struct Environment<'a> {
     /// Further fields for the module's information: the hash of the diff, the build ID of the
     /// kernel, the names of what it fixes.
     pub modinfo: &'a [(&'a str, &'a str)],
+}
+
+/// A pair of objects, with what the engine was told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a, 'd> {
+    /// What the pair changes.
+    pub diff: &'a Diff<'d>,
+    /// What [`Diff::new`] was told of it.
+    pub environment: &'a Environment<'a>,
+}
+
+/// Returns the object of a module that has all pairs of a patch, to be linked like that of any
+/// module. [`finish`] comes after the link.
+///
+/// The pairs may be of the kernel and of several modules. Each of those is one `klp_object`, in the
+/// order in which its first pair comes. What one pair adds, others can use.
+pub fn write_all(parts: &[Part<'_, '_>]) -> Result<Vec<u8>, Error> {
+    write::write(parts)
 }
 
 /// What a patch changes, and what its module needs.
@@ -95,8 +116,14 @@ impl<'d> Diff<'d> {
         let wishes = author::wishes(&patched);
         let selection = {
             let comparison = Comparison::new(&original, &patched, &pairs);
-            let module = environment.module.is_some();
-            select::select(&original, &patched, &pairs, &comparison, &wishes, module)?
+            select::select(
+                &original,
+                &patched,
+                &pairs,
+                &comparison,
+                &wishes,
+                environment,
+            )?
         };
         Ok(Self {
             original,
@@ -107,10 +134,12 @@ impl<'d> Diff<'d> {
         })
     }
 
-    /// Returns the object of the module, to be linked like that of any module. [`finish`] comes
-    /// after the link.
+    /// Returns the object of a module for this pair alone: see [`write_all`].
     pub fn write(&self, environment: &Environment<'_>) -> Result<Vec<u8>, Error> {
-        write::write(self, environment)
+        write_all(&[Part {
+            diff: self,
+            environment,
+        }])
     }
 
     /// Returns what the author should know though nothing is refused: what was decided by positions

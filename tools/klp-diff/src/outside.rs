@@ -122,6 +122,13 @@ impl<'d> Image<'d> {
         self.by_name.contains_key(name)
     }
 
+    /// Whether the image defines a global symbol of this name.
+    pub fn defines_global(&self, name: &str) -> bool {
+        let same = self.by_name.get(name).into_iter().flatten();
+        let mut symbols = same.filter_map(|&index| self.symbols.get(index));
+        symbols.any(|symbol| !symbol.local)
+    }
+
     /// Returns the position of a symbol among those of its name.
     pub fn position(&self, wanted: &Wanted<'_>) -> Result<u64, Reason> {
         let same = self.by_name.get(wanted.name).ok_or(Reason::NotInImage)?;

@@ -11,7 +11,9 @@ pub struct Plan {
     pub sections: Vec<PlanSection>,
     /// The symbols, in the order in which they were asked for.
     pub symbols: Vec<PlanSymbol>,
-    by_name: BTreeMap<String, usize>,
+    /// The source files: from which symbol on, and the name.
+    pub files: Vec<(usize, String)>,
+    by_name: BTreeMap<(String, u32, u64), usize>,
     undefined: BTreeMap<String, usize>,
     of_section: BTreeMap<usize, usize>,
 }
@@ -75,16 +77,22 @@ impl Shape {
 }
 
 impl Plan {
-    /// Returns the section of this name, a new one if there is none.
+    /// Says that the symbols from here on are of another source file.
+    pub fn file(&mut self, name: &str) {
+        self.files.push((self.symbols.len(), name.to_owned()));
+    }
+
+    /// Returns the section of this name and kind, a new one if there is none.
     pub fn section(&mut self, name: &str, shape: Shape) -> usize {
-        if let Some(&index) = self.by_name.get(name) {
+        let key = (name.to_owned(), shape.kind.0, shape.flags.0);
+        if let Some(&index) = self.by_name.get(&key) {
             if let Some(section) = self.sections.get_mut(index) {
                 section.align = section.align.max(shape.align);
             }
             return index;
         }
         let index = self.sections.len();
-        self.by_name.insert(name.to_owned(), index);
+        self.by_name.insert(key, index);
         self.sections.push(PlanSection {
             name: name.to_owned(),
             kind: shape.kind,

@@ -9,6 +9,7 @@ use crate::graph::{BlockId, Kind, Object, Reference, Target};
 use crate::names;
 use crate::section::Role;
 use crate::special::Fields;
+use crate::Environment;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What goes into the module, by blocks of the patched object.
@@ -28,8 +29,7 @@ struct Select<'a, 'd> {
     patched: &'a Object<'d>,
     pairs: &'a Correlation,
     comparison: &'a Comparison<'a, 'd>,
-    /// Whether the patched object is part of a module.
-    module: bool,
+    environment: &'a Environment<'a>,
     out: Selection,
     refusals: BTreeSet<Refusal>,
     wishes: &'a Wishes,
@@ -42,20 +42,29 @@ pub fn select<'d>(
     pairs: &Correlation,
     comparison: &Comparison<'_, 'd>,
     wishes: &Wishes,
-    module: bool,
+    environment: &Environment<'_>,
 ) -> Result<Selection, Error> {
     let mut select = Select {
         original,
         patched,
         pairs,
         comparison,
-        module,
+        environment,
         out: Selection::default(),
         refusals: BTreeSet::new(),
         wishes,
     };
     select.changes()?;
     select.check_changed();
+    for (section, what) in &wishes.contradictions {
+        select.refusals.insert(Refusal {
+            file: patched.source.to_owned(),
+            section: (*section).to_owned(),
+            symbol: (*section).to_owned(),
+            change: None,
+            reason: Reason::Wishes(what.clone()),
+        });
+    }
     let mut roots: Vec<_> = select.out.changed.keys().copied().collect();
     roots.extend(select.new_globals());
     roots.extend(wishes.callbacks.iter().flatten());
@@ -287,13 +296,20 @@ impl Select<'_, '_> {
         let Fields::Key { index } = special.fields else {
             return true;
         };
-        !(self.module && self.key(entry, index).is_some_and(|(_, harmless)| harmless))
+        !self.key(entry, index).is_some_and(|(_, harmless)| harmless)
     }
 
-    /// Returns the key of an entry if it is outside of the module, and whether it is harmless.
+    /// Returns the key of an entry if it is in a module that may not be there, and whether it is
+    /// harmless. The kernel's own keys are always there.
     fn key(&self, entry: BlockId, index: usize) -> Option<(String, bool)> {
+        self.environment.module?;
+        let of_kernel = |name| {
+            let exports = self.environment.exports;
+            exports.and_then(|exports| exports.exporter(name)) == Some("vmlinux")
+        };
         let reference = self.patched[entry].references.get(index)?;
         let name = match reference.target {
+            Target::External(name) if of_kernel(name) => return None,
             Target::External(name) => name,
             Target::Block(id, _) if self.patched[id].private => return None,
             Target::Block(id, _) => {
@@ -378,7 +394,7 @@ impl Select<'_, '_> {
         let Fields::Key { index } = fields else {
             return;
         };
-        if let (true, Some((key, _))) = (self.module, self.key(id, index)) {
+        if let Some((key, _)) = self.key(id, index) {
             self.refuse(id, Reason::KeyInModule(key));
         }
     }

@@ -5,6 +5,9 @@
 //! that function is, and a change of it is a change of that function.
 
 use crate::arch::Arch;
+use crate::graph::{BlockId, Object, Target};
+use crate::section::Role;
+use std::collections::BTreeSet;
 
 /// A special section.
 #[derive(Debug, PartialEq, Eq)]
@@ -130,4 +133,45 @@ pub fn find(arch: &dyn Arch, name: &str) -> Option<&'static Special> {
         None => special.name == name,
     };
     all.find(|special| is(special))
+}
+
+/// Whether the kernel rewrites the instruction at `at` in a block when a module with the blocks
+/// `included` is loaded, because an alternative replaces it.
+pub fn is_rewritten(
+    object: &Object<'_>,
+    included: &BTreeSet<BlockId>,
+    block: BlockId,
+    at: u64,
+) -> bool {
+    let replaces = |&entry: &BlockId| {
+        let Role::Special(special) = object.section(entry).role else {
+            return false;
+        };
+        let entry = &object[entry];
+        let places = entry.references.iter().map(|reference| reference.target);
+        let place = |target: Option<Target<'_>>| match target {
+            Some(Target::Block(id, offset)) if id == block => u64::try_from(offset).ok(),
+            _ => None,
+        };
+        let mut places = places.take(2);
+        let (first, second) = (places.next(), places.next());
+        let end = match special.fields {
+            Fields::Replacement(lengths) => {
+                // The size of what is replaced stands before that of the replacement.
+                let length = lengths.iter().find(|(size, _)| *size == entry.size);
+                let length = length.and_then(|(_, at)| usize::try_from(at.checked_sub(1)?).ok());
+                let length = length.and_then(|at| entry.bytes.get(at));
+                place(first)
+                    .zip(length)
+                    .map(|(start, length)| start.saturating_add(u64::from(*length)))
+            }
+            Fields::FromStart => place(second),
+            _ => None,
+        };
+        let (Some(start), Some(end)) = (place(first), end) else {
+            return false;
+        };
+        (start..end).contains(&at)
+    };
+    included.iter().any(replaces)
 }

@@ -5,72 +5,165 @@
 use crate::emit;
 use crate::error::{Error, Reason, Refusal};
 use crate::finish;
-use crate::graph::{BlockId, Kind, Reference, Target};
-use crate::names;
+use crate::graph::{BlockId, Kind, Reference, Symbol, Target};
 use crate::outside::Wanted;
 use crate::plan::{Plan, PlanRelocation, PlanSymbol, Shape};
 use crate::section::Role;
-use crate::select::{self, has_site};
-use crate::special::{Entries, Special};
-use crate::{Diff, Environment};
+use crate::select;
+use crate::special::{self, Entries, Special};
+use crate::tables;
+use crate::{moved, Diff, Environment, Part};
 use object::elf;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How the names of sections of per-CPU data begin. In modules there is only the one of this name.
+const PER_CPU: &str = ".data..percpu";
+
 /// Where a block is in the module.
 #[derive(Clone, Copy, Debug)]
-struct Placed {
-    section: usize,
-    offset: u64,
+pub struct Placed {
+    pub section: usize,
+    pub offset: u64,
     /// The symbol that names it.
     symbol: Option<usize>,
 }
 
-struct Write<'a, 'd> {
-    diff: &'a Diff<'d>,
-    environment: &'a Environment<'a>,
-    plan: Plan,
+impl Placed {
+    /// A place in a section.
+    pub fn at(section: usize, offset: u64) -> Self {
+        Self {
+            section,
+            offset,
+            symbol: None,
+        }
+    }
+}
+
+/// One pair of objects that goes into the module.
+pub struct Pair<'a, 'd> {
+    pub diff: &'a Diff<'d>,
+    pub environment: &'a Environment<'a>,
     placed: BTreeMap<BlockId, Placed>,
     /// The local functions of the original, which tell its file from others of the same name.
     neighbours: BTreeSet<&'a str>,
-    refusals: BTreeSet<Refusal>,
 }
 
-/// Writes the object.
-pub fn write(diff: &Diff<'_>, environment: &Environment<'_>) -> Result<Vec<u8>, Error> {
-    let original = &diff.original;
-    let local = |id: &BlockId| original[*id].kind == Kind::Function && !original.is_global(*id);
-    let mut write = Write {
-        diff,
-        environment,
-        plan: Plan::default(),
-        placed: BTreeMap::new(),
-        neighbours: original
-            .ids()
-            .filter(local)
-            .map(|id| original.name(id))
-            .collect(),
-        refusals: BTreeSet::new(),
+/// What all pairs share.
+#[derive(Debug, Default)]
+pub struct Module<'a> {
+    pub plan: Plan,
+    /// The new global symbols, by the kernel object that they belong to and their names.
+    globals: BTreeMap<(Option<&'a str>, &'a str), usize>,
+    pub refusals: BTreeSet<Refusal>,
+}
+
+/// Writes one pair into the module.
+pub struct Write<'w, 'a, 'd> {
+    pub pair: &'w mut Pair<'a, 'd>,
+    pub module: &'w mut Module<'a>,
+}
+
+/// Writes the object of a module from all its pairs.
+pub fn write(parts: &[Part<'_, '_>]) -> Result<Vec<u8>, Error> {
+    let mut module = Module::default();
+    let mut pairs: Vec<_> = parts.iter().map(|part| Pair::new(*part)).collect();
+    let Some(first) = parts.first() else {
+        return Err(Error::NothingChanged);
     };
-    let included: Vec<_> = diff.selection.included.iter().copied().collect();
-    included.iter().for_each(|&id| write.place(id));
-    included.iter().for_each(|&id| write.refer(id));
-    write.sites(&included);
-    write.livepatch();
-    write.modinfo();
-    if !write.refusals.is_empty() {
-        return Err(Error::Refused(write.refusals.into_iter().collect()));
+    let (arch, flags) = (first.diff.patched.arch, first.diff.patched.flags);
+    for part in parts {
+        if part.diff.patched.arch.name() != arch.name() {
+            return Err(Error::Mismatch("architecture"));
+        }
+        if part.diff.patched.flags != flags {
+            return Err(Error::Mismatch("the flags of the ABI"));
+        }
     }
-    let patched = &diff.patched;
-    emit::emit(&write.plan, patched.arch, patched.flags, patched.source)
+    // A pair may refer to what another one brings, so that all blocks are placed first.
+    for pair in &mut pairs {
+        let mut write = Write {
+            pair,
+            module: &mut module,
+        };
+        write.place_all();
+    }
+    for pair in &mut pairs {
+        let mut write = Write {
+            pair,
+            module: &mut module,
+        };
+        write.refer_all();
+    }
+    moved::check(parts, &mut module);
+    tables::write(&mut pairs, &mut module);
+    match module.refusals.is_empty() {
+        true => emit::emit(&module.plan, arch, flags),
+        false => Err(Error::Refused(module.refusals.into_iter().collect())),
+    }
 }
 
-impl Write<'_, '_> {
+impl<'a, 'd> Pair<'a, 'd> {
+    fn new(Part { diff, environment }: Part<'a, 'd>) -> Self {
+        let original = &diff.original;
+        let local = |id: &BlockId| original[*id].kind == Kind::Function && !original.is_global(*id);
+        Self {
+            diff,
+            environment,
+            placed: BTreeMap::new(),
+            neighbours: original
+                .ids()
+                .filter(local)
+                .map(|id| original.name(id))
+                .collect(),
+        }
+    }
+
+    /// Returns the position in the image of a block of the original.
+    pub fn position(&self, id: BlockId) -> Result<u64, Reason> {
+        let original = &self.diff.original;
+        let Some(image) = self.environment.image else {
+            return Ok(0);
+        };
+        image.position(&Wanted {
+            name: original.name(id),
+            file: original.source,
+            size: original[id].symbols.first().map_or(0, |symbol| symbol.size),
+            local: !original.is_global(id),
+            neighbours: &self.neighbours,
+        })
+    }
+
+    /// Returns where a block is in the module.
+    pub fn placed(&self, id: BlockId) -> Option<Placed> {
+        self.placed.get(&id).copied()
+    }
+}
+
+impl<'a> Write<'_, 'a, '_> {
+    /// Puts all blocks into sections.
+    fn place_all(&mut self) {
+        let diff = self.pair.diff;
+        self.module.plan.file(diff.patched.source);
+        let included = &diff.selection.included;
+        included.iter().for_each(|&id| self.place(id));
+    }
+
+    /// Writes all relocations, and lists the patch sites.
+    fn refer_all(&mut self) {
+        let included: Vec<_> = self.pair.diff.selection.included.iter().copied().collect();
+        included.iter().for_each(|&id| self.refer(id));
+        self.sites(&included);
+    }
+
     /// Puts a block into a section.
     fn place(&mut self, id: BlockId) {
-        let patched = &self.diff.patched;
+        let patched = &self.pair.diff.patched;
         let (block, section) = (&patched[id], patched.section(id));
         let alone = matches!(patched.by_section.get(block.section), Some(all) if all.len() == 1);
+        // The module loader knows the section of per-CPU data by its name.
+        let per_cpu = section.name.starts_with(PER_CPU);
         let name = match (block.private || alone, block.symbols.first()) {
+            _ if per_cpu => PER_CPU.to_owned(),
             (false, Some(symbol)) => format!("{}.{}", section.name, symbol.name),
             _ => section.name.to_owned(),
         };
@@ -81,7 +174,7 @@ impl Write<'_, '_> {
             }) => self.size_of_entries(id),
             _ => None,
         };
-        let index = self.plan.section(
+        let index = self.module.plan.section(
             &name,
             Shape {
                 kind: section.kind,
@@ -101,23 +194,29 @@ impl Write<'_, '_> {
                 block.start % section.align.max(1),
             ),
         };
-        let offset = self.plan.append(index, block.bytes, size, align, remainder);
+        let offset = self
+            .module
+            .plan
+            .append(index, block.bytes, size, align, remainder);
         let mut symbol = None;
+        let changed = self.pair.diff.pairs.original(id).is_some();
         for named in &block.symbols {
-            let changed = self.diff.pairs.original(id).is_some();
-            let added = self.plan.symbol(PlanSymbol {
+            let bind = self.bind(named, changed);
+            let added = self.module.plan.symbol(PlanSymbol {
                 name: named.name.to_owned(),
                 section: Some(index),
                 value: offset.saturating_add(named.offset),
                 size: named.size,
-                // The kernel has the global symbol of this name already.
-                bind: if changed { elf::STB_LOCAL } else { named.bind },
+                bind,
                 kind: named.kind,
                 other: named.other,
             });
+            if named.is_global() && !changed {
+                self.define(id, named.name, added);
+            }
             symbol.get_or_insert(added);
         }
-        self.placed.insert(
+        self.pair.placed.insert(
             id,
             Placed {
                 section: index,
@@ -127,28 +226,47 @@ impl Write<'_, '_> {
         );
     }
 
+    /// Returns the binding that a symbol has in the module: local where the kernel, or what is from
+    /// another kernel object, has the name already.
+    fn bind(&self, symbol: &Symbol<'_>, changed: bool) -> elf::SymbolBind {
+        let mut names = self.module.globals.keys().map(|(_, name)| *name);
+        match changed || symbol.is_global() && names.any(|name| name == symbol.name) {
+            true => elf::STB_LOCAL,
+            false => symbol.bind,
+        }
+    }
+
+    /// Notes a new global symbol, which the other pairs may refer to.
+    fn define(&mut self, id: BlockId, name: &'a str, symbol: usize) {
+        let key = (self.pair.environment.module, name);
+        if self.module.globals.insert(key, symbol).is_some() {
+            self.refuse(id, name, Reason::DefinedTwice);
+        }
+    }
+
     /// Returns the size of the entries of a block's section: the last one may lack padding.
     fn size_of_entries(&self, id: BlockId) -> Option<u64> {
-        let patched = &self.diff.patched;
+        let patched = &self.pair.diff.patched;
         let first = patched.by_section.get(patched[id].section)?.first()?;
         Some(patched[*first].size)
     }
 
     /// Writes the relocations of a block.
     fn refer(&mut self, id: BlockId) {
-        let diff = self.diff;
-        let Some(&placed) = self.placed.get(&id) else {
+        let diff = self.pair.diff;
+        let Some(&placed) = self.pair.placed.get(&id) else {
             return;
         };
         for reference in &diff.patched[id].references {
             let Some((symbol, addend)) = self.target(id, reference) else {
                 continue;
             };
+            self.check_late(id, reference, symbol);
             let offset = placed.offset.saturating_add(reference.offset);
             if reference.implicit {
                 self.clear(placed.section, offset, reference);
             }
-            self.plan.relocate(
+            self.module.plan.relocate(
                 placed.section,
                 PlanRelocation {
                     offset,
@@ -160,13 +278,35 @@ impl Write<'_, '_> {
         }
     }
 
+    /// Refuses a relocation that waits for a module, where the kernel rewrites the code or reads the
+    /// table as soon as the live patch is loaded.
+    fn check_late(&mut self, id: BlockId, reference: &Reference<'_>, symbol: Option<usize>) {
+        let symbols = &self.module.plan.symbols;
+        let name = symbol.and_then(|symbol| Some(symbols.get(symbol)?.name.as_str()));
+        let Some((object, name)) = name.and_then(finish::parse) else {
+            return;
+        };
+        let diff = self.pair.diff;
+        let rewritten = diff.patched[id].kind == Kind::Entry
+            || special::is_rewritten(
+                &diff.patched,
+                &diff.selection.included,
+                id,
+                reference.offset,
+            );
+        if object != "vmlinux" && rewritten {
+            let reason = Reason::TooLate(name.to_owned());
+            self.refuse(id, diff.patched.name(id), reason);
+        }
+    }
+
     /// Clears an operand that the assembler has set.
     fn clear(&mut self, section: usize, offset: u64, reference: &Reference<'_>) {
-        let arch = self.diff.patched.arch;
+        let arch = self.pair.diff.patched.arch;
         let Some(field) = arch.field(reference.kind) else {
             return;
         };
-        let Some(section) = self.plan.sections.get_mut(section) else {
+        let Some(section) = self.module.plan.sections.get_mut(section) else {
             return;
         };
         let bytes = section
@@ -181,7 +321,7 @@ impl Write<'_, '_> {
 
     /// Returns the symbol and the addend for a reference, or nothing if it is left out.
     fn target(&mut self, from: BlockId, reference: &Reference<'_>) -> Option<(Option<usize>, i64)> {
-        let diff = self.diff;
+        let diff = self.pair.diff;
         let patched = &diff.patched;
         match reference.target {
             Target::Nothing(number) => Some((None, number)),
@@ -206,7 +346,7 @@ impl Write<'_, '_> {
                     section,
                     offset: base,
                     symbol,
-                } = *self.placed.get(&id)?;
+                } = *self.pair.placed.get(&id)?;
                 match symbol {
                     Some(symbol) => {
                         let named = patched[id]
@@ -219,14 +359,14 @@ impl Write<'_, '_> {
                     // The linker makes a slot for each symbol, so the place needs one of its own.
                     None if patched.arch.is_slot(reference.kind) => {
                         let value = base.wrapping_add(offset as u64);
-                        let label = self.plan.label(section, value);
+                        let label = self.module.plan.label(section, value);
                         Some((Some(label), reference.bias))
                     }
                     None => {
                         let addend = (base as i64)
                             .wrapping_add(offset)
                             .wrapping_add(reference.bias);
-                        Some((Some(self.plan.section_symbol(section)), addend))
+                        Some((Some(self.module.plan.section_symbol(section)), addend))
                     }
                 }
             }
@@ -235,34 +375,40 @@ impl Write<'_, '_> {
 
     /// The object that is patched.
     fn object(&self) -> &str {
-        self.environment.module.unwrap_or("vmlinux")
+        self.pair.environment.module.unwrap_or("vmlinux")
     }
 
     /// Returns the symbol for one that the patched object does not define.
     fn external(&mut self, from: BlockId, name: &str) -> usize {
-        let Some(exports) = self.environment.exports else {
-            return self.plan.undefined(name.to_owned());
+        let own = self.pair.environment.module;
+        let mut owners = [own, None].into_iter();
+        if let Some(&symbol) = owners.find_map(|owner| self.module.globals.get(&(owner, name))) {
+            return symbol;
+        }
+        let Some(exports) = self.pair.environment.exports else {
+            return self.module.plan.undefined(name.to_owned());
         };
         let patched_here = self
+            .pair
             .environment
             .image
             .is_some_and(|image| image.defines(name));
-        let object = match (exports.exporter(name), self.environment.module) {
+        let object = match (exports.exporter(name), self.pair.environment.module) {
             // Linkers and module loaders make it.
-            _ if name == ".TOC." => return self.plan.undefined(name.to_owned()),
-            (Some("vmlinux"), _) => return self.plan.undefined(name.to_owned()),
+            _ if name == ".TOC." => return self.module.plan.undefined(name.to_owned()),
+            (Some("vmlinux"), _) => return self.module.plan.undefined(name.to_owned()),
             (Some(exporter), _) => exporter.to_owned(),
             (None, Some(module)) if patched_here => module.to_owned(),
             (None, _) => "vmlinux".to_owned(),
         };
         let own = object == self.object();
-        let position = match self.environment.image.filter(|_| own) {
+        let position = match self.pair.environment.image.filter(|_| own) {
             Some(image) => image.position(&Wanted {
                 name,
                 file: "",
                 size: 0,
                 local: false,
-                neighbours: &self.neighbours,
+                neighbours: &self.pair.neighbours,
             }),
             None => Ok(0),
         };
@@ -275,34 +421,19 @@ impl Write<'_, '_> {
 
     /// Returns the symbol for a block that stays in the patched object.
     fn original(&mut self, from: BlockId, id: BlockId) -> usize {
-        let original = &self.diff.original;
+        let original = &self.pair.diff.original;
         let name = original.name(id);
-        let exports = self.environment.exports;
+        let exports = self.pair.environment.exports;
         let exported = exports.and_then(|exports| exports.exporter(name)) == Some("vmlinux");
-        if exported && original.is_global(id) && self.environment.module.is_none() {
-            return self.plan.undefined(name.to_owned());
+        if exported && original.is_global(id) && self.pair.environment.module.is_none() {
+            return self.module.plan.undefined(name.to_owned());
         }
-        let position = self.position(id).unwrap_or_else(|reason| {
+        let position = self.pair.position(id).unwrap_or_else(|reason| {
             self.refuse(from, name, reason);
             0
         });
         let object = self.object().to_owned();
         self.outside(&object, name, position)
-    }
-
-    /// Returns the position in the image of a block of the original.
-    fn position(&self, id: BlockId) -> Result<u64, Reason> {
-        let original = &self.diff.original;
-        let Some(image) = self.environment.image else {
-            return Ok(0);
-        };
-        image.position(&Wanted {
-            name: original.name(id),
-            file: original.source,
-            size: original[id].symbols.first().map_or(0, |symbol| symbol.size),
-            local: !original.is_global(id),
-            neighbours: &self.neighbours,
-        })
     }
 
     /// Returns a symbol that livepatch finds. Relocations to the kernel's own can be applied as soon
@@ -314,12 +445,12 @@ impl Write<'_, '_> {
             self.object()
         };
         let name = finish::name(section, object, name, position);
-        self.plan.undefined(name)
+        self.module.plan.undefined(name)
     }
 
-    fn refuse(&mut self, id: BlockId, symbol: &str, reason: Reason) {
-        let patched = &self.diff.patched;
-        self.refusals.insert(Refusal {
+    pub fn refuse(&mut self, id: BlockId, symbol: &str, reason: Reason) {
+        let patched = &self.pair.diff.patched;
+        self.module.refusals.insert(Refusal {
             file: patched.source.to_owned(),
             section: patched.section(id).name.to_owned(),
             symbol: symbol.to_owned(),
@@ -330,131 +461,20 @@ impl Write<'_, '_> {
 
     /// Lists the patch sites of the functions in the module, as the object does.
     fn sites(&mut self, included: &[BlockId]) {
-        let patched = &self.diff.patched;
+        let patched = &self.pair.diff.patched;
         for &id in included {
-            let (Some(site), Some(&placed)) = (patched[id].site, self.placed.get(&id)) else {
+            let (Some(site), Some(&placed)) = (patched[id].site, self.pair.placed.get(&id)) else {
                 continue;
             };
             let name = match patched.has_section("__mcount_loc") {
                 true => "__mcount_loc",
                 false => "__patchable_function_entries",
             };
-            let index = self.plan.section(name, Shape::data(elf::SHF_WRITE, 8));
-            self.pointer(index, placed, site);
-        }
-    }
-
-    /// Appends a pointer to a place in a block.
-    fn pointer(&mut self, section: usize, to: Placed, offset: u64) {
-        let at = self.plan.append(section, &[0; 8], 8, 8, 0);
-        let symbol = self.plan.section_symbol(to.section);
-        let addend = (to.offset as i64).wrapping_add(offset as i64);
-        let kind = self.diff.patched.arch.address64();
-        let relocation = PlanRelocation {
-            offset: at,
-            kind,
-            symbol: Some(symbol),
-            addend,
-        };
-        self.plan.relocate(section, relocation);
-    }
-
-    /// Appends a pointer to a new string.
-    fn string(&mut self, section: usize, text: &str) {
-        let strings = self
-            .plan
-            .section(".rodata.klp.str1.1", Shape::data(elf::SectionFlags(0), 1));
-        let bytes = [text.as_bytes(), b"\0"].concat();
-        let offset = self.plan.append(strings, &bytes, bytes.len() as u64, 1, 0);
-        self.pointer(
-            section,
-            Placed {
-                section: strings,
-                offset,
-                symbol: None,
-            },
-            0,
-        );
-    }
-
-    fn number(&mut self, section: usize, number: u64) {
-        let bytes = match self.diff.patched.arch.big_endian() {
-            true => number.to_be_bytes(),
-            false => number.to_le_bytes(),
-        };
-        self.plan.append(section, &bytes, 8, 8, 0);
-    }
-
-    /// Writes `struct klp_func_ext` for each replaced function, and one `struct klp_object_ext`.
-    fn livepatch(&mut self) {
-        let diff = self.diff;
-        let functions = self
-            .plan
-            .section(".init.klp_funcs", Shape::data(elf::SHF_WRITE, 8));
-        let mut count = 0_u64;
-        for &id in diff.selection.changed.keys() {
-            let (Some(one), Some(&placed)) = (diff.pairs.original(id), self.placed.get(&id)) else {
-                continue;
-            };
-            if names::parent(diff.patched.name(id)).is_some() || !has_site(&diff.original, one) {
-                continue;
-            }
-            let name = diff.original.name(one);
-            let position = self.position(one).unwrap_or_else(|reason| {
-                self.refuse(id, name, reason);
-                0
-            });
-            self.string(functions, name);
-            self.pointer(functions, placed, diff.patched[id].entry);
-            self.number(functions, position);
-            count += 1;
-        }
-        let objects = self
-            .plan
-            .section(".init.klp_objects", Shape::data(elf::SHF_WRITE, 8));
-        match self.environment.module {
-            Some(module) => self.string(objects, module),
-            None => self.number(objects, 0),
-        }
-        self.pointer(
-            objects,
-            Placed {
-                section: functions,
-                offset: 0,
-                symbol: None,
-            },
-            0,
-        );
-        for callback in diff.wishes.callbacks {
-            match callback.and_then(|id| Some((*self.placed.get(&id)?, diff.patched[id].entry))) {
-                Some((placed, entry)) => self.pointer(objects, placed, entry),
-                None => self.number(objects, 0),
-            }
-        }
-        // `post_unpatch_enabled` is livepatch's own.
-        self.number(objects, 0);
-        let count = match diff.patched.arch.big_endian() {
-            true => count << 32,
-            false => count,
-        };
-        self.number(objects, count);
-    }
-
-    fn modinfo(&mut self) {
-        let section = self
-            .plan
-            .section(".modinfo", Shape::data(elf::SectionFlags(0), 1));
-        let namespaces = self
-            .diff
-            .patched
-            .namespaces
-            .iter()
-            .map(|name| ("import_ns", *name));
-        let fields = [("livepatch", "Y")].into_iter().chain(namespaces);
-        for (name, value) in fields.chain(self.environment.modinfo.iter().copied()) {
-            let field = format!("{name}={value}\0");
-            self.plan
-                .append(section, field.as_bytes(), field.len() as u64, 1, 0);
+            let index = self
+                .module
+                .plan
+                .section(name, Shape::data(elf::SHF_WRITE, 8));
+            tables::pointer(&mut self.module.plan, patched.arch, index, (placed, site));
         }
     }
 }

@@ -17,10 +17,19 @@
 //! | `modinfo:` | fields of the module's information |
 //! | `notes:` | what the notes name |
 //! | `only:` | the compilers or architectures, where not all |
+//! | `flags:` | more flags for the compiler |
+//! | `files:` | what each file of the patch is part of: `vmlinux` or a module |
+//! | `exports:` | what the kernel exports; without it, everything that another object defines |
+//! | `objects:` | the kernel objects in the module, each with the number of its functions |
+//! | `sections:` | sections that the module has, with nothing behind the name |
+//! | `lists:` | the lists of livepatch relocations: object, then section |
+//!
+//! With `files:`, the source is compiled as `FILE` 1, 2 and so on.
 
 mod tools;
 
-use klp_diff::{Diff, Environment, Error};
+use klp_diff::outside::Exports;
+use klp_diff::{write_all, Diff, Environment, Error, Part};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tools::{Compiler, Module, COMPILERS};
@@ -48,6 +57,17 @@ impl Expected {
         list
     }
 
+    /// Returns `Module.symvers` of a kernel that exports what is said, and what every function needs.
+    fn exports(&self) -> Option<String> {
+        self.0.get("exports")?;
+        let mut names = self.list("exports");
+        names.extend(tools::ALWAYS.iter().map(|name| (*name).to_owned()));
+        let lines = names
+            .iter()
+            .map(|name| format!("0x0\t{name}\tvmlinux\tEXPORT_SYMBOL\t\n"));
+        Some(lines.collect())
+    }
+
     fn is_for(&self, compiler: &Compiler) -> bool {
         let only = self.list("only");
         only.is_empty()
@@ -69,6 +89,27 @@ fn sources() -> Vec<PathBuf> {
     sources
 }
 
+/// Returns a name without what compilers add to it.
+fn plain(name: &str) -> String {
+    match name.starts_with('.') {
+        true => name.to_owned(),
+        false => klp_diff::names::stable(name)
+            .rsplit('.')
+            .next()
+            .unwrap()
+            .to_owned(),
+    }
+}
+
+/// Returns the same error: the library's can't be cloned.
+fn copied(error: &Error) -> Error {
+    match error {
+        Error::Refused(refusals) => Error::Refused(refusals.clone()),
+        Error::NothingChanged => Error::NothingChanged,
+        other => panic!("{other}"),
+    }
+}
+
 /// Returns what is wrong with the decision on one source.
 fn judge(source: &Path, compiler: &Compiler) -> Vec<String> {
     let text = std::fs::read_to_string(source).unwrap();
@@ -76,20 +117,51 @@ fn judge(source: &Path, compiler: &Compiler) -> Vec<String> {
     if !expected.is_for(compiler) {
         return Vec::new();
     }
-    let original = compiler.compile(source, &[]);
-    let patched = compiler.compile(source, &["-DPATCHED"]);
-    let environment = Environment::default();
+    let flags = expected.list("flags");
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let exports = expected.exports();
+    let exports = exports.as_deref().map(Exports::parse);
+    let owners = expected.0.get("files").map_or("vmlinux", String::as_str);
+    let files: Vec<_> = owners.split_whitespace().zip(1..).collect();
+    let files: Vec<_> = files
+        .iter()
+        .map(|&(owner, number)| {
+            let number = format!("-DFILE={number}");
+            let compile = |more: &[&str]| {
+                let all = [flags.as_slice(), &[number.as_str()], more].concat();
+                compiler.compile(source, &all)
+            };
+            let environment = Environment {
+                module: (owner != "vmlinux").then_some(owner),
+                exports: exports.as_ref(),
+                ..Environment::default()
+            };
+            (compile(&[]), compile(&["-DPATCHED"]), environment)
+        })
+        .collect();
     let mut faults = Vec::new();
     let mut check = |what: &str, found: Vec<String>, expected: Vec<String>| {
         if found != expected {
             faults.push(format!("{what}: {found:?}, not {expected:?}"));
         }
     };
-    let diff = match (
-        Diff::new(&original, &patched, &environment),
-        expected.0.get("refused"),
-    ) {
-        (Ok(diff), None) => diff,
+    let diffs = files.iter().map(|(original, patched, environment)| {
+        Diff::new(original, patched, environment).map(|diff| (diff, environment))
+    });
+    // A file in which nothing changes is left out.
+    let unchanged = |result: &Result<_, Error>| !matches!(result, Err(Error::NothingChanged));
+    let diffs: Result<Vec<_>, Error> = diffs.filter(unchanged).collect();
+    let result = diffs.as_ref().map_err(copied).and_then(|diffs| {
+        let parts: Vec<_> = diffs
+            .iter()
+            .map(|(diff, environment)| Part { diff, environment })
+            .collect();
+        let written = write_all(&parts);
+        assert_eq!(written, write_all(&parts), "the module is not reproducible");
+        written
+    });
+    let written = match (result, expected.0.get("refused")) {
+        (Ok(written), None) => written,
         (Err(Error::NothingChanged), None) if expected.0.contains_key("nothing") => {
             return Vec::new()
         }
@@ -97,29 +169,20 @@ fn judge(source: &Path, compiler: &Compiler) -> Vec<String> {
             let found = refusals.iter().map(|refusal| {
                 let reason = format!("{:?}", refusal.reason);
                 let reason = reason.split('(').next().unwrap_or_default();
-                format!(
-                    "{} {reason}",
-                    klp_diff::names::stable(&refusal.symbol)
-                        .rsplit('.')
-                        .next()
-                        .unwrap()
-                )
+                format!("{} {reason}", plain(&refusal.symbol))
             });
-            check("refused", found.collect(), vec![refused.clone()]);
+            let mut found: Vec<_> = found.collect();
+            found.dedup();
+            check("refused", found, vec![refused.clone()]);
             return faults;
         }
-        (Ok(diff), Some(_)) => return vec![format!("not refused, but has {:?}", diff.functions())],
+        (Ok(_), Some(_)) => return vec!["not refused".to_owned()],
         (Err(error), _) => return vec![error.to_string()],
     };
+    let diffs = diffs.unwrap();
     if expected.0.contains_key("nothing") {
-        return vec![format!("changed: {:?}", diff.selection.changed)];
+        return vec!["something changed".to_owned()];
     }
-    let written = diff.write(&environment).unwrap();
-    assert_eq!(
-        written,
-        diff.write(&environment).unwrap(),
-        "the module is not reproducible"
-    );
     let module = Module::read(&klp_diff::finish::finish(&written).unwrap());
     for key in ["changed", "new", "data", "outside", "external"] {
         check(key, module.names(key), expected.list(key));
@@ -137,7 +200,20 @@ fn judge(source: &Path, compiler: &Compiler) -> Vec<String> {
         found.sort();
         check("modinfo", found, expected.list("modinfo"));
     }
-    let notes = diff.notes();
+    for name in expected.list("sections") {
+        check("sections", module.sections_of(&name), vec![name]);
+    }
+    for key in ["objects", "lists"] {
+        if expected.0.contains_key(key) {
+            let mut found = match key {
+                "objects" => module.objects(),
+                _ => module.lists(),
+            };
+            found.sort();
+            check(key, found, expected.list(key));
+        }
+    }
+    let notes: Vec<_> = diffs.iter().flat_map(|(diff, _)| diff.notes()).collect();
     let named = notes.iter().filter_map(|note| note.split('`').nth(1));
     let mut named: Vec<_> = named.map(str::to_owned).collect();
     named.sort();

@@ -212,7 +212,7 @@ struct ModuleSymbol {
 }
 
 /// What every function refers to because of how it was compiled.
-const ALWAYS: &[&str] = &["__fentry__", "_mcount", ".TOC."];
+pub const ALWAYS: &[&str] = &["__fentry__", "_mcount", ".TOC."];
 
 impl Module {
     /// Reads a module.
@@ -292,7 +292,13 @@ impl Module {
             "data" => of(elf::STT_OBJECT)
                 .map(|symbol| symbol.name.clone())
                 .collect(),
-            "outside" => self.outside().map(|(_, name)| name).collect(),
+            "outside" => self
+                .outside()
+                .map(|(object, name)| match object.as_str() {
+                    "vmlinux" => name,
+                    _ => format!("{object}:{name}"),
+                })
+                .collect(),
             "external" => {
                 let names = undefined.map(|symbol| symbol.name.clone());
                 names
@@ -316,6 +322,43 @@ impl Module {
             let (name, _) = rest.rsplit_once(',')?;
             Some((object.to_owned(), name.to_owned()))
         })
+    }
+
+    /// Returns the kernel objects that are patched, each with the number of its functions.
+    pub fn objects(&self) -> Vec<String> {
+        let table = self.section(".init.klp_objects").unwrap();
+        let name = |at: u64| {
+            let named = table.relocations.iter().find(|found| found.1 == at);
+            named.map_or("vmlinux".to_owned(), |(_, _, symbol, addend)| {
+                let strings = &self.sections[usize::from(self.symbols[*symbol].section)];
+                let rest = &strings.bytes[*addend as usize..];
+                String::from_utf8(rest.split(|&byte| byte == 0).next().unwrap().to_vec()).unwrap()
+            })
+        };
+        // A whole `struct klp_object_ext`; no test has so many functions that byte order matters.
+        let entries = table.bytes.chunks(64).zip((0..).step_by(64));
+        let counted = entries.map(|(entry, at)| {
+            let count = entry[56] | entry[59];
+            format!("{}:{count}", name(at))
+        });
+        counted.collect()
+    }
+
+    /// Returns the lists of livepatch relocations, by the object that they wait for.
+    pub fn lists(&self) -> Vec<String> {
+        let names = self.sections.iter().map(|section| section.name.as_str());
+        let lists = names.filter_map(|name| name.strip_prefix(".klp.rela."));
+        lists.map(str::to_owned).collect()
+    }
+
+    /// Returns the sections whose names begin like this.
+    pub fn sections_of(&self, prefix: &str) -> Vec<String> {
+        let names = self.sections.iter().map(|section| section.name.clone());
+        names.filter(|name| name.starts_with(prefix)).collect()
+    }
+
+    fn section(&self, name: &str) -> Option<&ModuleSection> {
+        self.sections.iter().find(|section| section.name == name)
     }
 
     /// Returns the names in the table of replaced functions.
@@ -390,7 +433,7 @@ impl Module {
             let mut seen = BTreeSet::new();
             for (list, offset, symbol, _) in &section.relocations {
                 let livepatch = self.symbols[*symbol].name.starts_with(".klp.sym.");
-                let allowed = list.starts_with(".klp.rela.vmlinux.") == livepatch;
+                let allowed = list.starts_with(".klp.rela.") == livepatch;
                 if *offset >= section.size || !allowed || !seen.insert(*offset) {
                     faults.push(format!("a wrong relocation in {list} at {offset:#x}"));
                 }
