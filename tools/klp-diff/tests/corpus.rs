@@ -89,18 +89,6 @@ fn sources() -> Vec<PathBuf> {
     sources
 }
 
-/// Returns a name without what compilers add to it.
-fn plain(name: &str) -> String {
-    match name.starts_with('.') {
-        true => name.to_owned(),
-        false => klp_diff::names::stable(name)
-            .rsplit('.')
-            .next()
-            .unwrap()
-            .to_owned(),
-    }
-}
-
 /// Returns the same error: the library's can't be cloned.
 fn copied(error: &Error) -> Error {
     match error {
@@ -169,7 +157,7 @@ fn judge(source: &Path, compiler: &Compiler) -> Vec<String> {
             let found = refusals.iter().map(|refusal| {
                 let reason = format!("{:?}", refusal.reason);
                 let reason = reason.split('(').next().unwrap_or_default();
-                format!("{} {reason}", plain(&refusal.symbol))
+                format!("{} {reason}", tools::plain(&refusal.symbol))
             });
             let mut found: Vec<_> = found.collect();
             found.dedup();

@@ -148,6 +148,12 @@ impl Compiler {
             .args(FLAGS)
             .args(self.flags)
             .args(flags)
+            .arg(concat!("-I", env!("CARGO_MANIFEST_DIR"), "/include"))
+            .arg(concat!(
+                "-I",
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/corpus/include"
+            ))
             .arg("-c")
             .arg(source)
             .arg("-o")
@@ -180,6 +186,18 @@ impl Compiler {
             .unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         (!output.status.success() || !text.is_empty()).then(|| format!("{}: {text}", self.linker))
+    }
+}
+
+/// Returns a name without what compilers add to it: numbers, what they did to a function, and
+/// clang's name of the function before a static local.
+pub fn plain(name: &str) -> String {
+    let stable = names::stable(name);
+    let made = ["constprop", "isra", "part", "cold"];
+    let mut parts = stable.rsplit('.').filter(|part| !made.contains(part));
+    match name.starts_with('.') {
+        true => name.to_owned(),
+        false => parts.next().unwrap_or_default().to_owned(),
     }
 }
 
@@ -272,7 +290,11 @@ impl Module {
     /// Returns sorted names without numbers: of `changed` and `new` functions, of `data`, of symbols
     /// `outside`, and of those that are `external`.
     pub fn names(&self, what: &str) -> Vec<String> {
-        let changed: BTreeSet<String> = self.replaced().into_iter().collect();
+        let changed: BTreeSet<String> = self
+            .replaced()
+            .iter()
+            .map(|name| names::stable(name))
+            .collect();
         let of = |kind| {
             self.symbols
                 .iter()
@@ -307,12 +329,9 @@ impl Module {
             }
             _ => panic!("{what}"),
         };
-        let stable = names.iter().map(|name| names::stable(name));
-        // clang names a static local after its function too.
-        let plain: BTreeSet<_> = stable
-            .map(|name| name.rsplit('.').next().unwrap().to_owned())
-            .collect();
-        plain.into_iter().filter(|name| name != "cold").collect()
+        let whole = names.iter().filter(|name| names::parent(name).is_none());
+        let plain: BTreeSet<_> = whole.map(|name| plain(name)).collect();
+        plain.into_iter().collect()
     }
 
     /// Returns object and name of the symbols that livepatch has to find.
