@@ -125,3 +125,27 @@ fn what_is_not_exported_is_found_by_livepatch() {
     assert!(!text.contains(".klp.sym.vmlinux.consume"));
     assert!(text.contains("driver\0"));
 }
+
+#[test]
+fn a_new_function_that_another_file_of_the_image_has_is_refused() {
+    let text = "extern int consume(int); int f(int n) { return consume(n) + STEP; }\n\
+                #if STEP == 2\nint first(int n) { return consume(n) * 7; }\n#endif\n";
+    let directory = tempfile::tempdir().unwrap();
+    let source = directory.path().join("f.c");
+    std::fs::write(&source, text).unwrap();
+    let compile = |step| COMPILERS[0].compile(&source, &[step]);
+    let (original, patched) = (compile("-DSTEP=1"), compile("-DSTEP=2"));
+    let before = text.replace("STEP", "1");
+    let linked = image(directory.path(), &[("a.c", FIRST), ("g.c", &before)]);
+    let image = Image::parse(&linked).unwrap();
+    let environment = Environment {
+        image: Some(&image),
+        ..Environment::default()
+    };
+    let diff = Diff::new(&original, &patched, &environment).unwrap();
+    let Err(Error::Refused(refusals)) = diff.write(&environment) else {
+        panic!("not refused")
+    };
+    assert_eq!(refusals[0].symbol, "first");
+    assert_eq!(refusals[0].reason, Reason::Moved);
+}
