@@ -9,6 +9,7 @@
 //! | [`rustc`], [`newer`], [`toolchain`] | the tools that compile Rust for the kernel |
 //! | [`flavour`], [`named`], [`config`], [`kconfig`] | what can be built, and its configuration |
 //! | [`make`], [`build`] | building it |
+//! | [`patch`] | live patch modules for it |
 
 pub mod build;
 pub mod config;
@@ -20,6 +21,7 @@ pub mod kconfig;
 pub mod make;
 pub mod named;
 pub mod newer;
+pub mod patch;
 pub mod rustc;
 pub mod series;
 pub mod source;

@@ -10,6 +10,7 @@
 //! | `tools/` | bindgen, cargo-mutants, the Rust library source |
 //! | `tree/` | scratch kernel trees that the crates are grafted onto |
 //! | `build/` | kernel object directories |
+//! | `patch/` | objects of live patches, one directory per kernel |
 //! | `logs/` | full output of every long step |
 //! | `locks/` | one lock per resource that two runs must not use at the same time |
 

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A patch of the source: the files that it touches. What no live patch can hold is refused here.
+
+use crate::tools::git;
+use anyhow::{bail, ensure, Context as _, Result};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use xshell::{cmd, Shell};
+
+/// A patch of the source.
+#[derive(Debug)]
+pub struct Fix {
+    /// The file that it is in.
+    pub path: PathBuf,
+    /// The files that it touches, below the top of the tree.
+    pub files: BTreeSet<PathBuf>,
+}
+
+impl Fix {
+    /// Reads a patch.
+    pub fn read(path: &Path) -> Result<Self> {
+        let path = path
+            .canonicalize()
+            .with_context(|| format!("cannot read the patch {}", path.display()))?;
+        let dir = tempfile::tempdir()?;
+        let mut command = git::at(dir.path());
+        command.args([
+            "-c",
+            "core.quotePath=false",
+            "apply",
+            "--numstat",
+            "--summary",
+        ]);
+        let output = command.arg(&path).output().context("cannot run git")?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(
+            output.status.success(),
+            "{} is no patch: {}\nnext: make it with `git diff` or `diff -up`, from the top of the tree",
+            path.display(),
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        );
+        let files = files(&said)
+            .with_context(|| format!("no live patch can be made of {}", path.display()))?;
+        Ok(Self { path, files })
+    }
+
+    /// Applies it to the files below `dir`. Its context must match exactly.
+    pub fn apply(&self, dir: &Path) -> Result<()> {
+        let mut command = git::at(dir);
+        command.args(["apply", "--whitespace=nowarn"]);
+        let output = command.arg(&self.path).output().context("cannot run git")?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr)
+            .trim_end()
+            .to_owned();
+        let mut reverse = git::at(dir);
+        reverse
+            .args(["apply", "--reverse", "--check"])
+            .arg(&self.path);
+        let next = match reverse.output()?.status.success() {
+            true => "the tree has it already; name a tree and a build directory without it",
+            false => "rebase it onto the source that the kernel was built from",
+        };
+        bail!(
+            "{} does not apply\n{said}\nnext: {next}",
+            self.path.display()
+        );
+    }
+
+    /// Returns the SHA-256 of the patch's file.
+    pub fn hash(&self) -> Result<String> {
+        let (sh, path) = (Shell::new()?, &self.path);
+        let text = cmd!(sh, "sha256sum --zero -- {path}").quiet().read()?;
+        let hash = text.split_whitespace().next();
+        Ok(hash.context("sha256sum printed nothing")?.to_owned())
+    }
+}
+
+/// Returns the files that `git apply --numstat --summary` lists.
+fn files(listed: &str) -> Result<BTreeSet<PathBuf>> {
+    let (mut files, mut bad) = (BTreeSet::new(), Vec::new());
+    for line in listed.lines() {
+        let fields: Vec<&str> = line.splitn(3, '\t').collect();
+        match fields[..] {
+            ["-", "-", file] => bad.push(format!("{file} is binary")),
+            [_, _, file] => {
+                bad.extend(objection(Path::new(file)).map(|why| format!("{file} {why}")));
+                files.insert(PathBuf::from(file));
+            }
+            _ if line.starts_with(" delete") || line.starts_with(" rename") => {
+                bad.push(format!(
+                    "it has a{line}; keep the file, and empty its functions if need be"
+                ));
+            }
+            _ => {}
+        }
+    }
+    ensure!(bad.is_empty(), "{}", bad.join("\n"));
+    ensure!(!files.is_empty(), "it touches no file");
+    Ok(files)
+}
+
+/// Returns what is wrong with a patch that touches this file.
+fn objection(file: &Path) -> Option<&'static str> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let extension = file.extension().unwrap_or_default().to_string_lossy();
+    match (&*name, &*extension) {
+        (name, _) if name.starts_with("Kconfig") => {
+            Some("is a part of the configuration, which a running kernel has fixed; leave it out")
+        }
+        (name, _) if name.starts_with("Makefile") || name.starts_with("Kbuild") => {
+            Some("says how the kernel is built, which has happened; leave it out, and put new code into files that are built")
+        }
+        (name, _) if name.ends_with(".lds.S") || name.ends_with(".lds") => {
+            Some("is a script of the linker, which has run; leave it out")
+        }
+        (_, "S" | "s") => {
+            Some("is assembly, whose functions have no patch site; change the C code that calls them")
+        }
+        (_, "rs") => Some("is Rust, whose functions have no patch site; change the C code around it"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(listed: &str) -> String {
+        format!("{:#}", files(listed).unwrap_err())
+    }
+
+    #[test]
+    fn the_files_are_those_of_the_hunks() {
+        let files =
+            files("1\t2\tfs/proc/a.c\n1\t0\tinclude/b c.h\n create mode 100644 include/b c.h\n");
+        let expected = ["fs/proc/a.c", "include/b c.h"].map(PathBuf::from);
+        assert_eq!(files.unwrap(), expected.into());
+    }
+
+    #[test]
+    fn what_no_live_patch_can_hold_is_named_with_a_remedy() {
+        for (file, part) in [
+            ("arch/x86/entry/entry_64.S", "is assembly"),
+            ("init/Kconfig", "configuration"),
+            ("lib/Kconfig.debug", "configuration"),
+            ("fs/proc/Makefile", "how the kernel is built"),
+            ("rust/kernel/lib.rs", "is Rust"),
+            ("arch/x86/kernel/vmlinux.lds.S", "script of the linker"),
+        ] {
+            let error = error(&format!("1\t1\tfs/a.c\n1\t1\t{file}\n"));
+            assert!(error.starts_with(file) && error.contains(part), "{error}");
+            assert!(error.contains(';') && !error.contains("fs/a.c"), "{error}");
+        }
+        assert!(error("0\t9\ta.c\n delete mode 100644 a.c\n").contains("delete mode 100644 a.c"));
+        assert!(error("1\t1\tb.c\n rename fs/{a.c => b.c} (90%)\n").contains("rename"));
+        assert!(error("-\t-\tlogo.png\n").contains("binary"));
+        assert!(error("").contains("no file"));
+    }
+
+    #[test]
+    fn a_file_that_is_no_patch_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.patch");
+        std::fs::write(&path, "some words\n").unwrap();
+        let error = format!("{:#}", Fix::read(&path).unwrap_err());
+        assert!(
+            error.contains("is no patch") && error.contains("next: "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_patch_that_does_not_apply_says_whether_it_is_there_already() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.patch");
+        let diff = "--- a/a.c\n+++ b/a.c\n@@ -1 +1 @@\n-one\n+two\n";
+        std::fs::write(&path, diff).unwrap();
+        let fix = Fix::read(&path).unwrap();
+        let (tree, hash) = (dir.path().join("tree"), fix.hash().unwrap());
+        assert_eq!(hash.len(), 64);
+        std::fs::create_dir(&tree).unwrap();
+        for (text, part) in [("two\n", "has it already"), ("three\n", "rebase")] {
+            std::fs::write(tree.join("a.c"), text).unwrap();
+            let error = format!("{:#}", fix.apply(&tree).unwrap_err());
+            assert!(error.contains(part), "{error}");
+            assert_eq!(std::fs::read_to_string(tree.join("a.c")).unwrap(), text);
+        }
+        std::fs::write(tree.join("a.c"), "one\n").unwrap();
+        fix.apply(&tree).unwrap();
+        assert_eq!(std::fs::read_to_string(tree.join("a.c")).unwrap(), "two\n");
+    }
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+//! From the object that the patch engine writes to the module. Kbuild links it, as it does any module
+//! outside of the tree.
+
+use crate::kernel::content::{put, Content};
+use crate::kernel::patch::base::Base;
+use crate::tools::context::Context;
+use crate::tools::place;
+use crate::tools::step::Step;
+use anyhow::{bail, Context as _, Result};
+use klp_diff::finish::{self, PREFIX};
+use klp_diff::outside::Exports;
+use object::{Object, ObjectSymbol};
+use std::fs;
+use std::path::Path;
+
+/// The name of the object in the module's directory.
+const OBJECT: &str = "patch.o";
+
+/// Links the module `name` of an object in `dir`. Returns the content of its file.
+pub fn link(cx: &Context, base: &Base, dir: &Path, name: &str, object: &[u8]) -> Result<Vec<u8>> {
+    check(base, object)?;
+    let init = base.tree.join("scripts/livepatch/init.c");
+    let init =
+        fs::read_to_string(&init).with_context(|| format!("cannot read {}", init.display()))?;
+    let list = format!("obj-m := {name}.o\n{name}-y := init.o {OBJECT}\n");
+    // modpost reads the record of each object.
+    let (record_file, record) = (
+        format!(".{OBJECT}.cmd"),
+        format!("savedcmd_{OBJECT} := true\n"),
+    );
+    let files = [
+        ("Kbuild", list.as_bytes()),
+        ("init.c", init.as_bytes()),
+        (OBJECT, object),
+        (&*record_file, record.as_bytes()),
+    ];
+    for (file, bytes) in files {
+        let content = Content {
+            bytes: bytes.to_vec(),
+            executable: false,
+        };
+        put(dir, Path::new(file), Some(&content))?;
+    }
+    let linked = dir.join(format!("{name}.ko"));
+    place::remove(&linked)?;
+    let mut make = base.make();
+    make.arg(format!("M={}", dir.display())).arg("modules");
+    // Livepatch finds the symbols that modpost does not know. The others were checked above.
+    make.arg("KBUILD_MODPOST_WARN=1");
+    if let Some(objtool) = &base.objtool {
+        // objtool has been over the engine's objects already, so it must not go over the linked one.
+        let arguments = objtool
+            .split_once(' ')
+            .map_or("", |(_, arguments)| arguments);
+        make.arg("delay-objtool=")
+            .arg(format!("objtool-args={arguments} --module"));
+    }
+    Step::new(cx, &format!("Link {name}.ko"), make)
+        .hint("see that the build directory is complete; if the disk is full, free some space")
+        .run()?;
+    let linked = fs::read(&linked).with_context(|| format!("there is no {}", linked.display()))?;
+    Ok(finish::finish(&linked)?)
+}
+
+/// Checks that the kernel or a module exports what an object refers to, except for what livepatch
+/// finds.
+fn check(base: &Base, object: &[u8]) -> Result<()> {
+    let symvers = base.read_text("Module.symvers")?;
+    let unknown = unknown(object, &Exports::parse(&symvers))?;
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "the module would refer to what is not exported: {}\n\
+         next: report this, with the patch and the objects: the engine should have refused it",
+        unknown.join(", ")
+    )
+}
+
+fn unknown(object: &[u8], exports: &Exports<'_>) -> Result<Vec<String>> {
+    let file = object::File::parse(object).context("the engine wrote no object")?;
+    let mut unknown = Vec::new();
+    for symbol in file
+        .symbols()
+        .filter(|symbol| symbol.is_undefined() && !symbol.is_weak())
+    {
+        let name = symbol.name()?;
+        if !name.is_empty() && !name.starts_with(PREFIX) && exports.exporter(name).is_none() {
+            unknown.push(name.to_owned());
+        }
+    }
+    Ok(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object::write::{Object, Symbol, SymbolSection};
+    use object::{Architecture, BinaryFormat, Endianness, SymbolFlags, SymbolKind, SymbolScope};
+
+    #[test]
+    fn what_is_neither_exported_nor_for_livepatch_is_unknown() {
+        let mut object = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
+        let livepatch = finish::name("vmlinux", "vmlinux", "hidden", 1);
+        for name in ["exported", "missing", &livepatch] {
+            object.add_symbol(Symbol {
+                name: name.into(),
+                value: 0,
+                size: 0,
+                kind: SymbolKind::Unknown,
+                scope: SymbolScope::Unknown,
+                weak: false,
+                section: SymbolSection::Undefined,
+                flags: SymbolFlags::None,
+            });
+        }
+        let exports = Exports::parse("0x0\texported\tvmlinux\tEXPORT_SYMBOL\t\n");
+        let found = unknown(&object.write().unwrap(), &exports).unwrap();
+        assert_eq!(found, ["missing"]);
+    }
+}
