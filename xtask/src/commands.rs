@@ -13,6 +13,7 @@ pub mod env;
 pub mod graft;
 pub mod lint;
 pub mod parity;
+pub mod patch;
 pub mod series;
 pub mod stress;
 pub mod test;

@@ -69,6 +69,8 @@ pub enum Command {
     Build(Build),
     /// Apply the crates and patches to the kernel source, and print the path of the tree
     Graft(Graft),
+    /// Make a live patch module of a patch of the kernel's source, or test it in a guest
+    Patch(Patch),
     /// Write the patch series for `git am`, or take an edited git tree back into it
     Series(Series),
     /// Print the environment for running `make` by hand: `eval "$(cargo xtask env)"`
@@ -116,7 +118,7 @@ pub struct Test {
     #[arg(long, conflicts_with = "guest")]
     pub host: bool,
     /// Run only this guest suite: `smoke`, `kunit`, `kselftest`, `neighbours`, `settle`,
-    /// `regressions`, `conformance`, `stress`, or with `--debug-kernel` the `scenarios` of `parity`
+    /// `regressions`, `conformance`, `patches`, `stress`, or with `--debug-kernel` the `scenarios` of `parity`
     #[arg(long, value_name = "SUITE")]
     pub guest: Option<String>,
     /// Architectures to test: a name, or `all`
@@ -168,6 +170,69 @@ pub enum Check {
     Clippy,
     /// `make W=1` over the C code
     Warnings,
+}
+
+/// What `patch` does.
+#[derive(Args)]
+pub struct Patch {
+    /// What to do.
+    #[command(subcommand)]
+    pub what: PatchWhat,
+}
+
+/// What to do with a patch.
+#[derive(Subcommand)]
+pub enum PatchWhat {
+    /// Make a live patch module: `cargo xtask patch build FIX.patch`
+    ///
+    /// The objects that the patch changes are compiled twice, without and with it. The patch engine
+    /// compares them. Kbuild links a module of the changed functions and of what they need.
+    ///
+    /// The module is for one kernel: the one in --build-dir, or without that option, the one that
+    /// xtask builds of --tree. Neither the tree nor the build directory is changed.
+    /// docs/patch-build.rst goes through an example.
+    Build(PatchBuild),
+    /// Make the module, and load it into a guest: `cargo xtask patch test FIX.patch`
+    ///
+    /// The guest runs the kernel that xtask builds. The module is loaded, waited for, disabled and
+    /// unloaded. --check names a script that tells whether the patch has its effect.
+    Test(PatchTest),
+}
+
+/// Flags of `patch build`.
+#[derive(Args)]
+pub struct PatchBuild {
+    /// The patch, as `git diff` writes it, against the source of the kernel
+    #[arg(value_name = "FIX.patch")]
+    pub patch: PathBuf,
+    /// Directory that a kernel was built in, with `make` or by xtask; may be the tree itself
+    #[arg(long, value_name = "DIR")]
+    pub build_dir: Option<PathBuf>,
+    /// File for the module; its name is that of the live patch [default: FIX.ko here]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Name of what the patch fixes, such as CVE-2026-1234, to be noted in the module; may be given
+    /// several times
+    #[arg(long, value_name = "NAME")]
+    pub cve: Vec<String>,
+    /// Refuse if the build directory is not that of the kernel which runs here
+    #[arg(long, requires = "build_dir")]
+    pub running: bool,
+}
+
+/// Flags of `patch test`.
+#[derive(Args)]
+pub struct PatchTest {
+    /// The patch, as `git diff` writes it, against the source of the kernel
+    #[arg(value_name = "FIX.patch")]
+    pub patch: PathBuf,
+    /// Script for the guest's shell, run with `before`, `while` and `after` as its argument; fails
+    /// the test if its exit status is not 0
+    #[arg(long, value_name = "SCRIPT")]
+    pub check: Option<PathBuf>,
+    /// Livepatch core in the guest
+    #[arg(long, value_enum, default_value_t = Core::Rust)]
+    pub core: Core,
 }
 
 /// Flags of `series`.

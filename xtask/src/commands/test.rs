@@ -5,7 +5,7 @@ mod configs;
 mod host;
 mod symbols;
 
-use crate::commands::{cli, conformance, lint, parity, series, stress};
+use crate::commands::{cli, conformance, lint, parity, patch, series, stress};
 use crate::guest::suite::{self, Outcome, Suite, View};
 use crate::kernel::build;
 use crate::kernel::flavour::{Core, Flavour};
@@ -29,6 +29,7 @@ const LAST: &str = "arm64";
 struct GuestTests {
     suites: Vec<&'static Suite>,
     conformance: bool,
+    patches: bool,
     stress: bool,
     /// Elsewhere they are compared with what the C core does; here the kernel itself is the judge.
     scenarios: bool,
@@ -43,10 +44,12 @@ impl GuestTests {
                 tests.suites = suite::TESTS.iter().collect();
                 // What it shows of interrupts depends on time, of which such a kernel takes a lot.
                 tests.conformance = !args.debug_kernel;
+                tests.patches = !args.debug_kernel;
                 tests.stress = !args.debug_kernel;
                 tests.scenarios = args.debug_kernel;
             }
             Some(conformance::NAME) => tests.conformance = true,
+            Some(patch::NAME) => tests.patches = true,
             Some(stress::NAME) => tests.stress = true,
             Some(parity::SCENARIOS) if args.debug_kernel => tests.scenarios = true,
             Some(name) => tests.suites.push(suite::find(name)?),
@@ -55,7 +58,11 @@ impl GuestTests {
     }
 
     fn is_empty(&self) -> bool {
-        self.suites.is_empty() && !self.conformance && !self.stress && !self.scenarios
+        self.suites.is_empty()
+            && !self.conformance
+            && !self.patches
+            && !self.stress
+            && !self.scenarios
     }
 }
 
@@ -167,6 +174,10 @@ fn guest(cx: &Context, kernel: &Kernel, tests: &GuestTests) -> Tally {
     }
     if tests.conformance {
         total += counted(conformance::NAME, conformance::of(cx, kernel));
+    }
+    if tests.patches && kernel.target.patches.is_some() {
+        println!("\n{}", style(patch::title(kernel)).bold());
+        total += counted(patch::NAME, patch::of(cx, kernel));
     }
     if tests.stress {
         let tally = stress::of(cx, kernel, stress::MINUTES_IN_TEST, View::Results);

@@ -73,7 +73,9 @@ pub fn extended(
     let dir = dir(cx, kernel);
     let _lock = cx.lock(&lock_name(name, kernel))?;
     let work = modules::mirror_suite(cx, &dir, name)?;
-    modules::make(cx, kernel, &work.join("modules"), title)?;
+    if work.join("modules").is_dir() {
+        modules::make(cx, kernel, &work.join("modules"), title)?;
+    }
     let mut archive = Archive::on_top_of(base, &dir.join(format!("{script}.cpio")))?;
     archive.copy(&format!("{SCRIPTS}/{script}"), &work.join("run"))?;
     fill(&mut archive, &work)?;
