@@ -33,6 +33,9 @@ pub const STATES: &str = ".discard.klp_states";
 /// The section of an `int` that says whether the patch replaces all others.
 pub const REPLACE: &str = ".discard.klp_replace";
 
+/// The symbol that an initialisation defines which reads the tables of states and about replacing.
+pub const READS_WISHES: &str = "klp_init_reads_wishes";
+
 /// What the author wants.
 #[derive(Debug, Default)]
 pub struct Wishes {

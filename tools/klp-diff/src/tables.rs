@@ -206,7 +206,7 @@ fn wishes<'a>(pairs: &mut [Pair<'a, '_>], module: &mut Module<'a>) {
         return;
     }
     // An initialisation that does not read these tables must not be linked with them.
-    plan.undefined("klp_init_reads_wishes".to_owned());
+    plan.undefined(crate::author::READS_WISHES.to_owned());
     for (id, version) in states {
         let section = table(plan, ".init.klp_states");
         number(plan, arch, section, id);

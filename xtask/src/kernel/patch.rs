@@ -29,7 +29,8 @@ use crate::tools::context::Context;
 use crate::tools::place;
 use anyhow::{bail, ensure, Context as _, Result};
 use klp_diff::outside::{Exports, Image};
-use klp_diff::{Diff, Environment, Error};
+use klp_diff::{Diff, Environment, Error, Part};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -87,6 +88,16 @@ fn affected(base: &Base, fix: &Fix) -> Result<Vec<Record>> {
                 record.source.display()
             ),
             Place::Elsewhere => elsewhere.push(record.object),
+            Place::Modules(modules) => {
+                let names: Vec<_> = modules.iter().map(|module| &*module.name).collect();
+                bail!(
+                    "{}: {} is part of several modules ({}), and a live patch is of one object of each\n\
+                     next: leave it out of the patch",
+                    fix.path.display(),
+                    record.object.display(),
+                    names.join(", ")
+                )
+            }
             _ => records.push(record),
         }
     }
@@ -130,61 +141,91 @@ fn module(
     if !cves.is_empty() {
         modinfo.push(("klp_cve", &cves));
     }
-    let mut objects = Vec::new();
+    let images = images(base, pairs)?;
+    let parsed = images
+        .iter()
+        .map(|(path, bytes)| Ok((*path, Image::parse(bytes)?)))
+        .collect::<Result<BTreeMap<_, _>, Error>>()?;
+    let mut changed = Vec::new();
     for pair in pairs {
-        let (original, patched) = (fs::read(&pair.original)?, fs::read(&pair.patched)?);
-        if original != patched {
-            let (module, image) = match &pair.record.place {
-                Place::Module { name, file } => (Some(name.as_str()), base.out.join(file)),
-                _ => (None, base.out.join("vmlinux")),
-            };
-            let bytes = fs::read(&image).with_context(|| {
-                format!(
-                    "cannot read {}; next: build the kernel and its modules",
-                    image.display()
-                )
-            })?;
-            objects.push((pair.record, module, original, patched, bytes));
-        }
-    }
-    let mut written = Vec::new();
-    for (record, module, original, patched, bytes) in &objects {
-        let image = Image::parse(bytes)?;
+        let place = &pair.record.place;
         let environment = Environment {
-            module: *module,
-            image: Some(&image),
+            module: place.module(),
+            image: parsed.get(place.image()),
             exports: Some(&exports),
             modinfo: &modinfo,
         };
-        let diff = match Diff::new(original, patched, &environment) {
-            Err(Error::NothingChanged) => continue,
-            diff => diff.with_context(|| of(record))?,
-        };
-        for note in diff.notes() {
-            eprintln!("note: {}: {note}", record.source.display());
+        // Most objects that use a header are as before. None of those stays in memory.
+        let bytes = (fs::read(&pair.original)?, fs::read(&pair.patched)?);
+        if bytes.0 != bytes.1 && compare(pair.record, &bytes, &environment)?.is_some() {
+            changed.push((pair.record, bytes, environment));
         }
-        let functions = diff.functions().into_iter().map(str::to_owned).collect();
-        let object = diff.write(&environment).with_context(|| of(record))?;
-        written.push((module.unwrap_or("vmlinux").to_owned(), functions, object));
     }
-    // The engine writes a module of one object. One of several will be made here.
-    let (functions, object) = match written.len() {
-        0 => bail!("{}: {}", fix.path.display(), Error::NothingChanged),
-        1 => {
-            let (patches, functions, object) = written.remove(0);
-            (vec![(patches, functions)], object)
+    let mut diffs = Vec::new();
+    for (record, bytes, environment) in &changed {
+        if let Some(diff) = compare(record, bytes, environment)? {
+            for note in diff.notes() {
+                eprintln!("note: {}: {note}", record.source.display());
+            }
+            diffs.push((diff, environment));
         }
-        many => bail!(
-            "{}: it changes functions of {many} objects, and the engine makes a module of one\n\
-             next: make a patch of each",
-            fix.path.display()
-        ),
-    };
+    }
+    ensure!(
+        !diffs.is_empty(),
+        "{}: {}",
+        fix.path.display(),
+        Error::NothingChanged
+    );
+    let mut functions: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (diff, environment) in &diffs {
+        let names = diff.functions().into_iter().map(str::to_owned);
+        functions
+            .entry(environment.module.unwrap_or("vmlinux"))
+            .or_default()
+            .extend(names);
+    }
+    let functions = functions
+        .into_iter()
+        .map(|(object, names)| (object.to_owned(), names))
+        .collect();
+    let parts: Vec<_> = diffs
+        .iter()
+        .map(|(diff, environment)| Part { diff, environment })
+        .collect();
+    let object = klp_diff::write_all(&parts)
+        .with_context(|| format!("no live patch can be made of {}", fix.path.display()))?;
     let bytes = link::link(cx, base, &dir.join("modules").join(name), name, &object)?;
     Ok(Module { bytes, functions })
 }
 
-/// Says which object an error of the engine is about.
-fn of(record: &Record) -> String {
-    format!("no live patch can be made of {}", record.object.display())
+/// Returns the linked kernel and modules that the objects are part of, by their files.
+fn images<'a>(base: &Base, pairs: &'a [Pair<'_>]) -> Result<BTreeMap<&'a Path, Vec<u8>>> {
+    let mut images = BTreeMap::new();
+    for pair in pairs {
+        let path = pair.record.place.image();
+        if !images.contains_key(path) {
+            let bytes = fs::read(base.out.join(path)).with_context(|| {
+                format!(
+                    "cannot read {}; next: build the kernel and its modules",
+                    base.out.join(path).display()
+                )
+            })?;
+            images.insert(path, bytes);
+        }
+    }
+    Ok(images)
+}
+
+/// Compares the two objects of a record. Returns nothing if no function changed.
+fn compare<'d>(
+    record: &Record,
+    (original, patched): &'d (Vec<u8>, Vec<u8>),
+    environment: &Environment<'_>,
+) -> Result<Option<Diff<'d>>> {
+    match Diff::new(original, patched, environment) {
+        Err(Error::NothingChanged) => Ok(None),
+        diff => Ok(Some(diff.with_context(|| {
+            format!("no live patch can be made of {}", record.object.display())
+        })?)),
+    }
 }

@@ -129,11 +129,12 @@ impl Base {
             "{name}: the kernel was built with another compiler\n  it was:        {built}\n  \
              `{compiler}` is: {version}\nnext: install that compiler, or build the kernel again"
         );
-        let init = self.tree.join("scripts/livepatch/init.c");
         ensure!(
-            init.exists(),
-            "{}: there is no scripts/livepatch/init.c, which makes a live patch of the engine's tables\n\
-             next: use a tree of Linux 7.0 or later",
+            self.tree
+                .join("include/linux/livepatch_external.h")
+                .exists(),
+            "{}: this kernel does not know the tables of the patch engine: there is no \
+             include/linux/livepatch_external.h\nnext: use a tree of Linux 6.19 or later",
             self.tree.display()
         );
         Ok(())
@@ -250,7 +251,7 @@ fn objtool(out: &Path) -> Result<Option<String>> {
             .lines()
             .any(|line| line == format!("CONFIG_{option}=y"))
     };
-    if !delayed.iter().any(|option| is_set(&option)) {
+    if !delayed.iter().any(is_set) {
         return Ok(None);
     }
     let record = fs::read_to_string(out.join(".vmlinux.o.cmd"))
@@ -278,7 +279,8 @@ fn objtool(out: &Path) -> Result<Option<String>> {
 fn differences(one: &str, other: &str) -> String {
     let options = |text| -> BTreeSet<String> {
         let lines = str::lines(text).filter(|line| line.starts_with("CONFIG_"));
-        lines.map(|line| line.trim_end().to_owned()).collect()
+        // A `.config` has quotes around strings. What Kconfig writes for make has none.
+        lines.map(|line| line.trim_end().replace('"', "")).collect()
     };
     let (one, other) = (options(one), options(other));
     let differ = one.symmetric_difference(&other).map(|line| {
@@ -320,8 +322,8 @@ mod tests {
     #[test]
     fn a_changed_configuration_is_told_line_by_line() {
         let (config, built) = (
-            "# c\nCONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\n",
-            "CONFIG_B=m\nCONFIG_A=y\n",
+            "# c\nCONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\nCONFIG_D=\"a b\"\n",
+            "CONFIG_B=m\nCONFIG_A=y\nCONFIG_D=a b\n",
         );
         assert_eq!(differences(config, built), "");
         assert_eq!(

@@ -138,7 +138,7 @@ fn command(record: &Record, base: &Base, view: Option<&Path>, output: &Path) -> 
     let object = record.object.to_string_lossy();
     let output = output.to_string_lossy();
     let mut divided = false;
-    let words = record.command.split(' ').map(|word| {
+    let words = recorded(&record.command, base).split(' ').map(|word| {
         if word == "-c" && !divided {
             divided = true;
             return format!("{SECTIONS} -c");
@@ -167,6 +167,17 @@ fn command(record: &Record, base: &Base, view: Option<&Path>, output: &Path) -> 
     command
 }
 
+/// Returns the part of a recorded command that compiles. Where Kbuild runs objtool later than on each
+/// object, it does run it on the only object of a module, but with flags of a link.
+fn recorded<'a>(command: &'a str, base: &Base) -> &'a str {
+    let program = base
+        .objtool
+        .as_deref()
+        .and_then(|line| line.split_once(' '));
+    let objtool = program.and_then(|(program, _)| command.find(&format!("; {program} ")));
+    objtool.and_then(|at| command.get(..at)).unwrap_or(command)
+}
+
 /// Returns a word of a command with the view in place of the tree.
 fn from_view(word: &str, prefix: &str, view: &Path) -> String {
     if prefix.is_empty() {
@@ -181,7 +192,7 @@ fn from_view(word: &str, prefix: &str, view: &Path) -> String {
     }
     match word.find(prefix) {
         // Inside a path it is another directory.
-        Some(at) if !word[..at].ends_with(['/', '.']) => {
+        Some(at) if !word[..at].contains('/') && !word[..at].ends_with('.') => {
             format!("{}{view}/{}", &word[..at], &word[at + prefix.len()..])
         }
         _ => word.to_owned(),

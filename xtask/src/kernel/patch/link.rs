@@ -8,32 +8,30 @@ use crate::tools::context::Context;
 use crate::tools::place;
 use crate::tools::step::Step;
 use anyhow::{bail, Context as _, Result};
+use klp_diff::author::READS_WISHES;
 use klp_diff::finish::{self, PREFIX};
 use klp_diff::outside::Exports;
 use object::{Object, ObjectSymbol};
 use std::fs;
 use std::path::Path;
 
-/// The name of the object in the module's directory.
-const OBJECT: &str = "patch.o";
+/// What enables the live patch, below the project's root.
+const INIT: &str = "tools/klp-diff/module/init.c";
 
 /// Links the module `name` of an object in `dir`. Returns the content of its file.
 pub fn link(cx: &Context, base: &Base, dir: &Path, name: &str, object: &[u8]) -> Result<Vec<u8>> {
     check(base, object)?;
-    let init = base.tree.join("scripts/livepatch/init.c");
-    let init =
-        fs::read_to_string(&init).with_context(|| format!("cannot read {}", init.display()))?;
-    let list = format!("obj-m := {name}.o\n{name}-y := init.o {OBJECT}\n");
+    let init = cx.root.join(INIT);
+    let init = fs::read(&init).with_context(|| format!("cannot read {}", init.display()))?;
+    // In a directory of their own, so that a module may have any name.
+    let list = format!("obj-m := {name}.o\n{name}-y := parts/init.o parts/patch.o\n");
     // modpost reads the record of each object.
-    let (record_file, record) = (
-        format!(".{OBJECT}.cmd"),
-        format!("savedcmd_{OBJECT} := true\n"),
-    );
+    let record = "savedcmd_parts/patch.o := true\n";
     let files = [
         ("Kbuild", list.as_bytes()),
-        ("init.c", init.as_bytes()),
-        (OBJECT, object),
-        (&*record_file, record.as_bytes()),
+        ("parts/init.c", &*init),
+        ("parts/patch.o", object),
+        ("parts/.patch.o.cmd", record.as_bytes()),
     ];
     for (file, bytes) in files {
         let content = Content {
@@ -86,7 +84,8 @@ fn unknown(object: &[u8], exports: &Exports<'_>) -> Result<Vec<String>> {
         .filter(|symbol| symbol.is_undefined() && !symbol.is_weak())
     {
         let name = symbol.name()?;
-        if !name.is_empty() && !name.starts_with(PREFIX) && exports.exporter(name).is_none() {
+        let is_known = name.is_empty() || name == READS_WISHES || name.starts_with(PREFIX);
+        if !is_known && exports.exporter(name).is_none() {
             unknown.push(name.to_owned());
         }
     }
@@ -103,7 +102,7 @@ mod tests {
     fn what_is_neither_exported_nor_for_livepatch_is_unknown() {
         let mut object = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
         let livepatch = finish::name("vmlinux", "vmlinux", "hidden", 1);
-        for name in ["exported", "missing", &livepatch] {
+        for name in ["exported", "missing", READS_WISHES, &livepatch] {
             object.add_symbol(Symbol {
                 name: name.into(),
                 value: 0,

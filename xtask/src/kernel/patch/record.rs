@@ -4,7 +4,7 @@
 
 use anyhow::{Context as _, Result};
 use ignore::WalkBuilder;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -13,10 +13,21 @@ use std::path::{Component, Path, PathBuf};
 pub enum Place {
     /// The kernel's image.
     Kernel,
-    /// A module of this name, which is in this file.
-    Module { name: String, file: PathBuf },
+    /// A module.
+    Module(Module),
+    /// Several modules.
+    Modules(Vec<Module>),
     /// Neither: the vDSO, what boots, programs of the host.
     Elsewhere,
+}
+
+/// A module of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// Its name.
+    pub name: String,
+    /// The file that it is in, below the build directory.
+    pub file: PathBuf,
 }
 
 /// What is known of an object.
@@ -64,6 +75,7 @@ pub fn users(out: &Path, prefix: &str, files: &BTreeSet<PathBuf>) -> Result<Foun
     let image = fs::read(out.join("vmlinux.a"))
         .context("cannot read vmlinux.a in the build directory; next: build the kernel")?;
     let image = members(&image);
+    let modules = modules(out)?;
     let mut walk = WalkBuilder::new(out);
     walk.standard_filters(false).sort_by_file_path(Path::cmp);
     let mut found = Found::default();
@@ -88,7 +100,7 @@ pub fn users(out: &Path, prefix: &str, files: &BTreeSet<PathBuf>) -> Result<Foun
             continue;
         }
         found.records.push(Record {
-            place: place(&object, command, &image),
+            place: place(&object, &image, &modules),
             source: normal(source.strip_prefix(prefix).unwrap_or(source)),
             command: command.to_owned(),
             object,
@@ -142,21 +154,64 @@ fn members(archive: &[u8]) -> BTreeSet<PathBuf> {
     names.map(PathBuf::from).collect()
 }
 
-/// Returns what an object is part of.
-fn place(object: &Path, command: &str, image: &BTreeSet<PathBuf>) -> Place {
-    let define = |name: &str| {
-        let words = command.split(' ').find_map(|word| word.strip_prefix(name));
-        words.map(|value| value.trim_matches(['\'', '"']))
+/// Returns the modules of a build directory, by the objects that each is made of.
+fn modules(out: &Path) -> Result<BTreeMap<PathBuf, Vec<Module>>> {
+    let read = |file: &Path| {
+        let path = out.join(file);
+        fs::read_to_string(&path).with_context(|| {
+            format!(
+                "cannot read {}; next: build the kernel and its modules",
+                path.display()
+            )
+        })
     };
-    match (define("-D__KBUILD_MODNAME="), define("-DKBUILD_MODFILE=")) {
-        _ if image.contains(object) => Place::Kernel,
-        (Some(name), Some(file)) if command.split(' ').any(|word| word == "-DMODULE") => {
-            Place::Module {
-                name: name.to_owned(),
-                file: format!("{file}.ko").into(),
-            }
+    let mut modules: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for linked in read(Path::new("modules.order"))?.lines() {
+        let linked = Path::new(linked);
+        let name = linked.file_stem().unwrap_or_default().to_string_lossy();
+        let module = Module {
+            name: name.replace('-', "_"),
+            file: linked.with_extension("ko"),
+        };
+        for object in read(&linked.with_extension("mod"))?.lines() {
+            modules
+                .entry(normal(object))
+                .or_default()
+                .push(module.clone());
         }
-        _ => Place::Elsewhere,
+    }
+    Ok(modules)
+}
+
+/// Returns what an object is part of.
+fn place(
+    object: &Path,
+    image: &BTreeSet<PathBuf>,
+    modules: &BTreeMap<PathBuf, Vec<Module>>,
+) -> Place {
+    match modules.get(object).map(Vec::as_slice) {
+        _ if image.contains(object) => Place::Kernel,
+        Some([module]) => Place::Module(module.clone()),
+        Some(modules) => Place::Modules(modules.to_vec()),
+        None => Place::Elsewhere,
+    }
+}
+
+impl Place {
+    /// Returns the name of the module, or nothing for the kernel.
+    pub fn module(&self) -> Option<&str> {
+        match self {
+            Self::Module(module) => Some(&module.name),
+            _ => None,
+        }
+    }
+
+    /// Returns the linked kernel or module, below the build directory.
+    pub fn image(&self) -> &Path {
+        match self {
+            Self::Module(module) => &module.file,
+            _ => Path::new("vmlinux"),
+        }
     }
 }
 
@@ -201,15 +256,25 @@ mod tests {
         let image = members(
             b"!<thin>\n//              26        `\ninit/main.o/\nlib/sort.o/\n\n/0   0 `\n",
         );
-        let of = |object: &str, command: &str| place(Path::new(object), command, &image);
-        let module = "gcc -DMODULE -DKBUILD_MODFILE='\"lib/b\"' -D__KBUILD_MODNAME=b_c -c";
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        fs::create_dir(dir.path().join("lib")).unwrap();
+        assert!(modules(dir.path()).is_err());
+        write("modules.order", "lib/b-c.o\nlib/d.o\n");
+        write("lib/b-c.mod", "lib/b-c.o\n");
+        write("lib/d.mod", "lib/one.o\nlib/b-c.o\n");
+        let modules = modules(dir.path()).unwrap();
+        let of = |object: &str| place(Path::new(object), &image, &modules);
+        assert_eq!(of("lib/sort.o"), Place::Kernel);
+        assert_eq!(of("arch/vdso/lib.o"), Place::Elsewhere);
+        let one = of("lib/one.o");
         assert_eq!(
-            of("lib/sort.o", module.trim_start_matches("gcc -DMODULE")),
-            Place::Kernel
+            (one.module(), one.image()),
+            (Some("d"), Path::new("lib/d.ko"))
         );
-        let (name, file) = ("b_c".to_owned(), "lib/b.ko".into());
-        assert_eq!(of("lib/b.o", module), Place::Module { name, file });
-        let vdso = module.replace("-DMODULE ", "");
-        assert_eq!(of("lib/b.o", &vdso), Place::Elsewhere);
+        let Place::Modules(both) = of("lib/b-c.o") else {
+            panic!("the object is in two modules")
+        };
+        assert_eq!((both[0].name.as_str(), both[1].name.as_str()), ("b_c", "d"));
     }
 }
