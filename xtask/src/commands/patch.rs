@@ -243,7 +243,7 @@ mod tests {
         let patches = files
             .iter()
             .filter(|file| file.extension().is_some_and(|e| e == "patch"));
-        assert_eq!(patches.clone().count(), 5);
+        assert_eq!(patches.clone().count(), 6);
         for patch in patches {
             assert!(patch.with_extension(CHECK).exists(), "{}", patch.display());
             name(&patch.with_extension("ko")).unwrap();

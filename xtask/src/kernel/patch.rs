@@ -7,6 +7,7 @@
 //! | [`fix`] | the patch: what it touches, and what no live patch can hold |
 //! | [`record`] | Kbuild's record of how it made each object, and of what |
 //! | [`view`] | the tree as it is with the patch |
+//! | [`image`] | the symbols of the linked kernel and modules |
 //! | [`compile`] | compiling the objects that change, without and with the patch |
 //! | [`link`] | from the object that the patch engine writes to the module |
 //!
@@ -16,6 +17,7 @@
 pub mod base;
 mod compile;
 mod fix;
+mod image;
 mod link;
 mod record;
 mod view;
@@ -62,8 +64,8 @@ pub fn build(
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     place::room(&dir, ROOM, "the objects of a patch")?;
     let records = affected(base, &fix)?;
-    let view = View::create(base, &dir.join("view"), &fix, &records)?;
-    let pairs = compile::compile(cx, base, &dir, &view, &records)?;
+    let view = View::create(cx, base, &dir.join("view"), &fix, &records)?;
+    let pairs = compile::compile(cx, base, &dir, (name, &view), &records)?;
     let result = module(cx, base, &dir, &fix, &pairs, (name, cves));
     // The view has a link for each file beside those of the patch, and is of no further use.
     place::remove(&dir.join("view"))?;
@@ -103,7 +105,7 @@ fn affected(base: &Base, fix: &Fix) -> Result<Vec<Record>> {
     }
     if let Some(first) = elsewhere.first() {
         eprintln!(
-            "note: {} objects are left out, which are in no kernel image and no module, such as {}",
+            "note: left out, since in no kernel image and no module: {} objects, such as {}",
             elsewhere.len(),
             first.display()
         );
@@ -204,13 +206,7 @@ fn images<'a>(base: &Base, pairs: &'a [Pair<'_>]) -> Result<BTreeMap<&'a Path, V
     for pair in pairs {
         let path = pair.record.place.image();
         if !images.contains_key(path) {
-            let bytes = fs::read(base.out.join(path)).with_context(|| {
-                format!(
-                    "cannot read {}; next: build the kernel and its modules",
-                    base.out.join(path).display()
-                )
-            })?;
-            images.insert(path, bytes);
+            images.insert(path, image::read(&base.out.join(path))?);
         }
     }
     Ok(images)

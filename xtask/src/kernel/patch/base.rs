@@ -3,7 +3,7 @@
 //! together.
 
 use crate::kernel::make::Kernel;
-use crate::kernel::patch::record;
+use crate::kernel::patch::{image, record};
 use crate::tools::context::Context;
 use crate::tools::target::TARGETS;
 use anyhow::{bail, ensure, Context as _, Result};
@@ -186,8 +186,7 @@ impl Base {
 
     /// Returns the build ID of the kernel.
     pub fn build_id(&self) -> Result<String> {
-        let image = self.out.join("vmlinux");
-        let bytes = fs::read(&image).with_context(|| format!("cannot read {}", image.display()))?;
+        let bytes = image::read(&self.out.join("vmlinux"))?;
         let file = object::File::parse(&*bytes)?;
         let id = file.build_id()?.context("the kernel has no build ID")?;
         Ok(hex(id))

@@ -47,7 +47,7 @@ pub fn compile<'a>(
     cx: &Context,
     base: &Base,
     dir: &Path,
-    view: &View,
+    (name, view): (&str, &View),
     records: &'a [Record],
 ) -> Result<Vec<Pair<'a>>> {
     let (originals, patched) = (dir.join("original"), dir.join("patched"));
@@ -61,9 +61,9 @@ pub fn compile<'a>(
     let mut jobs = Vec::new();
     let mut missing = Vec::new();
     for pair in &pairs {
-        let (record, name) = (pair.record, pair.record.object.display());
+        let (record, object) = (pair.record, pair.record.object.display());
         let original = Job {
-            name: name.to_string(),
+            name: object.to_string(),
             command: command(record, base, None, &pair.original),
             dir: base.out.clone(),
             output: pair.original.clone(),
@@ -73,8 +73,8 @@ pub fn compile<'a>(
             jobs.push(original);
         }
         jobs.push(Job {
-            name: format!("{name} (patched)"),
-            command: command(record, base, Some(&view.dir), &pair.patched),
+            name: format!("{object} (patched)"),
+            command: command(record, base, Some(view), &pair.patched),
             // A build in the tree finds its sources from where it runs.
             dir: if base.prefix.is_empty() {
                 &view.dir
@@ -85,7 +85,7 @@ pub fn compile<'a>(
             output: pair.patched.clone(),
         });
     }
-    run(cx, dir, &jobs)?;
+    run(cx, dir, name, &jobs)?;
     for job in missing.iter().filter_map(|&index| jobs.get(index)) {
         let object = job.output.strip_prefix(&originals)?;
         check_age(base, object, &job.read_files()?)?;
@@ -98,7 +98,7 @@ pub fn compile<'a>(
 }
 
 /// Runs the jobs, several at a time, under a make of their own.
-fn run(cx: &Context, dir: &Path, jobs: &[Job]) -> Result<()> {
+fn run(cx: &Context, dir: &Path, name: &str, jobs: &[Job]) -> Result<()> {
     let mut text = String::from("pound := \\#\n.PHONY: all\n");
     for (index, job) in jobs.iter().enumerate() {
         let Job {
@@ -126,7 +126,8 @@ fn run(cx: &Context, dir: &Path, jobs: &[Job]) -> Result<()> {
     make.arg(&makefile)
         .env("LC_ALL", "C")
         .env_remove("MAKEFLAGS");
-    Step::new(cx, "Compile without and with the patch", make)
+    let title = format!("Compile without and with {name}");
+    Step::new(cx, &title, make)
         .counting(|line| line.starts_with("  CC "))
         .hint("if the patched code is wrong, mend the patch; if the disk is full, free some space")
         .run()?;
@@ -134,14 +135,18 @@ fn run(cx: &Context, dir: &Path, jobs: &[Job]) -> Result<()> {
 }
 
 /// Returns the command that compiles an object to another place, and from a view if there is one.
-fn command(record: &Record, base: &Base, view: Option<&Path>, output: &Path) -> String {
+fn command(record: &Record, base: &Base, view: Option<&View>, output: &Path) -> String {
     let object = record.object.to_string_lossy();
     let output = output.to_string_lossy();
+    let flags = match view {
+        Some(view) => format!("{SECTIONS} -I{}", view.headers.display()),
+        None => SECTIONS.to_owned(),
+    };
     let mut divided = false;
     let words = recorded(&record.command, base).split(' ').map(|word| {
         if word == "-c" && !divided {
             divided = true;
-            return format!("{SECTIONS} -c");
+            return format!("{flags} -c");
         }
         if word == object {
             return output.to_string();
@@ -150,7 +155,7 @@ fn command(record: &Record, base: &Base, view: Option<&Path>, output: &Path) -> 
             return format!("{option},-MMD,{output}.d");
         }
         match view {
-            Some(view) => from_view(word, &base.prefix, view),
+            Some(view) => from_view(word, &base.prefix, &view.dir),
             None => word.to_owned(),
         }
     });

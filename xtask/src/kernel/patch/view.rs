@@ -7,6 +7,7 @@
 use crate::kernel::patch::base::Base;
 use crate::kernel::patch::fix::Fix;
 use crate::kernel::patch::record::Record;
+use crate::tools::context::Context;
 use crate::tools::place;
 use anyhow::{bail, Context as _, Result};
 use std::collections::BTreeSet;
@@ -14,18 +15,29 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+/// Where the project has the headers for authors of patches.
+const HEADERS: &str = "tools/klp-diff/include";
+
 /// The tree with the patch.
 #[derive(Debug)]
 pub struct View {
     /// The top of it.
     pub dir: PathBuf,
+    /// Where the headers are that a patch may use besides those of the tree.
+    pub headers: PathBuf,
     /// The files of the tree that must not be read in their place: those that the patch touches.
     replaced: BTreeSet<PathBuf>,
 }
 
 impl View {
     /// Creates it at `dir`, in place of an earlier one, and applies the patch.
-    pub fn create(base: &Base, dir: &Path, fix: &Fix, records: &[Record]) -> Result<Self> {
+    pub fn create(
+        cx: &Context,
+        base: &Base,
+        dir: &Path,
+        fix: &Fix,
+        records: &[Record],
+    ) -> Result<Self> {
         let sources = records.iter().map(|record| &record.source);
         let mut own = BTreeSet::new();
         for file in fix.files.iter().chain(sources) {
@@ -44,7 +56,11 @@ impl View {
         }
         fix.apply(dir)?;
         let dir = dir.to_path_buf();
-        Ok(Self { dir, replaced })
+        Ok(Self {
+            dir,
+            headers: cx.root.join(HEADERS),
+            replaced,
+        })
     }
 
     /// Checks that a compiler has read no file that the patch replaces, by a path around the view.
@@ -117,6 +133,7 @@ mod tests {
         fs::write(top.join("a.h"), "").unwrap();
         let view = View {
             dir: top.join("view"),
+            headers: top.join("headers"),
             replaced: [top.join("a.h")].into(),
         };
         view.check(&[top.join("lib/b.h")]).unwrap();
