@@ -191,7 +191,12 @@ fn write(out: &Path, bytes: &[u8]) -> Result<()> {
         Some(dir) if dir != Path::new("") => dir,
         _ => Path::new("."),
     };
-    let cannot = || format!("cannot write {}", out.display());
+    let cannot = || {
+        format!(
+            "cannot write {}; next: free some space there, or name another place with --out",
+            out.display()
+        )
+    };
     let mut file = tempfile::NamedTempFile::new_in(dir).with_context(cannot)?;
     file.write_all(bytes).with_context(cannot)?;
     file.as_file()
@@ -203,7 +208,7 @@ fn write(out: &Path, bytes: &[u8]) -> Result<()> {
 
 fn describe(module: &Module) {
     for (object, functions) in &module.functions {
-        println!("  patches {object}: {}", functions.join(", "));
+        println!("  functions for {object}: {}", functions.join(", "));
     }
 }
 

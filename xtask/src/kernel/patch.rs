@@ -9,12 +9,14 @@
 //! | [`view`] | the tree as it is with the patch |
 //! | [`image`] | the symbols of the linked kernel and modules |
 //! | [`compile`] | compiling the objects that change, without and with the patch |
+//! | [`combine`] | from the pairs of objects to one, by the patch engine |
 //! | [`link`] | from the object that the patch engine writes to the module |
 //!
 //! Neither the tree nor the build directory is written to. What is made goes below `patch/` in the
 //! cache, so whatever ends a run early, both are as before.
 
 pub mod base;
+mod combine;
 mod compile;
 mod fix;
 mod image;
@@ -23,6 +25,7 @@ mod record;
 mod view;
 
 use crate::kernel::patch::base::Base;
+use crate::kernel::patch::combine::Combined;
 use crate::kernel::patch::compile::Pair;
 use crate::kernel::patch::fix::Fix;
 use crate::kernel::patch::record::{Place, Record};
@@ -30,9 +33,6 @@ use crate::kernel::patch::view::View;
 use crate::tools::context::Context;
 use crate::tools::place;
 use anyhow::{bail, ensure, Context as _, Result};
-use klp_diff::outside::{Exports, Image};
-use klp_diff::{Diff, Environment, Error, Part};
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -44,7 +44,7 @@ const ROOM: u64 = 256 << 20;
 pub struct Module {
     /// The content of its file.
     pub bytes: Vec<u8>,
-    /// The object that it patches, and the functions in it.
+    /// The kernel or module that each function is for: those that changed, and new ones.
     pub functions: Vec<(String, Vec<String>)>,
 }
 
@@ -135,93 +135,14 @@ fn module(
     pairs: &[Pair<'_>],
     (name, cves): (&str, &[String]),
 ) -> Result<Module> {
-    let symvers = base.read_text("Module.symvers")?;
-    let exports = Exports::parse(&symvers);
     let cves = cves.join(",");
     let (hash, build_id) = (fix.hash()?, base.build_id()?);
     let mut modinfo = vec![("klp_patch_sha256", &*hash), ("klp_build_id", &*build_id)];
     if !cves.is_empty() {
         modinfo.push(("klp_cve", &cves));
     }
-    let images = images(base, pairs)?;
-    let parsed = images
-        .iter()
-        .map(|(path, bytes)| Ok((*path, Image::parse(bytes)?)))
-        .collect::<Result<BTreeMap<_, _>, Error>>()?;
-    let mut changed = Vec::new();
-    for pair in pairs {
-        let place = &pair.record.place;
-        let environment = Environment {
-            module: place.module(),
-            image: parsed.get(place.image()),
-            exports: Some(&exports),
-            modinfo: &modinfo,
-        };
-        // Most objects that use a header are as before. None of those stays in memory.
-        let bytes = (fs::read(&pair.original)?, fs::read(&pair.patched)?);
-        if bytes.0 != bytes.1 && compare(pair.record, &bytes, &environment)?.is_some() {
-            changed.push((pair.record, bytes, environment));
-        }
-    }
-    let mut diffs = Vec::new();
-    for (record, bytes, environment) in &changed {
-        if let Some(diff) = compare(record, bytes, environment)? {
-            for note in diff.notes() {
-                eprintln!("note: {}: {note}", record.source.display());
-            }
-            diffs.push((diff, environment));
-        }
-    }
-    ensure!(
-        !diffs.is_empty(),
-        "{}: {}",
-        fix.path.display(),
-        Error::NothingChanged
-    );
-    let mut functions: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (diff, environment) in &diffs {
-        let names = diff.functions().into_iter().map(str::to_owned);
-        functions
-            .entry(environment.module.unwrap_or("vmlinux"))
-            .or_default()
-            .extend(names);
-    }
-    let functions = functions
-        .into_iter()
-        .map(|(object, names)| (object.to_owned(), names))
-        .collect();
-    let parts: Vec<_> = diffs
-        .iter()
-        .map(|(diff, environment)| Part { diff, environment })
-        .collect();
-    let object = klp_diff::write_all(&parts)
+    let Combined { object, functions } = combine::combine(base, pairs, &modinfo)
         .with_context(|| format!("no live patch can be made of {}", fix.path.display()))?;
     let bytes = link::link(cx, base, &dir.join("modules").join(name), name, &object)?;
     Ok(Module { bytes, functions })
-}
-
-/// Returns the linked kernel and modules that the objects are part of, by their files.
-fn images<'a>(base: &Base, pairs: &'a [Pair<'_>]) -> Result<BTreeMap<&'a Path, Vec<u8>>> {
-    let mut images = BTreeMap::new();
-    for pair in pairs {
-        let path = pair.record.place.image();
-        if !images.contains_key(path) {
-            images.insert(path, image::read(&base.out.join(path))?);
-        }
-    }
-    Ok(images)
-}
-
-/// Compares the two objects of a record. Returns nothing if no function changed.
-fn compare<'d>(
-    record: &Record,
-    (original, patched): &'d (Vec<u8>, Vec<u8>),
-    environment: &Environment<'_>,
-) -> Result<Option<Diff<'d>>> {
-    match Diff::new(original, patched, environment) {
-        Err(Error::NothingChanged) => Ok(None),
-        diff => Ok(Some(diff.with_context(|| {
-            format!("no live patch can be made of {}", record.object.display())
-        })?)),
-    }
 }

@@ -333,6 +333,75 @@ mod tests {
         assert!(differences(&many, "").ends_with("and 10 more"));
     }
 
+    /// Makes what looks like a tree and a build directory of a kernel, and returns both.
+    fn built(dir: &Path, config: &str) -> (PathBuf, PathBuf) {
+        let (tree, out) = (dir.join("tree"), dir.join("out"));
+        let record = format!(
+            "savedcmd_init/main.o := rustc -c -o init/main.o {0}\n\nsource_init/main.o := {0}\n",
+            tree.join("init/main.c").display()
+        );
+        let auto = config.replace('"', "");
+        for (path, text) in [
+            (tree.join("include/linux/livepatch_external.h"), ""),
+            (tree.join("init/main.c"), ""),
+            (out.join("init/.main.o.cmd"), &record),
+            (out.join("vmlinux"), ""),
+            (out.join("Module.symvers"), ""),
+            (out.join("include/config/auto.conf"), &auto),
+            (out.join(".config"), config),
+        ] {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        (tree, out)
+    }
+
+    #[test]
+    fn a_directory_of_another_kernel_is_refused_with_the_difference() {
+        let (dir, cx) = Context::for_test();
+        // Any program that tells its version will do in the place of a compiler.
+        let version = version("rustc").unwrap();
+        let config =
+            format!("CONFIG_X86_64=y\nCONFIG_LIVEPATCH=y\nCONFIG_CC_VERSION_TEXT=\"{version}\"\n");
+        let of = |out: &Path, tree: Option<&Path>| match Base::of_directory(&cx, out, tree) {
+            Ok(_) => String::new(),
+            Err(error) => format!("{error:#}"),
+        };
+        let (tree, out) = built(dir.path(), &config);
+        assert_eq!(of(&out, Some(&tree)), "");
+        let other = of(&out, Some(dir.path()));
+        assert!(other.contains("was built from, which is"), "{other}");
+
+        for (config, parts) in [
+            (
+                config.replace("X86_64", "ARM64"),
+                ["architecture", "x86_64"],
+            ),
+            (
+                config.replace("LIVEPATCH", "NO"),
+                ["LIVEPATCH", "is not set"],
+            ),
+            (
+                config.replace(&version, "gcc 1"),
+                ["another compiler", "gcc 1"],
+            ),
+        ] {
+            built(dir.path(), &config);
+            let error = of(&out, None);
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        }
+        built(dir.path(), &config);
+        fs::write(out.join(".config"), format!("{config}CONFIG_NEW=y\n")).unwrap();
+        let error = of(&out, None);
+        assert!(
+            error.contains("was changed after") && error.contains("\n  +CONFIG_NEW=y"),
+            "{error}"
+        );
+        fs::remove_file(out.join("vmlinux")).unwrap();
+        assert!(of(&out, None).contains("it has no vmlinux"));
+        assert!(of(&dir.path().join("none"), None).contains("--build-dir"));
+    }
+
     #[test]
     fn make_gets_the_compiler_of_the_record() {
         let (_dir, cx) = Context::for_test();
