@@ -154,7 +154,7 @@ impl fmt::Display for Reason {
             Self::NotPatchable => {
                 write!(f, "it changed, but code in this section is never patched")
             }
-            Self::UnknownSection => write!(f, "it changed, and the section is unknown"),
+            Self::UnknownSection => write!(f, "it changed or describes changed code, and the section is unknown"),
             Self::UnknownRelocation(kind) => {
                 write!(f, "it has a relocation of the unknown type {kind}")
             }

@@ -6,6 +6,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`read`], [`section`], [`cut`], [`resolve`] | reads an object as a graph ([`graph`]) of blocks and references |
+//! | [`runtime`] | before that: replaces what a module can't have by what modules use |
 //! | [`correlate`] | finds which block is which in the other object |
 //! | [`compare`], [`lines`] | decides what changed, by meaning |
 //! | [`select`] | selects what the module needs, and refuses what it can't hold |
@@ -35,6 +36,7 @@ pub mod outside;
 mod plan;
 mod read;
 mod resolve;
+pub mod runtime;
 pub mod section;
 pub mod select;
 pub mod special;

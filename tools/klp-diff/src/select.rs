@@ -324,6 +324,7 @@ impl Select<'_, '_> {
 
     /// Refuses what must not be in a module.
     fn check_included(&mut self) {
+        self.check_unknown();
         let included: Vec<_> = self.out.included.iter().copied().collect();
         for id in included {
             let block = &self.patched[id];
@@ -365,6 +366,28 @@ impl Select<'_, '_> {
                     self.refuse(id, Reason::Architecture(why, remedy));
                 }
             }
+        }
+    }
+
+    /// Refuses what refers to the inside of a function in the module, and is in an unknown section: it
+    /// describes code, such as instructions that the kernel writes to at boot. Pointers to the start
+    /// of a function are the kernel's.
+    fn check_unknown(&mut self) {
+        let describes = |id: &BlockId| {
+            let mut references = self.patched[*id].references.iter();
+            self.patched.section(*id).role == Role::Other
+                && references.any(|reference| match reference.target {
+                    Target::Block(to, offset) => {
+                        self.patched[to].kind == Kind::Function
+                            && offset != self.patched[to].entry as i64
+                            && self.out.included.contains(&to)
+                    }
+                    _ => false,
+                })
+        };
+        let unknown: Vec<_> = self.patched.ids().filter(describes).collect();
+        for id in unknown {
+            self.refuse(id, Reason::UnknownSection);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::kernel::patch::image;
 use crate::kernel::patch::record::Record;
 use anyhow::{bail, Result};
 use klp_diff::outside::{Exports, Image};
-use klp_diff::{Diff, Environment, Error, Part};
+use klp_diff::{runtime, Diff, Environment, Error, Input, Part};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -54,6 +54,8 @@ pub fn combine(base: &Base, pairs: &[Pair<'_>], modinfo: &[(&str, &str)]) -> Res
         if original == patched {
             continue;
         }
+        let original = runtime::plain(Input::Original, &original)?.into_owned();
+        let patched = runtime::plain(Input::Patched, &patched)?.into_owned();
         // Most objects that use a header are as before. None of those stays in memory.
         match Diff::new(&original, &patched, &environment).map(drop) {
             Err(Error::NothingChanged) => {}
