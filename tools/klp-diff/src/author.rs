@@ -36,6 +36,11 @@ pub const REPLACE: &str = ".discard.klp_replace";
 /// The symbol that an initialisation defines which reads the tables of states and about replacing.
 pub const READS_WISHES: &str = "klp_init_reads_wishes";
 
+/// What contradicts itself in the callbacks, in one object or in all objects of a patch.
+pub const TWO_CALLBACKS: &str = "two callbacks of one kind for one object";
+/// What contradicts itself about replacing.
+pub const BOTH_WAYS: &str = "both KLP_REPLACE(true) and KLP_REPLACE(false)";
+
 /// What the author wants.
 #[derive(Debug, Default)]
 pub struct Wishes {
@@ -78,7 +83,7 @@ pub fn wishes(patched: &Object<'_>) -> Wishes {
             _ => None,
         }));
         if all.len() > 1 {
-            let what = "two callbacks of one kind for one object".to_owned();
+            let what = TWO_CALLBACKS.to_owned();
             wishes.contradictions.push((section, what));
         }
         if let (Some(callback), Some(&id)) = (wishes.callbacks.get_mut(at), all.first()) {
@@ -89,8 +94,7 @@ pub fn wishes(patched: &Object<'_>) -> Wishes {
     let said = contents(patched, REPLACE).map(|bytes| bytes.iter().any(|&byte| byte != 0));
     for replace in said {
         if wishes.replace.is_some_and(|before| before != replace) {
-            let what = "both KLP_REPLACE(true) and KLP_REPLACE(false)".to_owned();
-            wishes.contradictions.push((REPLACE, what));
+            wishes.contradictions.push((REPLACE, BOTH_WAYS.to_owned()));
         }
         wishes.replace = Some(replace);
     }
@@ -102,20 +106,15 @@ fn states(patched: &Object<'_>, wishes: &mut Wishes) {
     let big = patched.arch.big_endian();
     for bytes in contents(patched, STATES) {
         for state in bytes.chunks(24) {
-            let (Some(id), Some(version)) = (state.first_chunk::<8>(), state.get(8..12)) else {
+            let version = state.get(8..).and_then(|rest| rest.first_chunk::<4>());
+            let (Some(id), Some(version)) = (state.first_chunk::<8>(), version) else {
                 let what = "a state that is cut off".to_owned();
                 wishes.contradictions.push((STATES, what));
                 continue;
             };
-            let id = match big {
-                true => u64::from_be_bytes(*id),
-                false => u64::from_le_bytes(*id),
-            };
-            let digits = version.iter().map(|&byte| u32::from(byte));
-            let shifted = |value: u32, byte: u32| value << 8 | byte;
-            let version = match big {
-                true => digits.fold(0, shifted),
-                false => digits.rev().fold(0, shifted),
+            let (id, version) = match big {
+                true => (u64::from_be_bytes(*id), u32::from_be_bytes(*version)),
+                false => (u64::from_le_bytes(*id), u32::from_le_bytes(*version)),
             };
             // Livepatch's list of states ends at the number 0.
             if id == 0 {

@@ -11,37 +11,33 @@ use crate::Part;
 /// Refuses them.
 pub fn check(parts: &[Part<'_, '_>], module: &mut Module<'_>) {
     for part in parts {
-        let (diff, environment) = (part.diff, part.environment);
-        let patched = &diff.patched;
-        let new = |id| diff.pairs.original(id).is_none();
-        for &id in diff.selection.included.iter().filter(|&&id| new(id)) {
-            for symbol in patched[id]
-                .symbols
-                .iter()
-                .filter(|symbol| symbol.is_global())
-            {
-                let in_image = environment
-                    .image
-                    .is_some_and(|image| image.defines_global(symbol.name));
-                let elsewhere = || {
-                    let others = parts.iter().filter(|other| {
-                        other.environment.module == environment.module
-                            && !std::ptr::eq(other.diff, diff)
-                    });
-                    others
-                        .into_iter()
-                        .any(|other| other.diff.original.defines_global(symbol.name))
-                };
-                if in_image || elsewhere() {
-                    module.refusals.insert(Refusal {
-                        file: patched.source.to_owned(),
-                        section: patched.section(id).name.to_owned(),
-                        symbol: symbol.name.to_owned(),
-                        change: None,
-                        reason: Reason::Moved,
-                    });
-                }
+        let (diff, patched) = (part.diff, &part.diff.patched);
+        let included = diff.selection.included.iter();
+        for &id in included.filter(|&&id| diff.pairs.original(id).is_none()) {
+            let globals = patched[id].symbols.iter();
+            let globals = globals.filter(|symbol| symbol.is_global());
+            for symbol in globals.filter(|symbol| stays(parts, part, symbol.name)) {
+                module.refusals.insert(Refusal {
+                    file: patched.source.to_owned(),
+                    section: patched.section(id).name.to_owned(),
+                    symbol: symbol.name.to_owned(),
+                    change: None,
+                    reason: Reason::Moved,
+                });
             }
         }
     }
+}
+
+/// Whether the kernel or module that a pair is of has a global symbol of this name already, as far as
+/// the image and the other pairs tell.
+fn stays(parts: &[Part<'_, '_>], part: &Part<'_, '_>, name: &str) -> bool {
+    let environment = part.environment;
+    let image = environment.image;
+    let mut others = parts.iter().filter(|other| {
+        let same = other.environment.module == environment.module;
+        same && !std::ptr::eq(other.diff, part.diff)
+    });
+    image.is_some_and(|image| image.defines_global(name))
+        || others.any(|other| other.diff.original.defines_global(name))
 }

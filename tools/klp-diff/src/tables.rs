@@ -2,7 +2,8 @@
 //! The tables that a live patch module is enabled from, and its information.
 
 use crate::arch::Arch;
-use crate::error::Reason;
+use crate::author;
+use crate::error::{Reason, Refusal};
 use crate::graph::BlockId;
 use crate::names;
 use crate::plan::{Plan, PlanRelocation, Shape};
@@ -152,7 +153,7 @@ impl Write<'_, '_, '_> {
                 continue;
             };
             if have.is_some() {
-                let what = "two callbacks of one kind for one object".to_owned();
+                let what = author::TWO_CALLBACKS.to_owned();
                 self.refuse(id, diff.patched.name(id), Reason::Wishes(what));
             }
             *have = self
@@ -163,7 +164,7 @@ impl Write<'_, '_, '_> {
     }
 
     fn refuse_wish(&mut self, section: &str, what: String) {
-        let refusal = crate::error::Refusal {
+        let refusal = Refusal {
             file: self.pair.diff.patched.source.to_owned(),
             section: section.to_owned(),
             symbol: section.to_owned(),
@@ -189,13 +190,12 @@ fn wishes<'a>(pairs: &mut [Pair<'a, '_>], module: &mut Module<'a>) {
             let before = states.insert(id, version);
             if before.is_some_and(|before| before != version) {
                 let what = format!("two versions of the state {id:#x}");
-                write.refuse_wish(crate::author::STATES, what);
+                write.refuse_wish(author::STATES, what);
             }
         }
         let wanted = diff.wishes.replace;
         if wanted.is_some() && replace.is_some() && wanted != replace {
-            let what = "both KLP_REPLACE(true) and KLP_REPLACE(false)".to_owned();
-            write.refuse_wish(crate::author::REPLACE, what);
+            write.refuse_wish(author::REPLACE, author::BOTH_WAYS.to_owned());
         }
         replace = wanted.or(replace);
     }
@@ -206,7 +206,7 @@ fn wishes<'a>(pairs: &mut [Pair<'a, '_>], module: &mut Module<'a>) {
         return;
     }
     // An initialisation that does not read these tables must not be linked with them.
-    plan.undefined(crate::author::READS_WISHES.to_owned());
+    plan.undefined(author::READS_WISHES.to_owned());
     for (id, version) in states {
         let section = table(plan, ".init.klp_states");
         number(plan, arch, section, id);

@@ -52,11 +52,12 @@ pub fn run(cx: &Context, args: &cli::Patch) -> Result<()> {
 fn build(cx: &Context, args: &cli::PatchBuild) -> Result<()> {
     let out = match &args.out {
         Some(out) => out.clone(),
-        None => PathBuf::from(&args.patch)
-            .with_extension("ko")
-            .file_name()
-            .map(PathBuf::from)
-            .unwrap_or_default(),
+        None => PathBuf::from(
+            args.patch
+                .with_extension("ko")
+                .file_name()
+                .unwrap_or_default(),
+        ),
     };
     let name = name(&out)?;
     let base = match &args.build_dir {

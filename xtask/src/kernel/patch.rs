@@ -33,6 +33,7 @@ use crate::kernel::patch::view::View;
 use crate::tools::context::Context;
 use crate::tools::place;
 use anyhow::{bail, ensure, Context as _, Result};
+use klp_diff::outside::Exports;
 use std::fs;
 use std::path::Path;
 
@@ -141,8 +142,11 @@ fn module(
     if !cves.is_empty() {
         modinfo.push(("klp_cve", &cves));
     }
-    let Combined { object, functions } = combine::combine(base, pairs, &modinfo)
+    let symvers = base.read_text("Module.symvers")?;
+    let exports = Exports::parse(&symvers);
+    let Combined { object, functions } = combine::combine(base, pairs, &exports, &modinfo)
         .with_context(|| format!("no live patch can be made of {}", fix.path.display()))?;
-    let bytes = link::link(cx, base, &dir.join("modules").join(name), name, &object)?;
+    let dir = dir.join("modules").join(name);
+    let bytes = link::link(cx, base, &dir, name, &object, &exports)?;
     Ok(Module { bytes, functions })
 }

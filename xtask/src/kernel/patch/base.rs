@@ -83,37 +83,39 @@ impl Base {
             );
         }
         let compiler = compiler(command);
+        let config = fs::read_to_string(out.join(".config"))
+            .with_context(|| format!("cannot read the .config in {name}"))?;
         let base = Self {
             make: make(cx, &own, &out, &compiler),
-            objtool: objtool(&out)?,
+            objtool: objtool(&out, &config)?,
             tree: own,
             prefix: prefix.to_owned(),
             out,
         };
-        base.check(&compiler)?;
+        base.check(&compiler, &config)?;
         Ok(base)
     }
 
     /// Checks that the directory is of one configuration and compiler, and that both will do.
-    fn check(&self, compiler: &str) -> Result<()> {
-        let config = self.read_text(".config")?;
+    fn check(&self, compiler: &str, config: &str) -> Result<()> {
         let name = self.out.display();
-        let has = |option: &str| config.lines().any(|line| line == option);
         let able: Vec<_> = TARGETS
             .iter()
             .filter(|target| target.patches.is_some())
             .collect();
         let names: Vec<_> = able.iter().map(|target| target.name).collect();
         ensure!(
-            able.iter().filter_map(|target| target.patches).any(has),
+            able.iter()
+                .filter_map(|target| target.patches)
+                .any(|line| has(config, line)),
             "{name}: this kernel is for an architecture whose patches can't be built yet; {} can",
             names.join(", ")
         );
         ensure!(
-            has("CONFIG_LIVEPATCH=y"),
+            has(config, "CONFIG_LIVEPATCH=y"),
             "{name}: this kernel can't be live patched: CONFIG_LIVEPATCH is not set"
         );
-        let differ = differences(&config, &self.read_text("include/config/auto.conf")?);
+        let differ = differences(config, &self.read_text("include/config/auto.conf")?);
         ensure!(
             differ.is_empty(),
             "{name}: its .config was changed after the kernel was built:{differ}\n\
@@ -242,15 +244,13 @@ fn version(compiler: &str) -> Result<String> {
 }
 
 /// Returns how to run objtool on an object, if Kbuild runs it only on the linked kernel or module.
-fn objtool(out: &Path) -> Result<Option<String>> {
-    let config = fs::read_to_string(out.join(".config"))?;
-    let delayed = ["LTO_CLANG", "X86_KERNEL_IBT", "KLP_BUILD"];
-    let is_set = |option: &&str| {
-        config
-            .lines()
-            .any(|line| line == format!("CONFIG_{option}=y"))
-    };
-    if !delayed.iter().any(is_set) {
+fn objtool(out: &Path, config: &str) -> Result<Option<String>> {
+    let delayed = [
+        "CONFIG_LTO_CLANG=y",
+        "CONFIG_X86_KERNEL_IBT=y",
+        "CONFIG_KLP_BUILD=y",
+    ];
+    if !delayed.iter().any(|line| has(config, line)) {
         return Ok(None);
     }
     let record = fs::read_to_string(out.join(".vmlinux.o.cmd"))
@@ -272,6 +272,11 @@ fn objtool(out: &Path) -> Result<Option<String>> {
         .split_whitespace()
         .filter(|word| !whole.contains(word));
     Ok(Some(words.collect::<Vec<_>>().join(" ")))
+}
+
+/// Whether a configuration has this line.
+fn has(config: &str, line: &str) -> bool {
+    config.lines().any(|own| own == line)
 }
 
 /// Returns the differing lines of two configurations, as text.

@@ -33,9 +33,12 @@ struct Changed<'a> {
 }
 
 /// Compares each pair, and makes one object of those that differ. Prints the engine's notes.
-pub fn combine(base: &Base, pairs: &[Pair<'_>], modinfo: &[(&str, &str)]) -> Result<Combined> {
-    let symvers = base.read_text("Module.symvers")?;
-    let exports = Exports::parse(&symvers);
+pub fn combine(
+    base: &Base,
+    pairs: &[Pair<'_>],
+    exports: &Exports<'_>,
+    modinfo: &[(&str, &str)],
+) -> Result<Combined> {
     let files = images(base, pairs)?;
     let mut images = BTreeMap::new();
     for (path, bytes) in &files {
@@ -47,7 +50,7 @@ pub fn combine(base: &Base, pairs: &[Pair<'_>], modinfo: &[(&str, &str)]) -> Res
         let environment = Environment {
             module: record.place.module(),
             image: images.get(record.place.image()),
-            exports: Some(&exports),
+            exports: Some(exports),
             modinfo,
         };
         let (original, patched) = (fs::read(&pair.original)?, fs::read(&pair.patched)?);

@@ -19,8 +19,15 @@ use std::path::Path;
 const INIT: &str = "tools/klp-diff/module/init.c";
 
 /// Links the module `name` of an object in `dir`. Returns the content of its file.
-pub fn link(cx: &Context, base: &Base, dir: &Path, name: &str, object: &[u8]) -> Result<Vec<u8>> {
-    check(base, object)?;
+pub fn link(
+    cx: &Context,
+    base: &Base,
+    dir: &Path,
+    name: &str,
+    object: &[u8],
+    exports: &Exports<'_>,
+) -> Result<Vec<u8>> {
+    check(object, exports)?;
     let init = cx.root.join(INIT);
     let init = fs::read(&init).with_context(|| format!("cannot read {}", init.display()))?;
     // In a directory of their own, so that a module may have any name.
@@ -63,9 +70,8 @@ pub fn link(cx: &Context, base: &Base, dir: &Path, name: &str, object: &[u8]) ->
 
 /// Checks that the kernel or a module exports what an object refers to, except for what livepatch
 /// finds.
-fn check(base: &Base, object: &[u8]) -> Result<()> {
-    let symvers = base.read_text("Module.symvers")?;
-    let unknown = unknown(object, &Exports::parse(&symvers))?;
+fn check(object: &[u8], exports: &Exports<'_>) -> Result<()> {
+    let unknown = unknown(object, exports)?;
     if unknown.is_empty() {
         return Ok(());
     }
