@@ -134,8 +134,8 @@ forget() { # KIND
 seen() { # KIND SITE
 	case $1 in
 	function-tracer) grep -c " $2 .*<-" $TRACING/trace ;;
-	# A function that calls none that is traced takes one line, when it returns.
-	graph-tracer) grep -c " $2.*();" $TRACING/trace ;;
+	# One line for a call, or two if anything comes between it and its return, such as another CPU.
+	graph-tracer) grep -c " $2.*() *[;{]" $TRACING/trace ;;
 	*kprobe*) new_probe_hits ;;
 	fentry | fexit) echo $(($(count_bpf) - forgotten)) ;;
 	esac
