@@ -162,6 +162,11 @@ pub trait Arch: Sync + Debug {
         false
     }
 
+    /// Whether the kernel's tracer takes patch sites from this list. Compilers may list padding too.
+    fn lists_sites(&self, _section: &str) -> bool {
+        true
+    }
+
     /// Whether a function has code at its entry that the tracer can take over, besides what the
     /// sections that list such places say.
     fn has_patch_site(&self, function: &Block<'_>) -> bool;

@@ -7,7 +7,7 @@
 //! Names are taken in this order, and each pair is removed before the next step:
 //!
 //! 1. global symbols and local ones that are unique, by their whole name;
-//! 2. functions that the compiler numbered, by the name without numbers: those with equal bytes
+//! 2. functions that the compiler numbered, and those of Rust, by the name without numbers: those with equal bytes
 //!    first, then those with equal callers, sizes and names, and in the end by their order;
 //! 3. static locals by that name, and by the functions that refer to them.
 //!
@@ -71,7 +71,7 @@ pub fn correlate(original: &Object<'_>, patched: &Object<'_>) -> Correlation {
     };
     let exact = |object: &Object<'_>, id| {
         let name = object.name(id);
-        let numbered = names::stable(name) != name
+        let numbered = names::is_numbered(name)
             || object[id].kind == Kind::Data && names::is_static_local(name);
         let gap = object[id].symbols.is_empty();
         (!numbered || object.is_global(id) || gap).then(|| (object[id].kind, name.to_owned()))

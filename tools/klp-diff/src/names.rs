@@ -20,8 +20,39 @@ const PRIVATE: &[&str] = &[
 ];
 
 /// Returns the name without the numbers that differ from build to build: those behind dots, the
-/// hashes of `.llvm.`, and the counter of `__UNIQUE_ID`.
+/// hashes of `.llvm.`, and the counter of `__UNIQUE_ID`. A mangled name of Rust becomes a path, without
+/// the numbers of its crate, of blocks of methods, and of closures.
 pub fn stable(name: &str) -> String {
+    match path(name) {
+        Some(path) => unnumbered(&path),
+        None => unnumbered(name),
+    }
+}
+
+/// Whether the whole name says little, because another function or variable moves the number in it.
+pub fn is_numbered(name: &str) -> bool {
+    let closure = path(name).is_some_and(|path| path.contains("{closure}"));
+    closure || unnumbered(name) != name
+}
+
+/// Returns the path that a mangled name of Rust stands for.
+fn path(name: &str) -> Option<String> {
+    let name = name.strip_prefix("_R").map(|_| name)?;
+    let whole = format!("{:#}", rustc_demangle::try_demangle(name).ok()?);
+    let mut parts = whole.split('#');
+    let mut path = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        // `{closure#3}` is the fourth closure of its function.
+        match rest.starts_with('}') && rest.len() < part.len() {
+            true => path.push_str(rest),
+            false => path.extend(["#", part]),
+        }
+    }
+    Some(path)
+}
+
+fn unnumbered(name: &str) -> String {
     let mut parts = name.split('.').filter(|part| !is_number(part));
     let mut stable = parts.next().unwrap_or_default().to_owned();
     if stable.starts_with("__UNIQUE_ID_") {
@@ -87,6 +118,35 @@ mod tests {
         ] {
             assert_eq!(stable(name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn numbers_of_impls_and_closures_are_not_part_of_a_mangled_name() {
+        for (name, expected) in [
+            (
+                "_RNvMs_Cs3K82f0JvzDy_6corpusNtB4_7Counter5count",
+                "<corpus::Counter>::count",
+            ),
+            (
+                "_RNvMCs3K82f0JvzDy_6corpusNtB2_7Counter5count",
+                "<corpus::Counter>::count",
+            ),
+            (
+                "_RNvNvMCs3K82f0JvzDy_6corpusNtB4_7Counter5count5CALLS.0",
+                "<corpus::Counter>::count::CALLS",
+            ),
+            (
+                "_RNCNvCs3K82f0JvzDy_6corpus1fs_0B3_",
+                "corpus::f::{closure}",
+            ),
+            ("_Really", "_Really"),
+        ] {
+            assert_eq!(stable(name), expected, "{name}");
+        }
+        assert!(is_numbered("_RNCNvCs3K82f0JvzDy_6corpus1f0B3_"));
+        assert!(!is_numbered(
+            "_RNvMCs3K82f0JvzDy_6corpusNtB2_7Counter5count"
+        ));
     }
 
     #[test]

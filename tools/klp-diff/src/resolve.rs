@@ -79,11 +79,9 @@ pub fn graph<'d>(input: Input, bytes: &'d [u8]) -> Result<Object<'d>, Error> {
                 distance,
             };
             references.extend(found.place(&object));
-            if object
-                .sections
-                .get(index)
-                .is_some_and(|section| section.role == Role::Sites)
-            {
+            if object.sections.get(index).is_some_and(|section| {
+                section.role == Role::Sites && raw.arch.lists_sites(section.name)
+            }) {
                 if let Target::Block(id, offset) = target {
                     if let Some(block) = object.blocks.get_mut(id.0) {
                         block.site = u64::try_from(offset).ok();

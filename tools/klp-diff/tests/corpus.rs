@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Small C sources with a change each, compiled by every compiler, and what the module has to hold.
+//! Small sources in C and Rust with a change each, compiled by every compiler, and what the module has to hold.
 //!
 //! A source is compiled as it is, and with `PATCHED` defined. The comments at its start say what is
 //! expected, as lists of names without the compiler's numbers:
@@ -16,10 +16,13 @@
 //! | `entries: SECTION NUMBER` | the relocated entries of special sections |
 //! | `modinfo:` | fields of the module's information |
 //! | `notes:` | what the notes name |
+//! | `replaces:` | the whole names of the functions that the module replaces |
+//! | `functions:` | the whole names of the functions in it |
+//! | `needs:` | a symbol of the patched object; compilers that make none are left out |
 //! | `only:` | the compilers or architectures, where not all |
 //! | `flags:` | more flags for the compiler |
 //! | `files:` | what each file of the patch is part of: `vmlinux` or a module |
-//! | `exports:` | what the kernel exports; without it, everything that another object defines |
+//! | `exports:` | what the kernel exports, and modules (`module:symbol`); without it, everything that another object defines |
 //! | `objects:` | the kernel objects in the module, each with the number of its functions |
 //! | `sections:` | sections that the module has, with nothing behind the name |
 //! | `lists:` | the lists of livepatch relocations: object, then section |
@@ -30,9 +33,10 @@ mod tools;
 
 use klp_diff::outside::Exports;
 use klp_diff::{write_all, Diff, Environment, Error, Part};
+use object::Object;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tools::{Compiler, Module, COMPILERS};
+use tools::{Compiler, Module, COMPILERS, RUST_COMPILERS};
 
 /// The expectations of a source.
 struct Expected(BTreeMap<String, String>);
@@ -62,9 +66,10 @@ impl Expected {
         self.0.get("exports")?;
         let mut names = self.list("exports");
         names.extend(tools::ALWAYS.iter().map(|name| (*name).to_owned()));
-        let lines = names
-            .iter()
-            .map(|name| format!("0x0\t{name}\tvmlinux\tEXPORT_SYMBOL\t\n"));
+        let lines = names.iter().map(|name| {
+            let (object, name) = name.split_once(':').unwrap_or(("vmlinux", name));
+            format!("0x0\t{name}\t{object}\tEXPORT_SYMBOL\t\n")
+        });
         Some(lines.collect())
     }
 
@@ -77,13 +82,13 @@ impl Expected {
     }
 }
 
-fn sources() -> Vec<PathBuf> {
+fn sources(extension: &str) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let entries = std::fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path());
     let mut sources: Vec<_> = entries
-        .filter(|path| path.extension().is_some_and(|end| end == "c"))
+        .filter(|path| path.extension().is_some_and(|end| end == extension))
         .collect();
     sources.sort();
     sources
@@ -96,6 +101,11 @@ fn copied(error: &Error) -> Error {
         Error::NothingChanged => Error::NothingChanged,
         other => panic!("{other}"),
     }
+}
+
+fn has_symbol(object: &[u8], name: &str) -> bool {
+    let object = object::File::parse(object).unwrap();
+    object.symbol_by_name(name).is_some()
 }
 
 /// Returns what is wrong with the decision on one source.
@@ -127,6 +137,14 @@ fn judge(source: &Path, compiler: &Compiler) -> Vec<String> {
             (compile(&[]), compile(&["-DPATCHED"]), environment)
         })
         .collect();
+    let (_, patched, _) = &files[0];
+    if expected
+        .0
+        .get("needs")
+        .is_some_and(|name| !has_symbol(patched, name))
+    {
+        return Vec::new();
+    }
     let mut faults = Vec::new();
     let mut check = |what: &str, found: Vec<String>, expected: Vec<String>| {
         if found != expected {
@@ -188,6 +206,11 @@ fn judge(source: &Path, compiler: &Compiler) -> Vec<String> {
         found.sort();
         check("modinfo", found, expected.list("modinfo"));
     }
+    for key in ["replaces", "functions"] {
+        if expected.0.contains_key(key) {
+            check(key, module.whole_names(key), expected.list(key));
+        }
+    }
     for name in expected.list("sections") {
         check("sections", module.sections_of(&name), vec![name]);
     }
@@ -212,13 +235,11 @@ fn judge(source: &Path, compiler: &Compiler) -> Vec<String> {
 }
 
 fn corpus(name: &str) {
-    let compiler = COMPILERS
-        .iter()
-        .find(|compiler| compiler.name == name)
-        .unwrap();
+    let mut compilers = COMPILERS.iter().chain(&RUST_COMPILERS);
+    let compiler = compilers.find(|compiler| compiler.name == name).unwrap();
     compiler.require();
     let mut faults = Vec::new();
-    for source in sources() {
+    for source in sources(compiler.extension()) {
         let found = judge(&source, compiler);
         let name = source.file_name().unwrap().to_string_lossy().into_owned();
         faults.extend(found.into_iter().map(|fault| format!("{name}: {fault}")));
@@ -254,4 +275,42 @@ fn s390_gcc() {
 #[test]
 fn powerpc_gcc() {
     corpus("powerpc-gcc");
+}
+
+#[test]
+fn x86_64_rustc() {
+    corpus("x86_64-rustc");
+}
+
+#[test]
+fn arm64_rustc() {
+    corpus("arm64-rustc");
+}
+
+/// A source that no compiler makes the symbol of that it needs would test nothing.
+#[test]
+fn each_source_has_a_compiler_that_makes_what_it_needs() {
+    for source in sources("c") {
+        let expected = Expected::parse(&std::fs::read_to_string(&source).unwrap());
+        let Some(name) = expected.0.get("needs") else {
+            continue;
+        };
+        let compilers = COMPILERS
+            .iter()
+            .filter(|compiler| expected.is_for(compiler));
+        let makes = |compiler: &&Compiler| {
+            compiler.require();
+            has_symbol(&compiler.compile(&source, &["-DPATCHED"]), name)
+        };
+        let made: Vec<_> = compilers
+            .filter(makes)
+            .map(|compiler| compiler.name)
+            .collect();
+        assert!(
+            !made.is_empty(),
+            "{}: no compiler makes {name}",
+            source.display()
+        );
+        println!("{name} comes from {}", made.join(", "));
+    }
 }

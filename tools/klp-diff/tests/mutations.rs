@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use std::path::Path;
 use std::sync::OnceLock;
-use tools::{Module, COMPILERS};
+use tools::{Module, COMPILERS, RUST_COMPILERS};
 
 /// Sources whose objects have most of what an object can have.
 const SOURCES: &[&str] = &[
@@ -22,23 +22,36 @@ const SOURCES: &[&str] = &[
     "together",
 ];
 
+/// Such sources in Rust, by architecture.
+const RUST_SOURCES: &[(&str, &str)] = &[
+    ("x86_64", "rust_location"),
+    ("arm64", "rust_impl"),
+    ("arm64", "rust_new"),
+    ("arm64", "rust_vtable"),
+];
+
 /// Pairs of objects of every compiler.
 fn pairs() -> &'static [(Vec<u8>, Vec<u8>)] {
     static PAIRS: OnceLock<Vec<(Vec<u8>, Vec<u8>)>> = OnceLock::new();
     PAIRS.get_or_init(|| {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
-        let mut pairs = Vec::new();
-        for compiler in COMPILERS {
+        let c = COMPILERS.iter();
+        let c = c.flat_map(|compiler| SOURCES.iter().map(move |source| (compiler, *source)));
+        let rust = RUST_COMPILERS.iter().flat_map(|compiler| {
+            let own = RUST_SOURCES
+                .iter()
+                .filter(|(arch, _)| *arch == compiler.arch);
+            own.map(move |(_, source)| (compiler, *source))
+        });
+        let pairs = c.chain(rust).map(|(compiler, source)| {
             compiler.require();
-            for source in SOURCES {
-                let path = directory.join(source).with_extension("c");
-                pairs.push((
-                    compiler.compile(&path, &[]),
-                    compiler.compile(&path, &["-DPATCHED"]),
-                ));
-            }
-        }
-        pairs
+            let path = directory.join(source).with_extension(compiler.extension());
+            (
+                compiler.compile(&path, &[]),
+                compiler.compile(&path, &["-DPATCHED"]),
+            )
+        });
+        pairs.collect()
     })
 }
 
@@ -102,7 +115,7 @@ fn neither_the_directory_nor_the_lines_of_the_source_make_a_difference() {
         let lower = "\n".repeat(300) + &text;
         std::fs::write(elsewhere.path().join(name), lower).unwrap();
     }
-    for compiler in COMPILERS {
+    for compiler in &COMPILERS {
         for name in ["line.c", "bug_entry.c"] {
             let here = compiler.compile(&corpus.join(name), &[]);
             let there = compiler.compile(&elsewhere.path().join(name), &[]);

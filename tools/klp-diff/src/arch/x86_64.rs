@@ -99,6 +99,10 @@ impl Arch for X86_64 {
         first.any(|reference| is_entry(&reference.target))
     }
 
+    fn lists_sites(&self, section: &str) -> bool {
+        section.starts_with("__mcount_loc")
+    }
+
     fn special(&self) -> &'static [Special] {
         SPECIAL
     }

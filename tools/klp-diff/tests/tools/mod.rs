@@ -10,6 +10,7 @@ use object::Endianness;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// A compiler for an architecture, with what makes its functions traceable.
 pub struct Compiler {
@@ -21,7 +22,26 @@ pub struct Compiler {
     linker: &'static str,
     package: &'static str,
     flags: &'static [&'static str],
+    /// Which of the programs is there.
+    program: OnceLock<Option<&'static str>>,
 }
+
+/// What rustc gets, as the kernel calls it.
+const RUST_FLAGS: &[&str] = &[
+    "--edition=2021",
+    "--crate-type=lib",
+    "--crate-name=corpus",
+    "--emit=obj",
+    "-Awarnings",
+    "-Cpanic=abort",
+    "-Copt-level=2",
+    "-Ccodegen-units=1",
+    "-Cdebuginfo=0",
+    "-Crelocation-model=static",
+    "-Cforce-unwind-tables=n",
+    "-Csymbol-mangling-version=v0",
+    "-Zfunction-sections=y",
+];
 
 const FLAGS: &[&str] = &[
     "-O2",
@@ -47,7 +67,7 @@ const X86_64: &[&str] = &[
 ];
 
 /// Every compiler.
-pub static COMPILERS: &[Compiler] = &[
+pub static COMPILERS: [Compiler; 6] = [
     Compiler {
         name: "x86_64-gcc",
         arch: "x86_64",
@@ -56,6 +76,7 @@ pub static COMPILERS: &[Compiler] = &[
         linker: "ld",
         package: "gcc",
         flags: X86_64,
+        program: OnceLock::new(),
     },
     Compiler {
         name: "x86_64-clang",
@@ -71,6 +92,7 @@ pub static COMPILERS: &[Compiler] = &[
             "-mcmodel=kernel",
             "-mno-red-zone",
         ],
+        program: OnceLock::new(),
     },
     Compiler {
         name: "arm64-gcc",
@@ -80,6 +102,7 @@ pub static COMPILERS: &[Compiler] = &[
         linker: "aarch64-linux-gnu-ld",
         package: "gcc-aarch64-linux-gnu",
         flags: &["-fpatchable-function-entry=2", "-mgeneral-regs-only"],
+        program: OnceLock::new(),
     },
     Compiler {
         name: "arm64-clang",
@@ -89,6 +112,7 @@ pub static COMPILERS: &[Compiler] = &[
         linker: "aarch64-linux-gnu-ld",
         package: "clang-19",
         flags: &["--target=aarch64-linux-gnu", "-fpatchable-function-entry=2"],
+        program: OnceLock::new(),
     },
     Compiler {
         name: "s390-gcc",
@@ -105,6 +129,7 @@ pub static COMPILERS: &[Compiler] = &[
             "-march=z13",
             "-msoft-float",
         ],
+        program: OnceLock::new(),
     },
     Compiler {
         name: "powerpc-gcc",
@@ -120,13 +145,86 @@ pub static COMPILERS: &[Compiler] = &[
             "-msoft-float",
             "-fno-optimize-sibling-calls",
         ],
+        program: OnceLock::new(),
     },
 ];
 
+/// rustc for architectures. `rust-toolchain.toml` chooses it. Only the machine's own architecture is
+/// sure to have a core library.
+pub static RUST_COMPILERS: [Compiler; 2] = [
+    Compiler {
+        name: "x86_64-rustc",
+        arch: "x86_64",
+        family: RUSTC,
+        programs: &["rustc"],
+        linker: "ld",
+        package: "rustup",
+        flags: &[
+            "--target=x86_64-unknown-linux-gnu",
+            "-Ccode-model=kernel",
+            "-Zcrate-attr=no_std",
+        ],
+        program: OnceLock::new(),
+    },
+    Compiler {
+        name: "arm64-rustc",
+        arch: "arm64",
+        family: RUSTC,
+        programs: &["rustc"],
+        linker: "aarch64-linux-gnu-ld",
+        package: "rustup",
+        flags: &[
+            "--target=aarch64-unknown-none-softfloat",
+            "-Zcrate-attr=no_core",
+            "-Zcrate-attr=feature(no_core,lang_items,auto_traits,arbitrary_self_types)",
+            "-Zpatchable-function-entry=2",
+        ],
+        program: OnceLock::new(),
+    },
+];
+
+/// The compiler of sources in Rust.
+const RUSTC: &str = "rustc";
+
 impl Compiler {
+    /// How the names of its sources end.
+    pub fn extension(&self) -> &'static str {
+        match self.family {
+            RUSTC => "rs",
+            _ => "c",
+        }
+    }
+
+    /// Adds the flags of its language; `more` as C compilers take them.
+    fn arguments(&self, command: &mut Command, more: &[&str]) {
+        if self.family != RUSTC {
+            command.args(FLAGS).args(self.flags).args(more);
+            command
+                .arg(concat!("-I", env!("CARGO_MANIFEST_DIR"), "/include"))
+                .arg(concat!(
+                    "-I",
+                    env!("CARGO_MANIFEST_DIR"),
+                    "/tests/corpus/include"
+                ))
+                .arg("-c");
+            return;
+        }
+        // The kernel uses the same features of the stable compiler.
+        command.env("RUSTC_BOOTSTRAP", "1");
+        command.args(RUST_FLAGS).args(self.flags);
+        for flag in more {
+            match flag.strip_prefix("-D") {
+                Some(name) if name.contains('=') => {}
+                Some(name) => drop(command.args(["--cfg", name])),
+                None => drop(command.arg(flag)),
+            }
+        }
+    }
+
     fn program(&self) -> Option<&'static str> {
         let mut programs = self.programs.iter().copied();
-        programs.find(|program| Command::new(program).arg("--version").output().is_ok())
+        let starts = |program: &&str| Command::new(program).arg("--version").output().is_ok();
+        *self.program.get_or_init(|| programs.find(starts))
     }
 
     /// Fails if the compiler is not there.
@@ -144,20 +242,8 @@ impl Compiler {
         let directory = tempfile::tempdir().unwrap();
         let object = directory.path().join("out.o");
         let mut command = Command::new(self.program().unwrap());
-        command
-            .args(FLAGS)
-            .args(self.flags)
-            .args(flags)
-            .arg(concat!("-I", env!("CARGO_MANIFEST_DIR"), "/include"))
-            .arg(concat!(
-                "-I",
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/corpus/include"
-            ))
-            .arg("-c")
-            .arg(source)
-            .arg("-o")
-            .arg(&object);
+        self.arguments(&mut command, flags);
+        command.arg(source).arg("-o").arg(&object);
         let output = command.output().unwrap();
         assert!(
             output.status.success(),
@@ -190,9 +276,13 @@ impl Compiler {
 }
 
 /// Returns a name without what compilers add to it: numbers, what they did to a function, and
-/// clang's name of the function before a static local.
+/// clang's name of the function before a static local. A mangled name of Rust becomes a path without
+/// the crate's name and without spaces.
 pub fn plain(name: &str) -> String {
     let stable = names::stable(name);
+    if stable.contains("::") {
+        return stable.replace("corpus::", "").replace(' ', "_");
+    }
     let made = ["constprop", "isra", "part", "cold"];
     let mut parts = stable.rsplit('.').filter(|part| !made.contains(part));
     match name.starts_with('.') {
@@ -332,6 +422,20 @@ impl Module {
         let whole = names.iter().filter(|name| names::parent(name).is_none());
         let plain: BTreeSet<_> = whole.map(|name| plain(name)).collect();
         plain.into_iter().collect()
+    }
+
+    /// Returns the whole names of the functions that are replaced, and of those in the module.
+    pub fn whole_names(&self, what: &str) -> Vec<String> {
+        let mut names = match what {
+            "replaces" => self.replaced(),
+            _ => {
+                let functions = self.symbols.iter();
+                let functions = functions.filter(|symbol| symbol.kind == elf::STT_FUNC);
+                functions.map(|symbol| symbol.name.clone()).collect()
+            }
+        };
+        names.sort();
+        names
     }
 
     /// Returns object and name of the symbols that livepatch has to find.

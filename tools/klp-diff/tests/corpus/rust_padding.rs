@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0
+// The padding that rustc puts before a function, and lists, is no patch site.
+// only: x86_64
+// flags: -Zpatchable-function-entry=16,16
+// refused: m::step NoPatchSite
+mod kernel;
+
+mod m {
+    use crate::kernel::*;
+
+    #[inline(never)]
+    pub fn step(n: i32) -> i32 {
+        #[cfg(PATCHED)]
+        unsafe {
+            consume(1);
+        }
+        unsafe { consume(n) }
+    }
+}
+
+#[no_mangle]
+pub extern "C" fn f(n: i32) -> i32 {
+    m::step(m::step(n))
+}
