@@ -78,6 +78,8 @@ pub enum Reason {
     NotPatchable,
     /// A section changed that the engine does not understand.
     UnknownSection,
+    /// The section lists instructions that get the value of a variable at boot only.
+    RuntimeConstant,
     /// The change needs a relocation that the engine does not understand.
     UnknownRelocation(u32),
     /// Code refers to itself or to other code in a way that the engine does not understand.
@@ -96,6 +98,11 @@ pub enum Reason {
     DefinedTwice,
     /// The symbol is new in this object, but another one has it already.
     Moved,
+    /// The symbol was another name of this function, and is a function of its own now.
+    Merged(String),
+    /// The symbol is new in one module and used by another, and needs symbols of the first, which need
+    /// not be loaded.
+    OtherModule(String),
     /// What the author of the patch says contradicts itself.
     Wishes(String),
     /// An address in a special section is known only when a module is loaded, and that is too late.
@@ -122,6 +129,10 @@ impl Reason {
             Self::NoPatchSite => "change its callers instead, or one of the functions that it calls",
             Self::NotPatchable => "change its callers instead",
             Self::UnknownSection => "leave what is in the section as it is",
+            Self::RuntimeConstant => {
+                "in what the patch changes, use the variable itself: `value >> shift` in place of \
+                 runtime_const_shift_right_32(value, shift)"
+            }
             Self::UnknownRelocation(_) | Self::UnknownCode(_) => {
                 "compile both objects with the compiler and the flags of the kernel's own build, with \
                  -ffunction-sections and -fdata-sections"
@@ -135,6 +146,10 @@ impl Reason {
             }
             Self::DefinedTwice => "give one of them another name, or make both static",
             Self::Moved => "leave it in its file, or give the new one another name",
+            Self::Merged(_) => "change its callers instead, or let it stay the same as the other",
+            Self::OtherModule(_) => {
+                "let it use only what the kernel has, or give each module a static one of its own"
+            }
             Self::Wishes(_) => "say it once in the whole patch",
             Self::TooLate(_) => "keep the instruction as it is, or move it to a function of the kernel itself",
             Self::EntrySize(_) => "use a version of the tool that knows this kernel",
@@ -155,6 +170,10 @@ impl fmt::Display for Reason {
                 write!(f, "it changed, but code in this section is never patched")
             }
             Self::UnknownSection => write!(f, "it changed or describes changed code, and the section is unknown"),
+            Self::RuntimeConstant => write!(
+                f,
+                "the kernel writes a value into changed code that this section lists, once at boot"
+            ),
             Self::UnknownRelocation(kind) => {
                 write!(f, "it has a relocation of the unknown type {kind}")
             }
@@ -173,6 +192,14 @@ impl fmt::Display for Reason {
             Self::Moved => {
                 write!(f, "it is new in this file, but another one defines it already")
             }
+            Self::Merged(other) => write!(
+                f,
+                "it changed, and in the kernel it is the same function as `{other}`"
+            ),
+            Self::OtherModule(module) => write!(
+                f,
+                "it needs symbols of the module `{module}`, which may not be loaded while this one is"
+            ),
             Self::Wishes(what) => write!(f, "the patch has {what}"),
             Self::TooLate(symbol) => write!(
                 f,

@@ -11,7 +11,7 @@
 //! | [`compare`], [`lines`] | decides what changed, by meaning |
 //! | [`select`] | selects what the module needs, and refuses what it can't hold |
 //! | [`outside`] | finds what the module refers to in the kernel: exports, symbol positions |
-//! | [`write`], [`moved`] | puts the pairs of a patch into one [`plan`] of the module |
+//! | [`write`], [`moved`], [`loaded`] | puts the pairs of a patch into one [`plan`] of the module |
 //! | [`tables`], [`emit`] | writes what livepatch reads, and the object; [`finish`] converts the linked module |
 //!
 //! What an architecture has of its own is in [`arch`]; sections whose entries describe functions are
@@ -30,6 +30,7 @@ pub mod error;
 pub mod finish;
 pub mod graph;
 mod lines;
+mod loaded;
 mod moved;
 pub mod names;
 pub mod outside;

@@ -12,7 +12,7 @@ use crate::section::Role;
 use crate::select;
 use crate::special::{self, Entries, Special};
 use crate::tables;
-use crate::{moved, Diff, Environment, Part};
+use crate::{loaded, moved, Diff, Environment, Part};
 use object::elf;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,16 +44,23 @@ pub struct Pair<'a, 'd> {
     pub diff: &'a Diff<'d>,
     pub environment: &'a Environment<'a>,
     placed: BTreeMap<BlockId, Placed>,
+    /// The new global symbols of other pairs that its blocks refer to.
+    pub uses: BTreeMap<BlockId, BTreeSet<Owner<'a>>>,
+    /// The blocks with relocations that wait for the kernel object that the pair is part of.
+    pub waiting: BTreeSet<BlockId>,
     /// The local functions of the original, which tell its file from others of the same name.
     neighbours: BTreeSet<&'a str>,
 }
+
+/// The kernel object that a new global symbol belongs to, and the symbol's name.
+pub type Owner<'a> = (Option<&'a str>, &'a str);
 
 /// What all pairs share.
 #[derive(Debug, Default)]
 pub struct Module<'a> {
     pub plan: Plan,
-    /// The new global symbols, by the kernel object that they belong to and their names.
-    globals: BTreeMap<(Option<&'a str>, &'a str), usize>,
+    /// The new global symbols.
+    globals: BTreeMap<Owner<'a>, usize>,
     pub refusals: BTreeSet<Refusal>,
 }
 
@@ -95,6 +102,7 @@ pub fn write(parts: &[Part<'_, '_>]) -> Result<Vec<u8>, Error> {
         write.refer_all();
     }
     moved::check(parts, &mut module);
+    loaded::check(&mut pairs, &mut module);
     tables::write(&mut pairs, &mut module);
     match module.refusals.is_empty() {
         true => emit::emit(&module.plan, arch, flags),
@@ -110,6 +118,8 @@ impl<'a, 'd> Pair<'a, 'd> {
             diff,
             environment,
             placed: BTreeMap::new(),
+            uses: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             neighbours: original
                 .ids()
                 .filter(local)
@@ -261,7 +271,7 @@ impl<'a> Write<'_, 'a, '_> {
             let Some((symbol, addend)) = self.target(id, reference) else {
                 continue;
             };
-            self.check_late(id, reference, symbol);
+            self.note_late(id, reference, symbol);
             let offset = placed.offset.saturating_add(reference.offset);
             if reference.implicit {
                 self.clear(placed.section, offset, reference);
@@ -278,9 +288,9 @@ impl<'a> Write<'_, 'a, '_> {
         }
     }
 
-    /// Refuses a relocation that waits for a module, where the kernel rewrites the code or reads the
+    /// Notes a relocation that waits for a module, and refuses it where the kernel rewrites the code or reads the
     /// table as soon as the live patch is loaded.
-    fn check_late(&mut self, id: BlockId, reference: &Reference<'_>, symbol: Option<usize>) {
+    fn note_late(&mut self, id: BlockId, reference: &Reference<'_>, symbol: Option<usize>) {
         let symbols = &self.module.plan.symbols;
         let name = symbol.and_then(|symbol| Some(symbols.get(symbol)?.name.as_str()));
         let Some((object, name)) = name.and_then(finish::parse) else {
@@ -294,10 +304,14 @@ impl<'a> Write<'_, 'a, '_> {
                 id,
                 reference.offset,
             );
-        if object != "vmlinux" && rewritten {
+        if object == "vmlinux" {
+            return;
+        }
+        if rewritten {
             let reason = Reason::TooLate(name.to_owned());
             self.refuse(id, diff.patched.name(id), reason);
         }
+        self.pair.waiting.insert(id);
     }
 
     /// Clears an operand that the assembler has set.
@@ -380,9 +394,7 @@ impl<'a> Write<'_, 'a, '_> {
 
     /// Returns the symbol for one that the patched object does not define.
     fn external(&mut self, from: BlockId, name: &str) -> usize {
-        let own = self.pair.environment.module;
-        let mut owners = [own, None].into_iter();
-        if let Some(&symbol) = owners.find_map(|owner| self.module.globals.get(&(owner, name))) {
+        if let Some(symbol) = self.global(from, name) {
             return symbol;
         }
         let Some(exports) = self.pair.environment.exports else {
@@ -417,6 +429,35 @@ impl<'a> Write<'_, 'a, '_> {
             0
         });
         self.outside(&object, name, position)
+    }
+
+    /// Returns a new global symbol of another pair: of the same kernel object, of the kernel, or for
+    /// a module of another one, if nothing else has the name. All of them are in the live patch.
+    fn global(&mut self, from: BlockId, name: &str) -> Option<usize> {
+        let Environment {
+            module: own,
+            image,
+            exports,
+            ..
+        } = *self.pair.environment;
+        let named = |owner: &&Owner<'a>| owner.1 == name;
+        let all: Vec<_> = self.module.globals.keys().filter(named).copied().collect();
+        let find = |module| all.iter().find(|owner| owner.0 == module).copied();
+        let owner = match find(own).or_else(|| find(None)) {
+            Some(owner) => owner,
+            None => {
+                let exported = exports.and_then(|exports| exports.exporter(name));
+                let elsewhere = image.is_some_and(|image| image.defines_global(name))
+                    || exported.is_some_and(|by| find(Some(by)).is_none());
+                let &owner = all.first().filter(|_| own.is_some() && !elsewhere)?;
+                if all.len() > 1 {
+                    self.refuse(from, name, Reason::DefinedTwice);
+                }
+                owner
+            }
+        };
+        self.pair.uses.entry(from).or_default().insert(owner);
+        self.module.globals.get(&owner).copied()
     }
 
     /// Returns the symbol for a block that stays in the patched object.
