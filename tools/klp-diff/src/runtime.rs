@@ -12,6 +12,12 @@ use object::build::ByteString;
 use object::elf;
 use std::borrow::Cow;
 
+/// Whether a section lists runtime constants of any kind.
+pub fn is_list(section: &str) -> bool {
+    let kinds = ["runtime_ptr_", "runtime_shift_", "runtime_mask_"];
+    kinds.iter().any(|kind| section.starts_with(kind))
+}
+
 /// How the name of such a section begins.
 const SECTION: &[u8] = b"runtime_ptr_";
 /// What the compiled instruction has in the place of the value.

@@ -7,6 +7,7 @@ use crate::correlate::Correlation;
 use crate::error::{Error, Reason, Refusal};
 use crate::graph::{BlockId, Kind, Object, Reference, Target};
 use crate::names;
+use crate::runtime;
 use crate::section::Role;
 use crate::special::Fields;
 use crate::Environment;
@@ -109,9 +110,14 @@ impl Select<'_, '_> {
     }
 
     fn refuse_change(&mut self, id: BlockId, change: Option<Difference>, reason: Reason) {
+        let section = self.patched.section(id).name;
+        let reason = match reason {
+            Reason::UnknownSection if runtime::is_list(section) => Reason::RuntimeConstant,
+            reason => reason,
+        };
         self.refusals.insert(Refusal {
             file: self.patched.source.to_owned(),
-            section: self.patched.section(id).name.to_owned(),
+            section: section.to_owned(),
             symbol: self.patched.name(id).to_owned(),
             change,
             reason,
