@@ -176,7 +176,7 @@ pub static RUST_COMPILERS: [Compiler; 2] = [
         flags: &[
             "--target=aarch64-unknown-none-softfloat",
             "-Zcrate-attr=no_core",
-            "-Zcrate-attr=feature(no_core,lang_items,auto_traits,arbitrary_self_types)",
+            "-Zcrate-attr=feature(no_core,lang_items,auto_traits,arbitrary_self_types,unboxed_closures)",
             "-Zpatchable-function-entry=2",
         ],
         program: OnceLock::new(),

@@ -20,14 +20,33 @@ mod core {
     #[lang = "legacy_receiver"]
     trait LegacyReceiver {}
     impl<T: PointeeSized> LegacyReceiver for &T {}
+    impl<T: PointeeSized> LegacyReceiver for &mut T {}
     #[lang = "unsize"]
     trait Unsize<T: PointeeSized>: PointeeSized {}
     #[lang = "coerce_unsized"]
     trait CoerceUnsized<T> {}
     impl<'a, 'b: 'a, T: PointeeSized + Unsize<U>, U: PointeeSized> CoerceUnsized<&'a U> for &'b T {}
+    impl<'a, T: PointeeSized + Unsize<U>, U: PointeeSized> CoerceUnsized<&'a mut U> for &'a mut T {}
     #[lang = "dispatch_from_dyn"]
     trait DispatchFromDyn<T> {}
     impl<'a, T: PointeeSized + Unsize<U>, U: PointeeSized> DispatchFromDyn<&'a U> for &'a T {}
+    impl<'a, T: PointeeSized + Unsize<U>, U: PointeeSized> DispatchFromDyn<&'a mut U> for &'a mut T {}
+    #[lang = "tuple_trait"]
+    pub trait Tuple {}
+    #[lang = "fn_once"]
+    pub trait FnOnce<Arguments: Tuple> {
+        #[lang = "fn_once_output"]
+        type Output;
+        extern "rust-call" fn call_once(self, arguments: Arguments) -> Self::Output;
+    }
+    #[lang = "fn_mut"]
+    pub trait FnMut<Arguments: Tuple>: FnOnce<Arguments> {
+        extern "rust-call" fn call_mut(&mut self, arguments: Arguments) -> Self::Output;
+    }
+    #[lang = "fn"]
+    pub trait Fn<Arguments: Tuple>: FnMut<Arguments> {
+        extern "rust-call" fn call(&self, arguments: Arguments) -> Self::Output;
+    }
     #[lang = "drop_in_place"]
     unsafe fn drop_in_place<T: PointeeSized>(_: *mut T) {}
 }
