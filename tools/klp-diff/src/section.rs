@@ -68,11 +68,11 @@ pub fn role(arch: &dyn Arch, name: &str, kind: elf::SectionType, flags: elf::Sec
         let mut rests = prefixes.iter().filter_map(rest);
         rests.any(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    if has(elf::SHF_ALLOC) && !matches!(kind, elf::SHT_PROGBITS | elf::SHT_NOBITS | elf::SHT_NOTE) {
+    if !matches!(kind, elf::SHT_PROGBITS | elf::SHT_NOBITS | elf::SHT_NOTE) {
         // Some assemblers give unwind information a type of its own.
-        return match name.starts_with(".eh_frame") {
-            true => Role::Ignored,
-            false => Role::Other,
+        return match has(elf::SHF_ALLOC) && !name.starts_with(".eh_frame") {
+            true => Role::Other,
+            false => Role::Ignored,
         };
     }
     if let Some(special) = special::find(arch, name) {
@@ -144,4 +144,23 @@ pub fn role(arch: &dyn Arch, name: &str, kind: elf::SectionType, flags: elf::Sec
         return Role::Data;
     }
     Role::Other
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch;
+
+    #[test]
+    fn a_section_of_an_unknown_type_is_in_no_module() {
+        let arch = arch::find(elf::EM_X86_64, false).unwrap();
+        let unknown = elf::SectionType(9601);
+        let of = |kind, flags| role(arch, "__bug_table", kind, flags);
+        assert_eq!(of(unknown, elf::SectionFlags(0)), Role::Ignored);
+        assert_eq!(of(unknown, elf::SHF_ALLOC), Role::Other);
+        assert!(matches!(
+            of(elf::SHT_PROGBITS, elf::SHF_ALLOC),
+            Role::Special(_)
+        ));
+    }
 }
