@@ -82,7 +82,7 @@ pub fn graph<'d>(input: Input, bytes: &'d [u8]) -> Result<Object<'d>, Error> {
             if object
                 .sections
                 .get(index)
-                .is_some_and(|section| section.role == Role::Sites)
+                .is_some_and(|section| lists_sites(&object, section))
             {
                 if let Target::Block(id, offset) = target {
                     if let Some(block) = object.blocks.get_mut(id.0) {
@@ -152,6 +152,13 @@ fn located<'d>(
         Some((id, offset)) => Target::Block(id, offset),
         None => Target::Section(section, offset),
     }
+}
+
+/// Whether a section lists the patch sites of functions. Where padding for call thunks has a list too,
+/// that is not it.
+fn lists_sites(object: &Object<'_>, section: &Section<'_>) -> bool {
+    section.role == Role::Sites
+        && (section.name.starts_with("__mcount_loc") || !object.has_section("__mcount_loc"))
 }
 
 fn places(raw: &Raw<'_>) -> Places {
