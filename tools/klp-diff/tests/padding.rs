@@ -32,7 +32,7 @@ fn a_function_keeps_the_padding_before_it() {
     let (original, patched) = (compile("1"), compile("2"));
     let environment = Environment::default();
     let diff = Diff::new(&original, &patched, &environment).unwrap();
-    assert_eq!(diff.functions(), ["f"]);
+    assert_eq!(diff.functions(), ["f", "__pfx_f"]);
     let module = diff.write(&environment).unwrap();
     let module = object::File::parse(&*module).unwrap();
     let function = module.symbol_by_name("f").unwrap();
