@@ -173,8 +173,7 @@ impl<'d> Diff<'d> {
     pub fn functions(&self) -> Vec<&'d str> {
         let included = self.selection.included.iter().copied();
         let symbols = included.flat_map(|id| &self.patched[id].symbols);
-        let functions = symbols
-            .filter(|symbol| symbol.kind == object::elf::STT_FUNC && !cut::is_prefix(symbol.name));
+        let functions = symbols.filter(|symbol| symbol.kind == object::elf::STT_FUNC);
         functions.map(|symbol| symbol.name).collect()
     }
 }
