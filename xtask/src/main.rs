@@ -20,6 +20,7 @@ mod tools;
 
 use crate::commands::cli::{Cli, Command};
 use crate::tools::context::Context;
+use crate::tools::place;
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -28,6 +29,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
+            if place::is_full(&error) {
+                eprintln!("next: {}", place::FULL);
+            }
             ExitCode::FAILURE
         }
     }

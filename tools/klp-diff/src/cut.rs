@@ -226,9 +226,15 @@ fn is_prefix_gap(
     referred: &BTreeSet<u64>,
 ) -> bool {
     let before = |symbol: &Symbol<'_>| symbol.offset < span.start || is_prefix(symbol.name);
+    // Unwind tables refer to it too.
+    let named = |symbol: &Symbol<'_>| {
+        let named_end = symbol.offset.saturating_add(symbol.size);
+        is_prefix(symbol.name) && symbol.offset >= end && named_end == span.start
+    };
     let referred = referred.range(end..span.start).next().is_some();
     let alone = end == 0 && !section.name.starts_with(".init") && span.start < 64;
-    end < span.start && !referred && (alone || span.symbols.iter().any(before))
+    let has = |is: &dyn Fn(&Symbol<'_>) -> bool| span.symbols.iter().any(is);
+    end < span.start && (has(&named) || !referred && (alone || has(&before)))
 }
 
 /// Merges symbols that overlap. A span's name is that of its first and largest symbol. The offsets

@@ -194,7 +194,7 @@ fn write(out: &Path, bytes: &[u8]) -> Result<()> {
     };
     let cannot = || {
         format!(
-            "cannot write {}; next: free some space there, or name another place with --out",
+            "cannot write {}; next: name another place with --out",
             out.display()
         )
     };

@@ -5,10 +5,12 @@
 //! |---|---|
 //! | [`base`] | the built kernel: its tree, its build directory, and whether they fit together |
 //! | [`fix`] | the patch: what it touches, and what no live patch can hold |
+//! | [`comment`] | whether a file of the patch changes code |
 //! | [`record`] | Kbuild's record of how it made each object, and of what |
 //! | [`view`] | the tree as it is with the patch |
 //! | [`image`] | the symbols of the linked kernel and modules |
 //! | [`compile`] | compiling the objects that change, without and with the patch |
+//! | [`job`] | running compilers, and keeping what they make |
 //! | [`combine`] | from the pairs of objects to one, by the patch engine |
 //! | [`link`] | from the object that the patch engine writes to the module |
 //!
@@ -17,9 +19,11 @@
 
 pub mod base;
 mod combine;
+mod comment;
 mod compile;
 mod fix;
 mod image;
+mod job;
 mod link;
 mod record;
 mod view;
@@ -34,8 +38,9 @@ use crate::tools::context::Context;
 use crate::tools::place;
 use anyhow::{bail, ensure, Context as _, Result};
 use klp_diff::outside::Exports;
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How much room a patch may take. Debug information makes most of it.
 const ROOM: u64 = 256 << 20;
@@ -64,19 +69,38 @@ pub fn build(
     let _lock = cx.lock(&format!("patch-{}", base.key()))?;
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     place::room(&dir, ROOM, "the objects of a patch")?;
-    let records = affected(base, &fix)?;
-    let view = View::create(cx, base, &dir.join("view"), &fix, &records)?;
-    let pairs = compile::compile(cx, base, &dir, (name, &view), &records)?;
-    let result = module(cx, base, &dir, &fix, &pairs, (name, cves));
+    let code = fix.code(&base.tree)?;
+    ensure!(
+        !code.is_empty(),
+        "no live patch can be made of {}: it changes only comments and white space, so no function changed\n\
+         next: check that this is the patch that you mean",
+        fix.path.display()
+    );
+    if code.len() < fix.files.len() {
+        let files = fix
+            .files
+            .difference(&code)
+            .map(|file| file.display().to_string());
+        eprintln!(
+            "note: the patch changes only comments and white space in {}",
+            files.collect::<Vec<_>>().join(", ")
+        );
+    }
+    let records = affected(base, &fix, &code)?;
+    let at = dir.join("view");
+    let result = View::create(cx, base, &at, &fix, &records).and_then(|view| {
+        let pairs = compile::compile(cx, base, &dir, (name, &view), &records)?;
+        module(cx, base, &dir, &fix, &pairs, (name, cves))
+    });
     // The view has a link for each file beside those of the patch, and is of no further use.
-    place::remove(&dir.join("view"))?;
-    result
+    let removed = place::remove(&at);
+    result.and_then(|module| removed.map(|()| module))
 }
 
-/// Returns the records of the objects that the patch may change.
-fn affected(base: &Base, fix: &Fix) -> Result<Vec<Record>> {
-    let found = record::users(&base.out, &base.prefix, &fix.files)?;
-    for file in fix.files.iter().filter(|file| !found.used.contains(*file)) {
+/// Returns the records of the objects that the patch may change: those that use `code`.
+fn affected(base: &Base, fix: &Fix, code: &BTreeSet<PathBuf>) -> Result<Vec<Record>> {
+    let found = record::users(&base.out, &base.prefix, code)?;
+    for file in code.iter().filter(|file| !found.used.contains(*file)) {
         eprintln!("note: no object of this build uses {}", file.display());
     }
     let mut records = Vec::new();
@@ -118,11 +142,8 @@ fn affected(base: &Base, fix: &Fix) -> Result<Vec<Record>> {
         fix.path.display(),
         base.out.display()
     );
-    if records.len() > fix.files.len() {
-        eprintln!(
-            "{} objects use what the patch touches; all are compiled",
-            records.len()
-        );
+    if records.len() > code.len() {
+        eprintln!("{} objects use what the patch changes", records.len());
     }
     Ok(records)
 }

@@ -8,6 +8,20 @@ use std::path::{Path, PathBuf};
 /// A gibibyte.
 pub const GIB: u64 = 1 << 30;
 
+/// What to do if a disk is full.
+pub const FULL: &str =
+    "the disk is full: free some space (`cargo xtask clean --cache` frees what is cached), or \
+                        name a place on another disk with --cache-dir, and with TMPDIR for /tmp";
+
+/// Whether an error means that a disk is full.
+pub fn is_full(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let mut causes = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    causes.any(|cause| matches!(cause.kind(), StorageFull | QuotaExceeded))
+}
+
 /// Creates the directory `dest` with the content that `fill` puts into it.
 ///
 /// The directory is filled under another name and renamed when `fill` has succeeded, so an existing
@@ -120,6 +134,16 @@ mod tests {
         assert!(dest.join("all").exists());
         assert!(!dest.join("half").exists());
         assert!(!left.exists());
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_errors() {
+        let full = fs::write("/dev/full", "some")
+            .context("cannot write")
+            .unwrap_err();
+        assert!(is_full(&full), "{full:#}");
+        let other = fs::read("/none").context("cannot read").unwrap_err();
+        assert!(!is_full(&other), "{other:#}");
     }
 
     #[test]

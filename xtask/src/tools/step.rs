@@ -6,6 +6,7 @@
 //! open.
 
 use crate::tools::context::Context;
+use crate::tools::place;
 use anyhow::{bail, Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
@@ -39,9 +40,14 @@ pub struct Step<'a> {
     command: Command,
     deadline: Duration,
     counts: Option<fn(&str) -> bool>,
+    total: Option<usize>,
+    each: Option<Each<'a>>,
     hint: Option<&'a str>,
     expected: bool,
 }
+
+/// What takes each line of a program's output.
+type Each<'a> = Box<dyn FnMut(&str) -> Result<()> + 'a>;
 
 impl<'a> Step<'a> {
     /// Creates a step that has this title and runs this program.
@@ -52,6 +58,8 @@ impl<'a> Step<'a> {
             command: command.into(),
             deadline: DEADLINE,
             counts: None,
+            total: None,
+            each: None,
             hint: None,
             expected: true,
         }
@@ -69,7 +77,19 @@ impl<'a> Step<'a> {
         self
     }
 
-    /// Tells the user what to do next if the program fails.
+    /// Shows how many of these lines there will be.
+    pub fn of(mut self, total: usize) -> Self {
+        self.total = Some(total);
+        self
+    }
+
+    /// Gives each line of the output to `each`, soon after it was written. An error ends the program.
+    pub fn each(mut self, each: impl FnMut(&str) -> Result<()> + 'a) -> Self {
+        self.each = Some(Box::new(each));
+        self
+    }
+
+    /// Tells the user what to do next if the program fails for another reason than a full disk.
     pub fn hint(mut self, hint: &'a str) -> Self {
         self.hint = Some(hint);
         self
@@ -87,7 +107,7 @@ impl<'a> Step<'a> {
     }
 
     /// Runs the program. Returns the path of its log.
-    pub fn run(self) -> Result<PathBuf> {
+    pub fn run(mut self) -> Result<PathBuf> {
         let path = self.log();
         let log = File::create(&path)
             .with_context(|| format!("cannot write the log {}", path.display()))?;
@@ -99,13 +119,17 @@ impl<'a> Step<'a> {
             .stderr(log)
             .spawn()
             .context("cannot run `setpriv`: see `cargo xtask doctor`")?;
-        let mut progress = Progress::new(self.cx, self.title, &path, self.counts)?;
-        let outcome = watch(child, self.deadline, &mut progress)?;
+        let mut progress = Progress {
+            total: self.total,
+            each: self.each.take(),
+            ..Progress::new(self.cx, self.title, &path, self.counts)?
+        };
+        let outcome = watch(child, self.deadline, &mut progress);
         progress.finish(
             start.elapsed(),
-            outcome.is_some_and(|status| status.success() == self.expected),
+            matches!(&outcome, Ok(Some(status)) if status.success() == self.expected),
         );
-        match outcome {
+        match outcome? {
             Some(status) if status.success() == self.expected => Ok(path),
             Some(status) if status.success() => {
                 self.fail(&format!("`{program}` did not fail"), &path)
@@ -124,8 +148,11 @@ impl<'a> Step<'a> {
 
     fn fail(&self, cause: &str, log: &Path) -> Result<PathBuf> {
         let tail = tail(log);
-        let hint = self
-            .hint
+        // Some programs do not tell why they can't write.
+        let is_full = is_full(log) || place::room(&self.cx.cache, 1 << 20, "more").is_err();
+        let full = is_full.then_some(place::FULL);
+        let hint = full
+            .or(self.hint)
             .map_or(String::new(), |hint| format!("\nnext: {hint}"));
         bail!(
             "{}: {cause}\n{tail}full log: {}{hint}",
@@ -181,12 +208,15 @@ pub fn work<T>(title: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
 fn watch(
     mut child: Child,
     deadline: Duration,
-    progress: &mut Progress,
+    progress: &mut Progress<'_>,
 ) -> Result<Option<ExitStatus>> {
     let start = Instant::now();
     loop {
         let status = child.try_wait()?;
-        progress.update()?;
+        if let Err(error) = progress.update() {
+            end(&mut child)?;
+            return Err(error);
+        }
         if status.is_some() {
             return Ok(status);
         }
@@ -216,18 +246,20 @@ fn end(child: &mut Child) -> Result<()> {
 }
 
 /// What the user sees while a step runs.
-struct Progress {
+struct Progress<'a> {
     title: String,
     log: File,
     partial: String,
     lines: u64,
     counts: Option<fn(&str) -> bool>,
+    total: Option<usize>,
+    each: Option<Each<'a>>,
     bar: Option<ProgressBar>,
     start: Instant,
     beat: Instant,
 }
 
-impl Progress {
+impl Progress<'_> {
     fn new(
         cx: &Context,
         title: &str,
@@ -251,6 +283,8 @@ impl Progress {
             partial: String::new(),
             lines: 0,
             counts,
+            total: None,
+            each: None,
             bar,
             start: Instant::now(),
             beat: Instant::now(),
@@ -265,16 +299,22 @@ impl Progress {
         while let Some(end) = self.partial.find('\n') {
             let line: String = self.partial.drain(..=end).collect();
             let line = line.trim_end();
+            if let Some(each) = &mut self.each {
+                each(line)?;
+            }
             self.lines += u64::from(self.counts.is_none_or(|counts| counts(line)));
             if !line.is_empty() {
                 last = Some(line.trim_start().to_owned());
             }
         }
+        let total = self
+            .total
+            .map_or(String::new(), |total| format!(" of {total}"));
         match &self.bar {
             Some(bar) => {
                 if let Some(last) = last {
                     bar.set_message(match self.counts {
-                        Some(_) => format!("{:5} {last}", self.lines),
+                        Some(_) => format!("{:5}{total} {last}", self.lines),
                         None => last,
                     });
                 }
@@ -287,7 +327,10 @@ impl Progress {
                     "lines"
                 };
                 let seconds = self.start.elapsed().as_secs();
-                eprintln!("{} ... {seconds} s, {} {counted}", self.title, self.lines);
+                eprintln!(
+                    "{} ... {seconds} s, {}{total} {counted}",
+                    self.title, self.lines
+                );
             }
             None => {}
         }
@@ -319,6 +362,15 @@ pub fn tail(log: &Path) -> String {
     }
     shown.extend(&lines[end..]);
     shown.iter().map(|line| format!("  | {line}\n")).collect()
+}
+
+/// Whether a program failed for want of space.
+fn is_full(log: &Path) -> bool {
+    let bytes = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    ["No space left on device", "Disk quota exceeded"]
+        .iter()
+        .any(|sign| text.contains(sign))
 }
 
 /// Whether a compiler, a linker or make starts to report an error in this line.
@@ -367,6 +419,35 @@ mod tests {
         ] {
             assert!(error.contains(part), "no `{part}` in: {error}");
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_failures() {
+        let (_dir, cx) = Context::for_test();
+        // The device is always full.
+        let step = Step::new(&cx, "Fill it", shell("echo some | cat >/dev/full"));
+        let error = step.hint("mend it").run().unwrap_err().to_string();
+        assert!(
+            error.contains("No space left on device") && error.contains("--cache-dir"),
+            "{error}"
+        );
+        assert!(!error.contains("mend it"), "{error}");
+    }
+
+    #[test]
+    fn lines_are_heeded_as_they_come_and_an_error_ends_the_program() {
+        let (_dir, cx) = Context::for_test();
+        let mut lines = Vec::new();
+        let step = Step::new(&cx, "count", shell("echo one; echo two; sleep 60"));
+        let start = Instant::now();
+        let step = step.of(9).each(|line| {
+            lines.push(line.to_owned());
+            anyhow::ensure!(line != "two", "enough");
+            Ok(())
+        });
+        assert_eq!(step.run().unwrap_err().to_string(), "enough");
+        assert_eq!(lines, ["one", "two"]);
+        assert!(start.elapsed() < Duration::from_secs(30));
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Arch for X86_64 {
         let mut first = function
             .references
             .iter()
-            .filter(|reference| reference.offset <= 5);
+            .filter(|reference| reference.offset.wrapping_sub(function.entry) <= 5);
         first.any(|reference| is_entry(&reference.target))
     }
 

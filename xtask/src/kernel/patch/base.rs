@@ -96,6 +96,18 @@ impl Base {
         Ok(base)
     }
 
+    /// Returns a base that nothing is known of but where it is.
+    #[cfg(test)]
+    pub fn for_test(cx: &Context, tree: &Path, out: &Path, prefix: &str) -> Self {
+        Self {
+            make: make(cx, tree, out, "cc"),
+            tree: tree.to_owned(),
+            out: out.to_owned(),
+            prefix: prefix.to_owned(),
+            objtool: None,
+        }
+    }
+
     /// Checks that the directory is of one configuration and compiler, and that both will do.
     fn check(&self, compiler: &str, config: &str) -> Result<()> {
         let name = self.out.display();

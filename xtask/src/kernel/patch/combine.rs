@@ -93,7 +93,10 @@ fn written(changed: &[Changed<'_>]) -> Result<Combined> {
     for (diff, one) in diffs.iter().zip(changed) {
         let environment = &one.environment;
         let object = environment.module.unwrap_or("vmlinux");
-        let names = diff.functions().into_iter().map(str::to_owned);
+        let mut names = diff.functions();
+        // objtool names the padding before a function. Nobody calls it.
+        names.retain(|name| !name.starts_with("__pfx_"));
+        let names = names.into_iter().map(str::to_owned);
         functions.entry(object).or_default().extend(names);
         parts.push(Part { diff, environment });
     }

@@ -3,24 +3,29 @@
 //! its own.
 //!
 //! Each object's recorded command runs again, with another output. For the patched object it also
-//! reads from the view in place of the tree. Originals are kept, and used as long as the command and
-//! the files that it read are the same.
+//! reads from the view in place of the tree. Of an object that the patch reaches through headers alone,
+//! both texts are compared first, as the preprocessor makes them. An object whose text stays the same
+//! can't change, and is not compiled.
+//!
+//! Originals are kept, and used as long as the command and the files that it read are the same. What is
+//! made of a patch is kept until there is another patch.
 
 use crate::kernel::patch::base::Base;
+use crate::kernel::patch::job::{self, unfinished, Ages, Job};
 use crate::kernel::patch::record::Record;
 use crate::kernel::patch::view::View;
 use crate::tools::context::Context;
 use crate::tools::place;
-use crate::tools::step::Step;
 use anyhow::{ensure, Context as _, Result};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::SystemTime;
 
 /// A section for each function and variable.
 const SECTIONS: &str = "-ffunction-sections -fdata-sections";
+
+/// What makes the text of an object, without the numbers of lines, which are no change.
+const TEXT: &str = "-E -P -w -D__LINE__=0";
 
 /// An object without and with the patch.
 #[derive(Debug)]
@@ -33,16 +38,16 @@ pub struct Pair<'a> {
     pub patched: PathBuf,
 }
 
-/// One run of a compiler.
-struct Job {
-    name: String,
-    command: String,
-    /// Where it runs.
-    dir: PathBuf,
-    output: PathBuf,
+/// What a command makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The object.
+    Object,
+    /// A hash of what the compiler proper reads.
+    Text,
 }
 
-/// Compiles the objects of these records.
+/// Compiles the objects of these records, except those that the patch can't change.
 pub fn compile<'a>(
     cx: &Context,
     base: &Base,
@@ -50,106 +55,126 @@ pub fn compile<'a>(
     (name, view): (&str, &View),
     records: &'a [Record],
 ) -> Result<Vec<Pair<'a>>> {
-    let (originals, patched) = (dir.join("original"), dir.join("patched"));
-    place::remove(&patched)?;
-    let pair = |record: &'a Record| Pair {
-        record,
-        original: originals.join(&record.object),
-        patched: patched.join(&record.object),
-    };
-    let pairs: Vec<_> = records.iter().map(pair).collect();
-    let mut jobs = Vec::new();
-    let mut missing = Vec::new();
-    for pair in &pairs {
-        let (record, object) = (pair.record, pair.record.object.display());
-        let original = Job {
-            name: object.to_string(),
-            command: command(record, base, None, &pair.original),
-            dir: base.out.clone(),
-            output: pair.original.clone(),
-        };
-        if !is_current(&original) {
-            missing.push(jobs.len());
-            jobs.push(original);
+    let own = dir.join("patched");
+    let of = own.join("patch.sha256");
+    if place::read(&of)?.is_none_or(|noted| noted != view.patch.as_bytes()) {
+        place::remove(&own)?;
+        fs::create_dir_all(&own).with_context(|| format!("cannot make {}", own.display()))?;
+        fs::write(&of, &view.patch).context("cannot note the patch")?;
+    }
+    let ages = Ages::default();
+    let make = |verb: &str, form, records: &[&'a Record]| -> Result<Vec<Pair<'a>>> {
+        let mut jobs = Vec::new();
+        let mut pairs = Vec::new();
+        for record in records {
+            let [original, patched] =
+                [None, Some(view)].map(|view| job(base, dir, record, view, form));
+            pairs.push(Pair {
+                record,
+                original: original.output.clone(),
+                patched: patched.output.clone(),
+            });
+            jobs.extend(
+                [original, patched]
+                    .into_iter()
+                    .filter(|job| !job.is_done(&ages)),
+            );
         }
-        jobs.push(Job {
-            name: format!("{object} (patched)"),
-            command: command(record, base, Some(view), &pair.patched),
-            // A build in the tree finds its sources from where it runs.
-            dir: if base.prefix.is_empty() {
-                &view.dir
-            } else {
-                &base.out
-            }
-            .clone(),
-            output: pair.patched.clone(),
-        });
+        let title = format!("{verb} without and with {name}");
+        let check = |job: &Job<'_>| check(base, &dir.join("original"), job, form, &ages);
+        job::run(cx, dir, &title, &jobs, &ages, check)?;
+        Ok(pairs)
+    };
+    let included: Vec<_> = records
+        .iter()
+        .filter(|record| !view.touches(&record.source))
+        .collect();
+    let mut same = Vec::new();
+    for pair in make("Preprocess", Form::Text, &included)? {
+        let read = |path: &Path| fs::read(path).with_context(|| path.display().to_string());
+        if read(&pair.original)? == read(&pair.patched)? {
+            same.push(&pair.record.object);
+        }
     }
-    run(cx, dir, name, &jobs)?;
-    for job in missing.iter().filter_map(|&index| jobs.get(index)) {
-        let object = job.output.strip_prefix(&originals)?;
-        check_age(base, object, &job.read_files()?)?;
-        fs::write(stamp_file(&job.output), stamp(job)?).context("cannot note what was compiled")?;
+    if !same.is_empty() {
+        eprintln!(
+            "{} of them read the same code with the patch, and are not compiled",
+            same.len()
+        );
     }
-    for job in jobs.iter().filter(|job| job.output.starts_with(&patched)) {
-        view.check(&job.read_files()?)?;
-    }
-    Ok(pairs)
+    let changed: Vec<_> = records
+        .iter()
+        .filter(|record| !same.contains(&&record.object))
+        .collect();
+    make("Compile", Form::Object, &changed)
 }
 
-/// Runs the jobs, several at a time, under a make of their own.
-fn run(cx: &Context, dir: &Path, name: &str, jobs: &[Job]) -> Result<()> {
-    let mut text = String::from("pound := \\#\n.PHONY: all\n");
-    for (index, job) in jobs.iter().enumerate() {
-        let Job {
-            name,
-            command,
-            dir,
-            output,
-        } = job;
-        let parent = output.parent().context("an object is in a directory")?;
-        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
-        place::remove(&stamp_file(output))?;
-        writeln!(
-            text,
-            "all: {index}\n.PHONY: {index}\n{index}:\n\t@echo '  CC      {name}'"
-        )?;
-        writeln!(text, "\t@cd {} ; {command}", dir.display())?;
+/// Returns the job that makes an object, or its text, from the tree or from a view.
+fn job<'a>(
+    base: &Base,
+    dir: &Path,
+    record: &Record,
+    view: Option<&'a View>,
+    form: Form,
+) -> Job<'a> {
+    let kind = if view.is_some() {
+        "patched"
+    } else {
+        "original"
+    };
+    let end = if form == Form::Text { ".text" } else { "" };
+    let name = format!("{kind}/{}{end}", record.object.display());
+    let output = dir.join(&name);
+    Job {
+        command: command(record, base, view, &unfinished(&output), form),
+        name,
+        // A build in the tree finds its sources from where it runs.
+        dir: match view {
+            Some(view) if base.prefix.is_empty() => view.dir.clone(),
+            _ => base.out.clone(),
+        },
+        output,
+        view,
     }
-    let makefile = dir.join("objects.mk");
-    fs::write(&makefile, text).with_context(|| format!("cannot write {}", makefile.display()))?;
-    let mut make = Command::new("make");
-    make.arg(format!("-j{}", cx.jobs))
-        .arg("SHELL=/bin/sh")
-        .arg(".SHELLFLAGS=-ec")
-        .arg("-f");
-    make.arg(&makefile)
-        .env("LC_ALL", "C")
-        .env_remove("MAKEFLAGS");
-    let title = format!("Compile without and with {name}");
-    Step::new(cx, &title, make)
-        .counting(|line| line.starts_with("  CC "))
-        .hint("if the patched code is wrong, mend the patch; if the disk is full, free some space")
-        .run()?;
-    Ok(())
+}
+
+/// Checks that a compiler has read the source of the kernel, or the view of it.
+fn check(base: &Base, originals: &Path, job: &Job<'_>, form: Form, ages: &Ages) -> Result<()> {
+    let files = job.read_files()?;
+    if let Some(view) = job.view {
+        return view.check(&files);
+    }
+    let object = job.output.strip_prefix(originals)?;
+    let object = match form {
+        Form::Object => object.to_owned(),
+        Form::Text => object.with_extension(""),
+    };
+    check_age(base, &object, &files, ages)
 }
 
 /// Returns the command that compiles an object to another place, and from a view if there is one.
-fn command(record: &Record, base: &Base, view: Option<&View>, output: &Path) -> String {
+fn command(record: &Record, base: &Base, view: Option<&View>, output: &Path, form: Form) -> String {
     let object = record.object.to_string_lossy();
     let output = output.to_string_lossy();
-    let flags = match view {
-        Some(view) => format!("{SECTIONS} -I{}", view.headers.display()),
-        None => SECTIONS.to_owned(),
+    let headers = view.map_or(String::new(), |view| {
+        format!("-I{} ", view.headers.display())
+    });
+    let (flags, recorded) = match form {
+        Form::Object => (format!("{SECTIONS} {headers}-c"), recorded(record, base)),
+        // Nothing goes over a text later.
+        Form::Text => (format!("{headers}{TEXT}"), compiler(&record.command)),
     };
     let mut divided = false;
-    let words = recorded(&record.command, base).split(' ').map(|word| {
+    let words = recorded.split(' ').map(|word| {
         if word == "-c" && !divided {
             divided = true;
-            return format!("{flags} -c");
+            return flags.clone();
         }
         if word == object {
-            return output.to_string();
+            return match form {
+                Form::Object => output.to_string(),
+                Form::Text => format!("{output}.i"),
+            };
         }
         if let Some((option, _)) = word.split_once(',').filter(|_| word.starts_with("-Wp,-M")) {
             return format!("{option},-MMD,{output}.d");
@@ -160,7 +185,13 @@ fn command(record: &Record, base: &Base, view: Option<&View>, output: &Path) -> 
         }
     });
     let mut command = words.collect::<Vec<_>>().join(" ");
-    if let Some(objtool) = &base.objtool {
+    if form == Form::Text {
+        // Empty lines and indentation are no code. A pipe would hide a failure.
+        command += &format!(
+            " ; sed -e 's/^[[:space:]]*//' -e '/^$$/d' {output}.i >{output}.text ; \
+             sha256sum <{output}.text >{output} ; rm -f {output}.i {output}.text"
+        );
+    } else if let Some(objtool) = &base.objtool {
         let module = if command.contains(" -DMODULE ") {
             " --module"
         } else {
@@ -174,13 +205,19 @@ fn command(record: &Record, base: &Base, view: Option<&View>, output: &Path) -> 
 
 /// Returns the part of a recorded command that compiles. Where Kbuild runs objtool later than on each
 /// object, it does run it on the only object of a module, but with flags of a link.
-fn recorded<'a>(command: &'a str, base: &Base) -> &'a str {
+fn recorded<'a>(record: &'a Record, base: &Base) -> &'a str {
+    let command = &*record.command;
     let program = base
         .objtool
         .as_deref()
         .and_then(|line| line.split_once(' '));
     let objtool = program.and_then(|(program, _)| command.find(&format!("; {program} ")));
     objtool.and_then(|at| command.get(..at)).unwrap_or(command)
+}
+
+/// Returns the part of a recorded command up to what goes over the object.
+fn compiler(command: &str) -> &str {
+    command.split("; ").next().unwrap_or(command)
 }
 
 /// Returns a word of a command with the view in place of the tree.
@@ -204,62 +241,20 @@ fn from_view(word: &str, prefix: &str, view: &Path) -> String {
     }
 }
 
-impl Job {
-    /// Returns the files that the compiler has read.
-    fn read_files(&self) -> Result<Vec<PathBuf>> {
-        let path = format!("{}.d", self.output.display());
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let (_, files) = text
-            .split_once(": ")
-            .context("the compiler lists no files that it read")?;
-        let words = files.split_whitespace().filter(|word| *word != "\\");
-        Ok(words.map(|word| self.dir.join(word)).collect())
-    }
-}
-
 /// Checks that the sources of an object are not newer than the object in the kernel.
-fn check_age(base: &Base, object: &Path, files: &[PathBuf]) -> Result<()> {
-    let built = modified(&base.out.join(object));
+fn check_age(base: &Base, object: &Path, files: &[PathBuf], ages: &Ages) -> Result<()> {
+    let built = ages.of(&base.out.join(object));
     for file in files {
         // Kbuild tells by other files which options have changed.
         let is_config = file.ends_with("include/generated/autoconf.h");
         ensure!(
-            is_config || modified(file) <= built,
+            is_config || ages.of(file) <= built,
             "{} was changed after {} was built\nnext: build the kernel again, or take the change back",
             file.display(),
             object.display()
         );
     }
     Ok(())
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    path.metadata().and_then(|meta| meta.modified()).ok()
-}
-
-fn stamp_file(output: &Path) -> PathBuf {
-    PathBuf::from(format!("{}.stamp", output.display()))
-}
-
-/// Whether an original is what its job would make now.
-fn is_current(job: &Job) -> bool {
-    let noted = fs::read_to_string(stamp_file(&job.output));
-    noted.is_ok_and(|noted| stamp(job).is_ok_and(|stamp| stamp == noted))
-}
-
-/// Returns all that an original depends on, as text.
-fn stamp(job: &Job) -> Result<String> {
-    let mut stamp = format!("{}\n", job.command);
-    for file in job.read_files()? {
-        let age = modified(&file).and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-        writeln!(
-            stamp,
-            "{} {:?}",
-            file.display(),
-            age.map(|age| age.as_nanos())
-        )?;
-    }
-    Ok(stamp)
 }
 
 #[cfg(test)]
@@ -287,5 +282,102 @@ mod tests {
         assert_eq!(view("../fs/../a.c", "../"), "/view/fs/../a.c");
         assert_eq!(view("fs/../a.c", "../"), "fs/../a.c");
         assert_eq!(view("fs/a.c", ""), "fs/a.c");
+    }
+
+    /// Writes a file below `dir`, long before anything is built from it.
+    fn write(dir: &Path, name: &str, text: &str) {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        let past = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(past).unwrap();
+    }
+
+    /// Makes a kernel of three objects that include one header. Returns their records.
+    fn kernel(dir: &Path, prefix: &str) -> Vec<Record> {
+        let tree = dir.join("tree");
+        let out = if prefix.is_empty() {
+            &tree
+        } else {
+            &dir.join("out")
+        };
+        write(&tree, "all.h", "#define ONE 1\n#define TWO 2\n");
+        let names = [
+            ("one", "return ONE;"),
+            ("two", "return TWO;"),
+            ("line", "return __LINE__;"),
+        ];
+        let record = |(name, body): (&str, &str)| {
+            let (object, source) = (format!("{name}.o"), format!("{name}.c"));
+            let text = format!("#include \"all.h\"\nint {name}(void) {{ {body} }}\n");
+            write(&tree, &source, &text);
+            fs::create_dir_all(out).unwrap();
+            fs::write(out.join(&object), "").unwrap();
+            Record {
+                command: format!("cc -Wp,-MMD,.{object}.d -c -o {object} {prefix}{source}"),
+                object: object.into(),
+                source: source.into(),
+                place: crate::kernel::patch::record::Place::Kernel,
+            }
+        };
+        names.map(record).into()
+    }
+
+    /// Returns the objects that are compiled if `all.h` becomes this.
+    fn compiled(prefix: &str, header: &str) -> Vec<PathBuf> {
+        let (dir, cx) = Context::for_test();
+        let top = dir.path().canonicalize().unwrap();
+        let full = if prefix.is_empty() {
+            ""
+        } else {
+            &format!("{}/tree/", top.display())
+        };
+        let records = kernel(&top, full);
+        let tree = top.join("tree");
+        let out = if full.is_empty() {
+            tree.clone()
+        } else {
+            top.join("out")
+        };
+        let base = Base::for_test(&cx, &tree, &out, full);
+        let view = View::for_test(&tree, &top.join("work/view"));
+        for record in &records {
+            fs::create_dir_all(&view.dir).unwrap();
+            fs::copy(tree.join(&record.source), view.dir.join(&record.source)).unwrap();
+        }
+        fs::write(view.dir.join("all.h"), header).unwrap();
+        let go = || compile(&cx, &base, &top.join("work"), ("a", &view), &records).unwrap();
+        let pairs = go();
+        for pair in &pairs {
+            assert!(pair.original.exists() && pair.patched.exists(), "{pair:?}");
+            assert_ne!(
+                fs::read(&pair.original).unwrap(),
+                fs::read(&pair.patched).unwrap()
+            );
+        }
+        let age = |path: &Path| path.metadata().unwrap().modified().unwrap();
+        let ages = |pairs: &[Pair<'_>]| -> Vec<_> {
+            pairs
+                .iter()
+                .map(|pair| (age(&pair.original), age(&pair.patched)))
+                .collect()
+        };
+        let before = ages(&pairs);
+        assert_eq!(before, ages(&go()), "all of it was kept");
+        pairs
+            .iter()
+            .map(|pair| pair.record.object.clone())
+            .collect()
+    }
+
+    #[test]
+    fn only_objects_that_read_other_code_are_compiled() {
+        for prefix in ["/", ""] {
+            let one = compiled(prefix, "/* new */\n#define ONE 3\n#define TWO 2\n");
+            assert_eq!(one, [PathBuf::from("one.o")]);
+            let none = compiled(prefix, "#define ONE 1\n\n#define TWO 2\n#define NEW\n");
+            assert!(none.is_empty(), "{none:?}");
+        }
     }
 }

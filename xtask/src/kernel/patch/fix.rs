@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A patch of the source: the files that it touches. What no live patch can hold is refused here.
 
+use crate::kernel::patch::comment;
 use crate::tools::git;
+use crate::tools::place;
 use anyhow::{bail, ensure, Context as _, Result};
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 use xshell::{cmd, Shell};
 
@@ -67,6 +70,29 @@ impl Fix {
             "{} does not apply\n{said}\nnext: {next}",
             self.path.display()
         );
+    }
+
+    /// Returns the files in which it changes more than comments and white space.
+    pub fn code(&self, tree: &Path) -> Result<BTreeSet<PathBuf>> {
+        let dir = tempfile::tempdir()?;
+        for file in &self.files {
+            let (from, to) = (tree.join(file), dir.path().join(file));
+            if from.exists() {
+                fs::create_dir_all(to.parent().context("a file is in a directory")?)?;
+                fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+            }
+        }
+        self.apply(dir.path())?;
+        let mut changed = BTreeSet::new();
+        for file in &self.files {
+            let is_c = file.extension().is_some_and(|end| end == "c" || end == "h");
+            let patched = fs::read(dir.path().join(file))?;
+            let same = |text: Vec<u8>| comment::only_comments_differ(&text, &patched);
+            if !(is_c && place::read(&tree.join(file))?.is_some_and(same)) {
+                changed.insert(file.clone());
+            }
+        }
+        Ok(changed)
     }
 
     /// Returns the SHA-256 of the patch's file.
@@ -158,6 +184,36 @@ mod tests {
         assert!(error("1\t1\tb.c\n rename fs/{a.c => b.c} (90%)\n").contains("rename"));
         assert!(error("-\t-\tlogo.png\n").contains("binary"));
         assert!(error("").contains("no file"));
+    }
+
+    #[test]
+    fn a_file_whose_comments_alone_change_has_no_changed_code() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.patch");
+        let hunk = |file: &str, old: &str, new: &str| {
+            format!("--- a/{file}\n+++ b/{file}\n@@ -1 +1 @@\n-{old}\n+{new}\n")
+        };
+        let text = [
+            hunk("a.h", "int a;", "int a; /* one */"),
+            hunk("b.h", "int b;", "int c;"),
+            // Nobody knows what a comment is there.
+            hunk("c.tbl", "int a;", "int a; /* one */"),
+            "--- /dev/null\n+++ b/d.h\n@@ -0,0 +1 @@\n+/* new */\n".to_owned(),
+        ];
+        fs::write(&path, text.concat()).unwrap();
+        let tree = dir.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        for (file, text) in [
+            ("a.h", "int a;\n"),
+            ("b.h", "int b;\n"),
+            ("c.tbl", "int a;\n"),
+        ] {
+            fs::write(tree.join(file), text).unwrap();
+        }
+        let expected = ["b.h", "c.tbl", "d.h"].map(PathBuf::from);
+        let fix = Fix::read(&path).unwrap();
+        assert_eq!(fix.code(&tree).unwrap(), expected.into());
+        assert_eq!(fs::read_to_string(tree.join("a.h")).unwrap(), "int a;\n");
     }
 
     #[test]

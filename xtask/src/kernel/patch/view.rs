@@ -10,7 +10,8 @@ use crate::kernel::patch::record::Record;
 use crate::tools::context::Context;
 use crate::tools::place;
 use anyhow::{bail, Context as _, Result};
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -25,8 +26,16 @@ pub struct View {
     pub dir: PathBuf,
     /// Where the headers are that a patch may use besides those of the tree.
     pub headers: PathBuf,
+    /// The tree.
+    tree: PathBuf,
+    /// The SHA-256 of the patch.
+    pub patch: String,
+    /// The files that the patch touches, below the top.
+    touched: BTreeSet<PathBuf>,
     /// The files of the tree that must not be read in their place: those that the patch touches.
     replaced: BTreeSet<PathBuf>,
+    /// The files that were read and are none of these.
+    checked: RefCell<HashSet<PathBuf>>,
 }
 
 impl View {
@@ -59,13 +68,49 @@ impl View {
         Ok(Self {
             dir,
             headers: cx.root.join(HEADERS),
+            tree: base.tree.clone(),
+            patch: fix.hash()?,
+            touched: fix.files.clone(),
             replaced,
+            checked: RefCell::default(),
         })
+    }
+
+    /// Returns a view that is empty, of a patch that touches nothing.
+    #[cfg(test)]
+    pub fn for_test(tree: &Path, dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            headers: dir.join("headers"),
+            tree: tree.to_owned(),
+            patch: "0".to_owned(),
+            touched: BTreeSet::new(),
+            replaced: BTreeSet::new(),
+            checked: RefCell::default(),
+        }
+    }
+
+    /// Whether the patch touches this file of the tree.
+    pub fn touches(&self, file: &Path) -> bool {
+        self.touched.contains(file)
+    }
+
+    /// Returns the file of the tree that a file of the view is a link to or was made from. Any other
+    /// file is returned as it is.
+    pub fn origin(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.dir) {
+            Ok(file) => self.tree.join(file),
+            Err(_) => path.to_owned(),
+        }
     }
 
     /// Checks that a compiler has read no file that the patch replaces, by a path around the view.
     pub fn check(&self, read: &[PathBuf]) -> Result<()> {
         for path in read {
+            // The same headers are read for most objects.
+            if self.checked.borrow().contains(path) {
+                continue;
+            }
             let file = path.canonicalize().unwrap_or_else(|_| path.clone());
             if self.replaced.contains(&file) {
                 bail!(
@@ -75,6 +120,7 @@ impl View {
                     path.display()
                 );
             }
+            self.checked.borrow_mut().insert(path.clone());
         }
         Ok(())
     }
@@ -132,9 +178,8 @@ mod tests {
         fs::create_dir(top.join("lib")).unwrap();
         fs::write(top.join("a.h"), "").unwrap();
         let view = View {
-            dir: top.join("view"),
-            headers: top.join("headers"),
             replaced: [top.join("a.h")].into(),
+            ..View::for_test(&top, &top.join("view"))
         };
         view.check(&[top.join("lib/b.h")]).unwrap();
         let error = view
