@@ -35,7 +35,7 @@ use crate::tools::place;
 use anyhow::{bail, ensure, Context as _, Result};
 use klp_diff::outside::Exports;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How much room a patch may take. Debug information makes most of it.
 const ROOM: u64 = 256 << 20;
@@ -60,8 +60,8 @@ pub fn build(
     cves: &[String],
 ) -> Result<Module> {
     let fix = Fix::read(patch)?;
-    let dir = cx.cache.join("patch").join(base.key());
-    let _lock = cx.lock(&format!("patch-{}", base.key()))?;
+    let dir = room(cx, base);
+    let _lock = cx.lock(&lock(base))?;
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     place::room(&dir, ROOM, "the objects of a patch")?;
     let records = affected(base, &fix)?;
@@ -71,6 +71,22 @@ pub fn build(
     // The view has a link for each file beside those of the patch, and is of no further use.
     place::remove(&dir.join("view"))?;
     result
+}
+
+/// Removes the originals that earlier patches of a kernel have left.
+pub fn forget(cx: &Context, base: &Base) -> Result<()> {
+    let _lock = cx.lock(&lock(base))?;
+    place::remove(&room(cx, base).join(compile::ORIGINALS))
+}
+
+/// Returns where everything of a kernel's patches is kept.
+fn room(cx: &Context, base: &Base) -> PathBuf {
+    cx.cache.join("patch").join(base.key())
+}
+
+/// Returns the name of the lock for it.
+fn lock(base: &Base) -> String {
+    format!("patch-{}", base.key())
 }
 
 /// Returns the records of the objects that the patch may change.

@@ -22,6 +22,9 @@ use std::time::SystemTime;
 /// A section for each function and variable.
 const SECTIONS: &str = "-ffunction-sections -fdata-sections";
 
+/// The directory of the originals.
+pub const ORIGINALS: &str = "original";
+
 /// An object without and with the patch.
 #[derive(Debug)]
 pub struct Pair<'a> {
@@ -50,7 +53,7 @@ pub fn compile<'a>(
     (name, view): (&str, &View),
     records: &'a [Record],
 ) -> Result<Vec<Pair<'a>>> {
-    let (originals, patched) = (dir.join("original"), dir.join("patched"));
+    let (originals, patched) = (dir.join(ORIGINALS), dir.join("patched"));
     place::remove(&patched)?;
     let pair = |record: &'a Record| Pair {
         record,
