@@ -10,6 +10,7 @@
 //! | [`flavour`], [`named`], [`config`], [`kconfig`] | what can be built, and its configuration |
 //! | [`make`], [`build`] | building it |
 //! | [`patch`] | live patch modules for it |
+//! | [`klp_build`] | the tree's own program for that, to be compared with |
 
 pub mod build;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod flavour;
 pub mod graft;
 pub mod history;
 pub mod kconfig;
+pub mod klp_build;
 pub mod make;
 pub mod named;
 pub mod newer;

@@ -167,9 +167,6 @@ impl<'a, 'd> Comparison<'a, 'd> {
             },
             _ => false,
         };
-        if before.references.len() != after.references.len() {
-            return Ok(Some(Difference::Size));
-        }
         for (a, b) in before.references.iter().zip(&after.references) {
             let piece = |object: &Object<'_>, target| matches!(target, Target::Block(id, _) if object[id].kind == Kind::Entry);
             if empty
@@ -184,7 +181,27 @@ impl<'a, 'd> Comparison<'a, 'd> {
                 return Ok(Some(Difference::Reference(b.offset, from, to)));
             }
         }
-        Ok(None)
+        // One has more of them than the other: the first that the other lacks.
+        let common = before.references.len().min(after.references.len());
+        let lost = before
+            .references
+            .get(common)
+            .map(|own| (self.original, own));
+        let gained = after.references.get(common).map(|own| (self.patched, own));
+        let nothing = || "nothing".to_owned();
+        Ok(match (lost, gained) {
+            (Some((object, own)), _) => Some(Difference::Reference(
+                own.offset,
+                describe(object, own),
+                nothing(),
+            )),
+            (None, Some((object, own))) => Some(Difference::Reference(
+                own.offset,
+                nothing(),
+                describe(object, own),
+            )),
+            (None, None) => None,
+        })
     }
 
     /// Whether two references mean the same.

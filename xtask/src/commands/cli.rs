@@ -198,6 +198,11 @@ pub enum PatchWhat {
     /// The guest runs the kernel that xtask builds. The module is loaded, waited for, disabled and
     /// unloaded. --check names a script that tells whether the patch has its effect.
     Test(PatchTest),
+    /// Run this and the tree's klp-build over the same patches: functions, times, sizes
+    ///
+    /// klp-build builds in the source tree. It gets a copy of the tree, with the configuration of
+    /// the kernel, and makes its original build there. The cache keeps both.
+    Compare(PatchCompare),
 }
 
 /// Flags of `patch build`.
@@ -234,6 +239,21 @@ pub struct PatchTest {
     /// Livepatch core in the guest
     #[arg(long, value_enum, default_value_t = Core::Rust)]
     pub core: Core,
+}
+
+/// Flags of `patch compare`.
+#[derive(Args)]
+pub struct PatchCompare {
+    /// The patches [default: ten of the project's]
+    #[arg(value_name = "FIX.patch")]
+    pub patches: Vec<PathBuf>,
+    /// Directory that the kernel was built in [default: that of the kernel that xtask builds]
+    #[arg(long, value_name = "DIR")]
+    pub build_dir: Option<PathBuf>,
+    /// Tree for klp-build, with the same source and .config, and perhaps an original build that
+    /// klp-build has kept [default: a copy in the cache]
+    #[arg(long, value_name = "DIR")]
+    pub klp_build_dir: Option<PathBuf>,
 }
 
 /// Flags of `series`.

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask patch`: makes a live patch module of a patch of the source, and tests it in a guest.
+//! `cargo xtask patch`: makes a live patch module of a patch of the source, tests it in a guest,
+//! and compares with `klp-build`.
+
+mod compare;
 
 use crate::commands::cli;
 use crate::guest::initramfs;
@@ -46,6 +49,7 @@ pub fn run(cx: &Context, args: &cli::Patch) -> Result<()> {
     match &args.what {
         cli::PatchWhat::Build(args) => build(cx, args),
         cli::PatchWhat::Test(args) => test(cx, args),
+        cli::PatchWhat::Compare(args) => compare::run(cx, args),
     }
 }
 

@@ -84,11 +84,17 @@ pub fn make_with(
     if let Some(llvm) = flavour.llvm(target) {
         command.arg(format!("LLVM={}", llvm.suffix()));
     }
-    tools.equip(&mut command)?;
+    equip(&mut command, tools)?;
+    Ok(command)
+}
+
+/// Sets up the environment of a kernel build, so that the same source makes the same kernel.
+pub fn equip(command: &mut Command, tools: &Toolchain) -> Result<()> {
+    tools.equip(command)?;
     command
         // Fixed values keep the build reproducible: the kernel depends only on the source.
         .env("KBUILD_BUILD_TIMESTAMP", "1970-01-01")
         .env("KBUILD_BUILD_USER", "livepatch")
         .env("KBUILD_BUILD_HOST", "xtask");
-    Ok(command)
+    Ok(())
 }

@@ -65,8 +65,8 @@ pub fn build(
     cves: &[String],
 ) -> Result<Module> {
     let fix = Fix::read(patch)?;
-    let dir = cx.cache.join("patch").join(base.key());
-    let _lock = cx.lock(&format!("patch-{}", base.key()))?;
+    let dir = room(cx, base);
+    let _lock = cx.lock(&lock(base))?;
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     place::room(&dir, ROOM, "the objects of a patch")?;
     let code = fix.code(&base.tree)?;
@@ -95,6 +95,22 @@ pub fn build(
     // The view has a link for each file beside those of the patch, and is of no further use.
     let removed = place::remove(&at);
     result.and_then(|module| removed.map(|()| module))
+}
+
+/// Removes the objects that earlier patches of a kernel have left.
+pub fn forget(cx: &Context, base: &Base) -> Result<()> {
+    let _lock = cx.lock(&lock(base))?;
+    compile::forget(&room(cx, base))
+}
+
+/// Returns where everything of a kernel's patches is kept.
+fn room(cx: &Context, base: &Base) -> PathBuf {
+    cx.cache.join("patch").join(base.key())
+}
+
+/// Returns the name of the lock for it.
+fn lock(base: &Base) -> String {
+    format!("patch-{}", base.key())
 }
 
 /// Returns the records of the objects that the patch may change: those that use `code`.

@@ -11,6 +11,7 @@
 //! | `tree/` | scratch kernel trees that the crates are grafted onto |
 //! | `build/` | kernel object directories |
 //! | `patch/` | objects of live patches, one directory per kernel |
+//! | `klp-build/` | trees that `klp-build` builds in, one per kernel |
 //! | `logs/` | full output of every long step |
 //! | `locks/` | one lock per resource that two runs must not use at the same time |
 

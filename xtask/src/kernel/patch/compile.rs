@@ -27,6 +27,16 @@ const SECTIONS: &str = "-ffunction-sections -fdata-sections";
 /// What makes the text of an object, without the numbers of lines, which are no change.
 const TEXT: &str = "-E -P -w -D__LINE__=0";
 
+/// The directories of the originals and of the patched objects, with their texts.
+const ORIGINAL: &str = "original";
+const PATCHED: &str = "patched";
+
+/// Removes what earlier patches have left in `dir`.
+pub fn forget(dir: &Path) -> Result<()> {
+    place::remove(&dir.join(ORIGINAL))?;
+    place::remove(&dir.join(PATCHED))
+}
+
 /// An object without and with the patch.
 #[derive(Debug)]
 pub struct Pair<'a> {
@@ -55,7 +65,7 @@ pub fn compile<'a>(
     (name, view): (&str, &View),
     records: &'a [Record],
 ) -> Result<Vec<Pair<'a>>> {
-    let own = dir.join("patched");
+    let own = dir.join(PATCHED);
     let of = own.join("patch.sha256");
     if place::read(&of)?.is_none_or(|noted| noted != view.patch.as_bytes()) {
         place::remove(&own)?;
@@ -81,7 +91,7 @@ pub fn compile<'a>(
             );
         }
         let title = format!("{verb} without and with {name}");
-        let check = |job: &Job<'_>| check(base, &dir.join("original"), job, form, &ages);
+        let check = |job: &Job<'_>| check(base, &dir.join(ORIGINAL), job, form, &ages);
         job::run(cx, dir, &title, &jobs, &ages, check)?;
         Ok(pairs)
     };
@@ -117,11 +127,7 @@ fn job<'a>(
     view: Option<&'a View>,
     form: Form,
 ) -> Job<'a> {
-    let kind = if view.is_some() {
-        "patched"
-    } else {
-        "original"
-    };
+    let kind = if view.is_some() { PATCHED } else { ORIGINAL };
     let end = if form == Form::Text { ".text" } else { "" };
     let name = format!("{kind}/{}{end}", record.object.display());
     let output = dir.join(&name);
