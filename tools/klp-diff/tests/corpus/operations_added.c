@@ -2,8 +2,8 @@
 // A structure of function pointers gets one more. It is as large as before.
 // refused: operations DataChanged
 #include "kernel.h"
-NOINLINE int one(int n) { return n + 1; }
-NOINLINE int two(int n) { return n + 2; }
+noinline int one(int n) { return n + 1; }
+noinline int two(int n) { return n + 2; }
 struct operations {
 	int (*one)(int n);
 	int (*two)(int n);
