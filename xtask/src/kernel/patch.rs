@@ -97,10 +97,17 @@ pub fn build(
     result.and_then(|module| removed.map(|()| module))
 }
 
-/// Removes the objects that earlier patches of a kernel have left.
+/// Removes the patched objects of the last patch of a kernel, as another patch does.
+pub fn forget_patched(cx: &Context, base: &Base) -> Result<()> {
+    let _lock = cx.lock(&lock(base))?;
+    compile::forget_patched(&room(cx, base))
+}
+
+/// Removes all objects that earlier patches of a kernel have left.
 pub fn forget(cx: &Context, base: &Base) -> Result<()> {
     let _lock = cx.lock(&lock(base))?;
-    compile::forget(&room(cx, base))
+    compile::forget_originals(&room(cx, base))?;
+    compile::forget_patched(&room(cx, base))
 }
 
 /// Returns where everything of a kernel's patches is kept.

@@ -85,6 +85,7 @@ fn row(cx: &Context, base: &Base, klp_build: &KlpBuild, patch: &Path) -> Result<
     let load = load()?;
     patch::forget(cx, base)?;
     let cold = ours(cx, base, patch, &name)?;
+    patch::forget_patched(cx, base)?;
     let warm = ours(cx, base, patch, &name)?;
     ensure!(
         cold.result == warm.result,

@@ -31,9 +31,13 @@ const TEXT: &str = "-E -P -w -D__LINE__=0";
 const ORIGINAL: &str = "original";
 const PATCHED: &str = "patched";
 
-/// Removes what earlier patches have left in `dir`.
-pub fn forget(dir: &Path) -> Result<()> {
-    place::remove(&dir.join(ORIGINAL))?;
+/// Removes the originals that earlier patches have left in `dir`.
+pub fn forget_originals(dir: &Path) -> Result<()> {
+    place::remove(&dir.join(ORIGINAL))
+}
+
+/// Removes the patched objects that the last patch has left in `dir`.
+pub fn forget_patched(dir: &Path) -> Result<()> {
     place::remove(&dir.join(PATCHED))
 }
 
