@@ -183,25 +183,16 @@ impl<'a, 'd> Comparison<'a, 'd> {
         }
         // One has more of them than the other: the first that the other lacks.
         let common = before.references.len().min(after.references.len());
+        let nothing = || "nothing".to_owned();
         let lost = before
             .references
             .get(common)
-            .map(|own| (self.original, own));
-        let gained = after.references.get(common).map(|own| (self.patched, own));
-        let nothing = || "nothing".to_owned();
-        Ok(match (lost, gained) {
-            (Some((object, own)), _) => Some(Difference::Reference(
-                own.offset,
-                describe(object, own),
-                nothing(),
-            )),
-            (None, Some((object, own))) => Some(Difference::Reference(
-                own.offset,
-                nothing(),
-                describe(object, own),
-            )),
-            (None, None) => None,
-        })
+            .map(|own| Difference::Reference(own.offset, describe(self.original, own), nothing()));
+        let gained = after
+            .references
+            .get(common)
+            .map(|own| Difference::Reference(own.offset, nothing(), describe(self.patched, own)));
+        Ok(lost.or(gained))
     }
 
     /// Whether two references mean the same.
