@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hooks: one `ftrace_ops` for each batch of hooks, the handler, and the table in which the handler
-//! finds the site of a function.
+//! Hooks: one `ftrace_ops` for each batch of hooks, the entries in which the handler finds the site
+//! of a function, and what the handler decides.
+//!
+//! The handler itself is in `livepatch.c`, with the table of the entries. In Rust, each of its
+//! loads and barriers would be the call of a helper.
 //!
 //! The C core has an `ftrace_ops` for each function. Unregistering each of them takes time: ftrace
 //! waits for tasks-RCU, since the memory and the trampoline of the `ftrace_ops` are freed with it.
@@ -17,9 +20,9 @@
 //!
 //! # Who waits for what
 //!
-//! A handler runs with preemption off for as long as it uses the table and a hook that it found
+//! A handler runs with preemption off for as long as it uses the table and an entry that it found
 //! there. `Scheduler::synchronize` waits for handlers. The core calls it before it frees a hook
-//! that was attached.
+//! that was attached, and before a site shows another transition.
 //!
 //! A task can still be preempted in ftrace's trampoline, between the handler and the function that
 //! the handler chose. ftrace waits for such a task when a whole batch goes, since it frees the
@@ -40,10 +43,8 @@ use crate::livepatch_core::{
         Refusal,
         Tracer, //
     },
-    site::{
-        Site,
-        Target, //
-    }, //
+    site::Site,
+    task::State, //
 };
 use crate::{
     ftrace_ops::{
@@ -51,36 +52,51 @@ use crate::{
         Ops, //
     },
     tasks::{
-        self,
         Quiesced,
         Since, //
     },
     Linux, //
 };
-use core::mem::ManuallyDrop;
+use core::mem::{
+    offset_of,
+    ManuallyDrop, //
+};
 use kernel::{
     bindings,
     prelude::*,
     sync::atomic::{
-        Acquire,
         Atomic,
-        Relaxed,
-        Release, //
-    }, //
+        Relaxed, //
+    },
+    types::Opaque, //
 };
 
-/// A patched function as the handler knows it.
+/// A patched function as the handler knows it: a `struct livepatch_entry`, and behind it what only
+/// the bridge uses.
+#[repr(C)]
 struct Entry {
+    /// The entry's place in the table. Only `livepatch.c` uses it.
+    node: Opaque<bindings::hlist_node>,
     location: usize,
     site: Site,
     /// Whether its calls may bypass the handler. Used under the core's lock.
     settles: Atomic<bool>,
-    /// The next entry in the bucket.
-    next: Atomic<*mut Entry>,
     /// [`FRESH`], [`LINKED`], or since when the entry is no longer in the table. Written under
     /// [`TRACED`].
     since: Atomic<usize>,
 }
+
+// The handler finds the site in an entry, and the words in the site, where `livepatch.h` has them.
+const _: () = {
+    assert!(offset_of!(Entry, node) == offset_of!(bindings::livepatch_entry, node));
+    assert!(offset_of!(Entry, location) == offset_of!(bindings::livepatch_entry, location));
+    assert!(offset_of!(Entry, site) == offset_of!(bindings::livepatch_entry, site));
+    assert!(size_of::<Site>() == size_of::<bindings::livepatch_site>());
+    let [word, newest, below] = Site::OFFSETS;
+    assert!(word == offset_of!(bindings::livepatch_site, word));
+    assert!(newest == offset_of!(bindings::livepatch_site, newest));
+    assert!(below == offset_of!(bindings::livepatch_site, below));
+};
 
 /// The entry has never been in the table.
 const FRESH: usize = 0;
@@ -102,58 +118,27 @@ impl Drop for Hook {
     }
 }
 
-// SAFETY: All that changes in an `Entry` is atomic, and `next` only points to entries in the table.
+// SAFETY: All that changes in an `Entry` is atomic, except the node. Only `livepatch.c` uses the
+// node, and the task that makes it do so holds `TRACED`.
 unsafe impl Send for Hook {}
-
-const BUCKET_BITS: u32 = 9;
-
-/// The table: lists of entries by the hash of their location. It is read with preemption off and
-/// changed under [`TRACED`].
-static BUCKETS: [Atomic<*mut Entry>; 1 << BUCKET_BITS] =
-    [const { Atomic::new(core::ptr::null_mut()) }; 1 << BUCKET_BITS];
-
-#[inline(always)]
-fn bucket(location: usize) -> Option<&'static Atomic<*mut Entry>> {
-    // The hash function is that of `hash_64()`.
-    let hash = (location as u64).wrapping_mul(0x61c8_8646_80b5_83eb);
-    BUCKETS.get((hash >> (u64::BITS - BUCKET_BITS)) as usize)
-}
-
-/// The site of the function with that location, if it is patched.
-///
-/// # Safety
-///
-/// Preemption is off, or [`TRACED`] is held, for as long as the site is used.
-#[inline(always)]
-unsafe fn find<'a>(location: usize) -> Option<&'a Site> {
-    // SAFETY: Preemption is off, or `TRACED` is held, for as long as the site in the entry is used.
-    unsafe { find_entry(location) }.map(|entry| &entry.site)
-}
 
 /// The entry of the function with that location, if it is patched.
 ///
 /// # Safety
 ///
-/// Preemption is off, or [`TRACED`] is held, for as long as the entry is used.
-#[inline(always)]
-unsafe fn find_entry<'a>(location: usize) -> Option<&'a Entry> {
-    // Acquire: pairs with the release in `link`. Publishing the head publishes the whole chain: the
-    // other entries were linked before, and a removal only stores the address of one of them.
-    let mut next = bucket(location)?.load(Acquire);
-    // SAFETY: With `TRACED` held the entry stays linked. Without it preemption is off, and an entry
-    // that was unlinked is freed only after every CPU has scheduled.
-    while let Some(entry) = unsafe { next.as_ref() } {
-        if entry.location == location {
-            return Some(entry);
-        }
-        next = entry.next.load(Relaxed);
-    }
-    None
+/// [`TRACED`] is held for as long as the entry is used.
+unsafe fn find<'a>(location: usize) -> Option<&'a Entry> {
+    // SAFETY: `TRACED` is held, so the table does not change during the search.
+    let entry = unsafe { bindings::livepatch_find(location) };
+    // SAFETY: What is in the table is the start of an `Entry`, since only `Hook::link` adds to it.
+    // A linked entry is not freed, and `TRACED` keeps it linked.
+    unsafe { entry.cast::<Entry>().as_ref() }
 }
 
 impl Hook {
-    fn as_ptr(&self) -> *mut Entry {
-        (&raw const **self.0).cast_mut()
+    /// The entry, as `livepatch.c` knows it.
+    fn as_raw(&self) -> *mut bindings::livepatch_entry {
+        (&raw const **self.0).cast_mut().cast()
     }
 
     /// Puts the entry into the table. The caller holds [`TRACED`].
@@ -161,29 +146,22 @@ impl Hook {
         if warn_on_once!(self.0.since.load(Relaxed) == LINKED) {
             return;
         }
-        if let Some(first) = bucket(self.0.location) {
-            self.0.since.store(LINKED, Relaxed);
-            self.0.next.store(first.load(Relaxed), Relaxed);
-            // Release: pairs with the acquire in `find_entry`. The entry is complete before it can
-            // be found.
-            first.store(self.as_ptr(), Release);
-        }
+        self.0.since.store(LINKED, Relaxed);
+        // SAFETY: `TRACED` is held, and the entry is not in the table. While it is there it is not
+        // freed: `free` and `drop` lose the memory of a linked entry.
+        unsafe { bindings::livepatch_link(self.as_raw()) };
     }
 
     /// Takes the entry out of the table, if it is there. Concurrent readers still reach the next
     /// entry. The caller holds [`TRACED`].
     fn unlink(&self) {
-        let mut link = bucket(self.0.location);
-        while let Some(current) = link {
-            let next = current.load(Relaxed);
-            if next == self.as_ptr() {
-                current.store(self.0.next.load(Relaxed), Relaxed);
-                self.0.since.store(Since::now().to_raw(), Relaxed);
-                return;
-            }
-            // SAFETY: A linked entry is owned by an attached hook, and `TRACED` keeps it linked.
-            link = unsafe { next.as_ref() }.map(|entry| &entry.next);
+        if self.0.since.load(Relaxed) != LINKED {
+            return;
         }
+        // SAFETY: `TRACED` is held, and the entry is in the table. It stays valid for readers that
+        // are at it: `free` asks for a wait that began after this.
+        unsafe { bindings::livepatch_unlink(self.as_raw()) };
+        self.0.since.store(Since::now().to_raw(), Relaxed);
     }
 }
 
@@ -199,22 +177,19 @@ const FLAGS: u32 = bindings::FTRACE_OPS_FL_DYNAMIC
 
 /// Returns where a call of a patched function goes, or 0 for the original.
 ///
-/// C counterpart: `klp_ftrace_handler()`. The guard against recursion is in its caller,
-/// `livepatch_ftrace_handler()` in `livepatch.c`, which also sets the instruction pointer. All that
-/// this function calls is Rust or a helper, and neither is traced.
+/// The words are those of the function's site, and `state` is the state of the current task, as
+/// `livepatch_dispatch()` in `livepatch.c` has loaded them. ftrace does not trace Rust, so the
+/// handler can call this.
 ///
-/// # Safety
-///
-/// Preemption is off: `Scheduler::synchronize` relies on that to wait for handlers where RCU is not
-/// watching. Any context will do.
+/// C counterpart: what `klp_ftrace_handler()` decides.
 #[no_mangle]
-unsafe extern "C" fn livepatch_dispatch(ip: c_ulong) -> c_ulong {
-    // SAFETY: Preemption is off until this returns, and the site is not used after that.
-    let site = unsafe { find(ip) };
-    match site.map(|site| site.choose(tasks::current_state)) {
-        Some(Target::Replacement(address)) => address,
-        Some(Target::Original) | None => 0,
-    }
+extern "C" fn livepatch_choose(
+    word: c_ulong,
+    newest: c_ulong,
+    below: c_ulong,
+    state: c_int,
+) -> c_ulong {
+    Site::decide(word, newest, below, State::from_raw(state))
 }
 
 /// Functions that were attached together.
@@ -258,7 +233,7 @@ impl Batch {
     /// ftrace still knows the batch. The caller holds [`TRACED`].
     fn leave(&mut self) -> bool {
         let before = self.locations.len();
-        // SAFETY: `TRACED` is held, and the site is not used.
+        // SAFETY: `TRACED` is held, and the entry is not used.
         self.locations
             .retain(|location| unsafe { find(*location) }.is_some());
         self.stale |= self.locations.len() != before;
@@ -313,10 +288,10 @@ impl Tracer for Linux {
 
     fn new_hook(&self, location: usize, site: Site) -> Result<Self::Hook> {
         let entry = Entry {
+            node: Opaque::zeroed(),
             location,
             site,
             settles: Atomic::new(false),
-            next: Atomic::new(core::ptr::null_mut()),
             since: Atomic::new(FRESH),
         };
         Ok(Hook(ManuallyDrop::new(KBox::new(entry, GFP_KERNEL)?)))

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The C part of the bridge: code that needs macros and inline functions without a Rust counterpart,
- * and the ftrace handler, a single function through which every call of a patched function runs.
+ * and the ftrace handler, a single function through which every call of a patched function runs,
+ * with the table in which it finds the function's site.
  */
 
 #include <linux/bpf.h>
 #include <linux/cpu.h>
 #include <linux/export.h>
+#include <linux/hashtable.h>
 #include <linux/init.h>
 #include <linux/livepatch.h>
 #include <linux/moduleloader.h>
@@ -37,7 +39,70 @@ EXPORT_SYMBOL_GPL(klp_shadow_get_or_alloc);
  */
 early_initcall(livepatch_early_init);
 
-/* The recursion guard is inline, so that a patched function pays for only one call from here. */
+/* The patched functions by location. Changed under a lock of ftrace.rs, read as below. */
+static DEFINE_HASHTABLE(livepatch_table, 9);
+
+void livepatch_link(struct livepatch_entry *entry)
+{
+	/*
+	 * Release, in here: whoever finds the entry sees what is in it. The entry may have been in
+	 * the table before, without a wait since. A reader that is still at it then goes through
+	 * the start of the same list again.
+	 */
+	hash_add_rcu(livepatch_table, &entry->node, entry->location);
+}
+
+void livepatch_unlink(struct livepatch_entry *entry)
+{
+	hash_del_rcu(&entry->node);
+}
+
+/*
+ * The caller holds the lock of ftrace.rs, or has preemption off. An entry that was unlinked is
+ * freed only after every CPU has scheduled. Handlers may run where RCU is not watching, so RCU is
+ * not asked.
+ */
+static __always_inline struct livepatch_entry *livepatch_search(unsigned long location)
+{
+	struct livepatch_entry *entry;
+
+	hash_for_each_possible_rcu_notrace(livepatch_table, entry, node, location) {
+		if (entry->location == location)
+			return entry;
+	}
+	return NULL;
+}
+
+struct livepatch_entry *livepatch_find(unsigned long location)
+{
+	return livepatch_search(location);
+}
+
+/* Returns where the call at ip goes, or 0 for the original. */
+static __always_inline unsigned long livepatch_dispatch(unsigned long ip)
+{
+	const struct livepatch_entry *entry = livepatch_search(ip);
+	const struct livepatch_site *site;
+	unsigned long word;
+
+	if (!entry)
+		return 0;
+	site = &entry->site;
+	/*
+	 * Acquire: pairs with the release in Site::publish(), and with the write barrier in
+	 * Transition::begin(). A call that sees a transition sees its versions and the task's
+	 * state. site.rs says why they belong together.
+	 */
+	word = smp_load_acquire(&site->word);
+	return livepatch_choose(word, READ_ONCE(site->newest), READ_ONCE(site->below),
+				READ_ONCE(current->patch_state));
+}
+
+/*
+ * All but the choice is inline, so that a patched function pays for only one call from here. The
+ * guard against recursion turns preemption off, which Scheduler::synchronize() relies on to wait
+ * for handlers.
+ */
 void notrace livepatch_ftrace_handler(unsigned long ip, unsigned long parent_ip,
 				      struct ftrace_ops *ops, struct ftrace_regs *fregs)
 {

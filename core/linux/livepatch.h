@@ -5,12 +5,37 @@
 
 #include <linux/ftrace.h>
 #include <linux/sched.h>
+#include <linux/types.h>
+
+/* Site in site.rs. */
+struct livepatch_site {
+	unsigned long word;
+	unsigned long newest;
+	unsigned long below;
+};
+
+/* The start of Entry in ftrace.rs: a patched function as the handler knows it. */
+struct livepatch_entry {
+	struct hlist_node node;
+	unsigned long location;
+	struct livepatch_site site;
+};
 
 /* In livepatch.c, for Rust. */
 
 /* The handler of every ftrace_ops of the core. */
 void livepatch_ftrace_handler(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops,
 			      struct ftrace_regs *fregs);
+
+/*
+ * The table in which the handler finds the entry of a location. One caller at a time: they hold
+ * the same lock. The handler may use an entry that was unlinked until every CPU has scheduled.
+ */
+void livepatch_link(struct livepatch_entry *entry);
+void livepatch_unlink(struct livepatch_entry *entry);
+
+/* Returns the entry of the location, or NULL. */
+struct livepatch_entry *livepatch_find(unsigned long location);
 
 /* Calls fn for every thread, under tasklist_lock. */
 void livepatch_visit_threads(void (*fn)(struct task_struct *task, void *arg), void *arg);
@@ -59,11 +84,9 @@ bool livepatch_finds_trampoline(const unsigned long *words, unsigned long count)
 /* Runs as an early initcall. */
 int livepatch_early_init(void);
 
-/*
- * Returns where the call at ip goes, or 0 for the original. Callers guard against recursion, and
- * have preemption off.
- */
-unsigned long livepatch_dispatch(unsigned long ip);
+/* Returns where a call goes that found these words in a site, or 0 for the original. */
+unsigned long livepatch_choose(unsigned long word, unsigned long newest, unsigned long below,
+			       int state);
 
 /* Moves a task that was taken off its CPU, if its stack allows. */
 void livepatch_switch_if_pending(struct task_struct *task);

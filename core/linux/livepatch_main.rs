@@ -9,12 +9,12 @@
 //! | file | concern |
 //! |---|---|
 //! | `abi.rs` | the functions that modules and the rest of the kernel call |
-//! | `livepatch.c` | what has to be C: exports, the ftrace handler, walks over tasks, buffers |
+//! | `livepatch.c` | what has to be C: exports, the ftrace handler and its table, walks, buffers |
 //! | `descriptors.rs` | `struct klp_patch`, `klp_object`, `klp_func`: read once, written back |
 //! | `kobject.rs` | kobjects and attributes, for any structure |
 //! | `sysfs.rs` | the directories and attributes of patches |
 //! | `symbols.rs`, `relocations.rs` | kallsyms; ELF sections of livepatch modules |
-//! | `ftrace.rs` | hooks, the handler, and the table in which it finds them |
+//! | `ftrace.rs` | hooks, which the handler finds in its table, and what it decides |
 //! | `ftrace_ops.rs` | users of ftrace, for any handler |
 //! | `tasks.rs` | tasks, stacks, CPUs, the scheduler |
 //! | `preempt.rs` | a guard that keeps preemption off |

@@ -183,12 +183,6 @@ impl Task for KernelTask {
     }
 }
 
-/// The state of the current task, for the handler.
-#[inline(always)]
-pub(crate) fn current_state() -> State {
-    current!().state()
-}
-
 /// A task that stays as it is: asleep, queued or running. Preemption is off.
 ///
 /// # Invariants

@@ -9,6 +9,7 @@
 //! C counterpart: what `klp_ftrace_handler()` reads in `kernel/livepatch/patch.c`.
 
 use super::task::State;
+use core::mem::offset_of;
 use kernel::sync::{
     atomic::{
         Acquire,
@@ -18,7 +19,6 @@ use kernel::sync::{
     },
     barrier::{
         smp_mb,
-        Read,
         Write, //
     },
 };
@@ -49,6 +49,12 @@ impl Target {
     }
 }
 
+/// The least word that is an address: no code is in the first page.
+const FIRST_ADDRESS: usize = 4096;
+
+/// The word of a site in transition. Like 0, it is below the addresses.
+const IN_TRANSITION: usize = 1;
+
 /// What a [`Site`] shows at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
@@ -64,139 +70,125 @@ pub enum View {
 }
 
 impl View {
+    /// Decodes the words of a [`Site`].
+    #[inline(always)]
+    const fn decode(word: usize, newest: usize, below: usize) -> Self {
+        match word {
+            IN_TRANSITION => Self::InTransition {
+                newest: Target::decode(newest),
+                below: Target::decode(below),
+            },
+            settled => Self::Settled(Target::decode(settled)),
+        }
+    }
+
     /// Returns the version for a task. `state` is called only during a transition.
     #[inline(always)]
     pub fn choose(self, state: impl FnOnce() -> State) -> Target {
         match self {
             Self::Settled(target) => target,
-            Self::InTransition { newest, below } => match state() {
-                State::Unpatched => below,
-                State::Patched => newest,
-                State::Idle => {
-                    // Every task gets a state before a site shows a transition, and keeps it until
-                    // all CPUs have seen the end of the transition.
-                    warn_on_once!(true);
+            Self::InTransition { newest, below } => {
+                // Comparisons: from a `match` of a decoded state, the compiler makes more code.
+                let state = state();
+                if state == State::Unpatched {
+                    below
+                } else if state == State::Patched {
                     newest
+                } else {
+                    without_state(newest)
                 }
-            },
+            }
         }
     }
 }
 
-/// One of the two slots for a transition. Each field is an atomic of its own. The word of the
-/// [`Site`] makes the two consistent.
-struct Slot {
-    newest: Atomic<usize>,
-    below: Atomic<usize>,
+/// Returns the version for a task that has no state in a transition: the newest one, as in C.
+///
+/// This breaks an invariant. Every task gets a state before a site shows a transition, and keeps it
+/// until all CPUs have seen the end of the transition.
+#[cold]
+#[inline(never)]
+fn without_state(newest: Target) -> Target {
+    warn_on_once!(true);
+    newest
 }
-
-impl Slot {
-    fn new() -> Self {
-        Self {
-            newest: Atomic::new(Target::Original.encode()),
-            below: Atomic::new(Target::Original.encode()),
-        }
-    }
-}
-
-/// The least word that is an address: no code is in the first page. Of the words below, 0 is the
-/// original and the others are numbers of transitions.
-const FIRST_ADDRESS: usize = 4096;
-
-/// Returns the number after `number`. It has the other parity and is never 0.
-const fn next(number: usize) -> usize {
-    if number < FIRST_ADDRESS - 2 {
-        number + 1
-    } else {
-        1
-    }
-}
-
-// In the whole cycle, each number has the other parity than the number before, and is below the
-// addresses.
-const _: () = {
-    let mut number = 1;
-    while next(number) != 1 {
-        assert!(next(number) % 2 != number % 2 && next(number) < FIRST_ADDRESS);
-        number = next(number);
-    }
-    assert!(number % 2 == 0 && number == FIRST_ADDRESS - 2);
-};
 
 /// The lock-free cell of a patched function: read by every call, written under the core's lock.
 ///
 /// Nearly always a function is settled, and one word says where its calls go. During a transition
-/// the word is a number instead. Its lowest bit names the one of two slots that has the two
-/// versions. The writer fills the slot that the word does not name and then changes the word. So a
-/// reader never waits for a writer that it interrupted: the handler runs in any context, including
-/// NMI.
+/// the word says so (`IN_TRANSITION`), and two other words have the two versions. A call uses only
+/// one of the two, by its task's state, so it does not need both as they are at one moment. The
+/// reader loads each word once. It never waits for a writer that it interrupted: the handler runs
+/// in any context, including NMI.
+///
+/// In the kernel, the handler makes the loads of [`Self::view`] in C (`livepatch.c`), and then asks
+/// [`Self::decide`].
 ///
 /// # Memory ordering
 ///
-/// Within the site, with the word `w` and the slots `c0` and `c1`:
+/// Within the site:
 ///
-/// - The writer stores the slot that its number names, stores `w` with *release*, and issues a
-///   *write barrier*.
-/// - The reader loads `w` with *acquire*. If `w` is a number, the reader loads the slot that it
-///   names, issues a *read barrier* and loads `w` again. If `w` has changed, it starts over.
+/// - The writer stores the two versions, stores the word with *release*, and issues a *write
+///   barrier*. To show that the function is settled, it stores only the word.
+/// - The reader loads the word with *acquire*, and then the two versions and the task's state.
 ///
-/// The release and the acquire make the slot that `w` names complete. A slot is reused only by the
-/// next but one transition shown, and at least one store of `w` and its write barrier lie in
-/// between. So a reader that sees a value of the reuse in its slot also sees, after its read
-/// barrier, that `w` has changed. The reader would miss the change only if the numbers had gone
-/// through a whole cycle in between. But the publisher waits for all handlers far more often than
-/// that ([`Scheduler::synchronize`](super::transition::Scheduler::synchronize)).
+/// The release and the acquire make a reader that sees a transition see the versions that were
+/// shown with it, or later ones. Later ones belong to the same transition, and are right too:
+///
+/// - *Within a transition* the versions may change: when an older patch leaves the function, or for
+///   each name in turn if the patch changes the function under two names. The task's state stays
+///   the same during a call, unless the transition is forced. So what the reader uses is what the
+///   site shows for its task at some moment of the call.
+/// - *Between two transitions* the publisher waits for all handlers
+///   ([`Scheduler::synchronize`](super::transition::Scheduler::synchronize)): after the site has
+///   been settled, and before the versions of the second transition are stored. So a reader that
+///   saw the first transition has finished by then. A reader that begins later sees that the site
+///   is settled, or the second transition.
+///
+/// A site comes to show a transition in three ways:
+///
+/// - *A patch is enabled (`Redirections::push`), or begins to be disabled (`Selected::begin`).* The
+///   wait is in `Selected::complete`. Every transition ends there, also one that was cancelled,
+///   reversed or forced.
+/// - *A module comes during the transition (`Redirections::push`).* The site is new. The site that
+///   the module had before was freed after a wait, in `change_check` or `Core::unpatch_module`.
+/// - *Its versions change during the transition (`Redirections::remove`, and `set_transition` for
+///   one name of two).* The site shows this transition already. It would not if a newer patch's
+///   version were above those of the patch in transition: then the site is settled. But the newer
+///   version does not go before they do. A module loses its patches oldest first. Otherwise only
+///   the end of the transition removes versions: those of its patch and of older ones.
 ///
 /// Towards the tasks:
 ///
 /// - The acquire also orders the load of the word before the load of the task's state. The
 ///   transition gives every task its state, issues a write barrier, and only then shows itself. So
 ///   a call that sees a transition sees a state. `transition.rs` argues the writer's side.
+/// - The write barrier orders the word before the caller's later stores, such as the pending flags.
+#[repr(C)]
 pub struct Site {
     word: Atomic<usize>,
-    /// The last number that was shown. Only the writer uses it.
-    number: Atomic<usize>,
-    slots: [Slot; 2],
+    newest: Atomic<usize>,
+    below: Atomic<usize>,
 }
 
 impl Site {
+    /// The offsets of the word, of the newest version and of the one below.
+    pub const OFFSETS: [usize; 3] = [
+        offset_of!(Self, word),
+        offset_of!(Self, newest),
+        offset_of!(Self, below),
+    ];
+
     /// Creates a site that shows `view`.
     pub fn new(view: View) -> Self {
+        let original = Target::Original.encode();
         let site = Self {
-            word: Atomic::new(Target::Original.encode()),
-            number: Atomic::new(0),
-            slots: [Slot::new(), Slot::new()],
+            word: Atomic::new(original),
+            newest: Atomic::new(original),
+            below: Atomic::new(original),
         };
         site.publish(view);
         site
-    }
-
-    #[inline(always)]
-    fn slot(&self, number: usize) -> &Slot {
-        let [even, odd] = &self.slots;
-        if number & 1 == 0 {
-            even
-        } else {
-            odd
-        }
-    }
-
-    /// Returns what the site shows now. Never blocks; safe in any context.
-    #[inline(always)]
-    pub fn view(&self) -> View {
-        loop {
-            let word = self.word.load(Acquire);
-            if word == 0 || word >= FIRST_ADDRESS {
-                return View::Settled(Target::decode(word));
-            }
-            let slot = self.slot(word);
-            let newest = Target::decode(slot.newest.load(Relaxed));
-            let below = Target::decode(slot.below.load(Relaxed));
-            smp_mb(Read);
-            if self.word.load(Relaxed) == word {
-                return View::InTransition { newest, below };
-            }
-        }
     }
 
     /// Shows `view` from now on. The caller holds the core's lock, so there is one writer.
@@ -206,28 +198,45 @@ impl Site {
     pub fn publish(&self, view: View) {
         let word = match view {
             View::Settled(Target::Replacement(address)) if address < FIRST_ADDRESS => {
-                // The handler would take the address for a number.
+                // The handler would not take it for an address.
                 warn_on_once!(true);
                 return;
             }
             View::Settled(target) => target.encode(),
             View::InTransition { newest, below } => {
-                let number = next(self.number.load(Relaxed));
-                self.number.store(number, Relaxed);
-                let slot = self.slot(number);
-                slot.newest.store(newest.encode(), Relaxed);
-                slot.below.store(below.encode(), Relaxed);
-                number
+                self.newest.store(newest.encode(), Relaxed);
+                self.below.store(below.encode(), Relaxed);
+                IN_TRANSITION
             }
         };
+        // Release: pairs with the acquire in `view` and in `livepatch_dispatch()`. The versions are
+        // there before the word sends a reader to them.
         self.word.store(word, Release);
-        // Order the word before the next store to a slot, and before the caller's later stores.
+        // Order the word before the caller's later stores.
         smp_mb(Write);
     }
 
-    /// Returns the version that a call gets from a task in the state that `state` returns. The
-    /// ftrace handler calls this with preemption off.
+    /// Returns where a call goes that has loaded these words, from a task in this state: an
+    /// address, or 0 for the original.
     #[inline(always)]
+    pub fn decide(word: usize, newest: usize, below: usize, state: State) -> usize {
+        View::decode(word, newest, below).choose(|| state).encode()
+    }
+}
+
+// The handler makes these loads in C.
+#[cfg_attr(CONFIG_LIVEPATCH, allow(dead_code))]
+impl Site {
+    /// Returns what the site shows now. Never blocks; safe in any context.
+    ///
+    /// Of a transition the two versions may be from different moments.
+    pub fn view(&self) -> View {
+        let word = self.word.load(Acquire);
+        View::decode(word, self.newest.load(Relaxed), self.below.load(Relaxed))
+    }
+
+    /// Returns the version that a call gets from a task in the state that `state` returns. The
+    /// caller has preemption off.
     pub fn choose(&self, state: impl FnOnce() -> State) -> Target {
         self.view().choose(state)
     }
@@ -276,7 +285,6 @@ mod tests {
         for first in views() {
             let site = Site::new(first);
             assert_eq!(site.view(), first);
-            // Goes around both slots more than once.
             for next in views() {
                 site.publish(next);
                 assert_eq!(site.view(), next);
@@ -286,15 +294,31 @@ mod tests {
     }
 
     #[test]
-    fn a_site_goes_round() {
-        let site = Site::new(View::Settled(Original));
-        for n in 0..3 * FIRST_ADDRESS {
-            let view = View::InTransition {
-                newest: Replacement(FIRST_ADDRESS + n),
-                below: Replacement(FIRST_ADDRESS + n + 1),
-            };
-            site.publish(view);
-            assert_eq!(site.view(), view);
+    fn the_words_of_a_site_follow_each_other() {
+        let word = size_of::<usize>();
+        assert_eq!(Site::OFFSETS, [0, word, 2 * word]);
+        assert_eq!(size_of::<Site>(), 3 * word);
+    }
+
+    #[test]
+    fn settled_sites_go_by_one_word() {
+        for target in TARGETS {
+            for state in [State::Idle, State::Unpatched, State::Patched] {
+                for other in TARGETS.map(Target::encode) {
+                    let chosen = Site::decide(target.encode(), other, other, state);
+                    assert_eq!(chosen, target.encode());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn words_in_transition_go_by_the_state() {
+        for (_, newest, below) in in_transition() {
+            let [newest, below] = [newest, below].map(Target::encode);
+            let decide = |state| Site::decide(IN_TRANSITION, newest, below, state);
+            assert_eq!(decide(State::Unpatched), below);
+            assert_eq!(decide(State::Patched), newest);
         }
     }
 

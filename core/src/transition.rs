@@ -36,7 +36,8 @@
 //!    which is the right version for the task at that point.
 //! 4. *End.* Before the states become idle again, [`Scheduler::synchronize`] waits until no CPU is
 //!    in a handler that still saw the transition. The same wait makes it safe to drop the hooks of
-//!    detached functions. It does not cover a task that left a handler and was preempted in the
+//!    detached functions, and to store the versions of the next transition in the sites
+//!    (`site.rs`). It does not cover a task that left a handler and was preempted in the
 //!    tracer's trampoline before it reached the chosen function. Such a task counts as inside that
 //!    function (`stack.rs`), so it has not moved and the transition has not ended. A forced
 //!    transition ends regardless; the patch then stays in memory for ever.
@@ -501,8 +502,9 @@ impl<K: Kernel> Selected<'_, K> {
         }
         patch.set_transition(kernel, sites, false);
         sites.detach(kernel);
-        // Every handler must see the end of the transition before the states become idle, and the
-        // handlers of detached functions must finish before their hooks are reaped.
+        // Every handler must see the end of the transition before the states become idle and before
+        // the sites show another one, and the handlers of detached functions must finish before
+        // their hooks are reaped.
         let quiesced = kernel.synchronize();
         sites.reap(kernel, &quiesced);
         patch.check = check.and_then(|check| kernel.reclaim_check(check, &quiesced));

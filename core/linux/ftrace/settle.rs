@@ -14,7 +14,7 @@
 //! a branch is in the replacement, where the stack check finds it.
 
 use super::{
-    find_entry,
+    find,
     Batch,
     TRACED, //
 };
@@ -45,7 +45,7 @@ impl Batch {
     /// it. The caller holds [`TRACED`].
     fn settled_call(location: c_ulong) -> c_ulong {
         // SAFETY: `TRACED` is held until this returns, and the entry is not used after that.
-        let entry = unsafe { find_entry(location) };
+        let entry = unsafe { find(location) };
         let entry = entry.filter(|entry| entry.settles.load(Relaxed));
         let address = match entry.map(|entry| entry.site.view()) {
             Some(View::Settled(Target::Replacement(address))) => Native::settled_call(address),

@@ -16,15 +16,16 @@ use livepatch_core::symbol::Name;
 use livepatch_core::task::{State, Task};
 use livepatch_core::transition::Scheduler;
 use proptest::prelude::*;
+use std::fmt::Debug;
 use std::iter::once;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{fence, AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use Target::{Original, Replacement};
 
 /// The address of the first replacement in these tests.
 const FIRST: usize = 0x1000;
 
-/// No function lies in the first page. A site could not tell such an address from the number of a
-/// transition.
+/// No function lies in the first page. A site could not tell such an address from the word that
+/// stands for a transition.
 #[test]
 fn a_site_refuses_the_first_page() {
     let site = Site::new(View::Settled(Replacement(FIRST)));
@@ -46,49 +47,144 @@ fn an_idle_task_in_a_transition_is_a_broken_invariant() {
     assert_eq!(kernel::warnings(), 0);
 }
 
-/// Readers on other CPUs never see a mixture of two views, nor an older view after a newer one.
-#[test]
-fn readers_never_see_a_torn_view() {
-    const CHANGES: usize = 100_000;
-    let nth = |n: usize| match n % 4 {
-        0 => View::Settled(Replacement(FIRST + n)),
-        _ => View::InTransition {
-            newest: Replacement(FIRST + n),
-            below: Replacement(FIRST + n + 1),
-        },
-    };
-    let site = Site::new(nth(0));
-    let done = AtomicBool::new(false);
-    let seen = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                let mut last = 0;
-                let mut different = 0;
-                while !done.load(Ordering::Relaxed) {
-                    let now = site.view();
-                    let (View::Settled(newest) | View::InTransition { newest, .. }) = now;
-                    let Replacement(newest) = newest else {
-                        panic!("never published");
-                    };
-                    let n = newest - FIRST;
-                    assert_eq!(now, nth(n));
-                    assert!(n >= last, "back in time");
-                    different += usize::from(n != last);
-                    last = n;
+/// Readers on other CPUs, and a writer that can wait for them. How the accesses of the two may be
+/// ordered is explored in `loom/site.rs`.
+#[derive(Default)]
+struct Readers {
+    /// The number of calls that each reader has ended.
+    calls: [AtomicUsize; 2],
+    done: AtomicBool,
+}
+
+impl Readers {
+    /// Runs `write` while each reader calls `call` again and again, with its number. Panics if a
+    /// call has returned an error.
+    fn run<E: Debug + Send>(
+        call: impl Fn(usize) -> Result<(), E> + Sync,
+        write: impl FnOnce(&Self),
+    ) {
+        let readers = Self::default();
+        let read = |number: usize| {
+            // A reader goes on after an error, since the writer waits for it.
+            let mut result = Ok(());
+            while !readers.done.load(Ordering::Relaxed) {
+                result = result.and(call(number));
+                let calls = readers.calls[number].fetch_add(1, Ordering::Release);
+                // Pairs with the fence in `wait`: this reader sees what was published before the
+                // wait, or the wait sees that its call has ended.
+                fence(Ordering::SeqCst);
+                // The writer may need this CPU.
+                if calls % 16 == 0 {
+                    std::thread::yield_now();
                 }
-                seen.fetch_add(different, Ordering::Relaxed);
-            });
-        }
-        for n in 1..=CHANGES {
-            site.publish(nth(n));
-            if n % 1000 == 0 {
+            }
+            result
+        };
+        let read = &read;
+        std::thread::scope(|scope| {
+            let threads = [0, 1].map(|number| scope.spawn(move || read(number)));
+            write(&readers);
+            readers.done.store(true, Ordering::Relaxed);
+            for thread in threads {
+                thread.join().unwrap().unwrap();
+            }
+        });
+    }
+
+    /// Waits until every call has ended that had begun before. Each reader has ended at least one
+    /// call meanwhile, so no reader sleeps through the test.
+    fn wait(&self) {
+        fence(Ordering::SeqCst);
+        for calls in &self.calls {
+            let before = calls.load(Ordering::Acquire);
+            while calls.load(Ordering::Acquire) == before {
                 std::thread::yield_now();
             }
         }
-        done.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The number of transitions in the tests with readers.
+const TRANSITIONS: usize = 500;
+
+/// A call gets a version that its task has between the begin and the end of the call, and none that
+/// is older than what an earlier call got.
+#[test]
+fn calls_get_what_was_published_meanwhile() {
+    // The n-th transition goes from version n - 1 to version n. Publication 2n - 1 shows it, and
+    // publication 2n shows version n to all.
+    let nth = |publication: usize| match (publication / 2, publication % 2) {
+        (n, 0) => View::Settled(Replacement(FIRST + n)),
+        (n, _) => View::InTransition {
+            newest: Replacement(FIRST + n + 1),
+            below: Replacement(FIRST + n),
+        },
+    };
+    let states = [State::Unpatched, State::Patched];
+    let version = |publication: usize, number: usize| match states[number] {
+        State::Patched => publication.div_ceil(2),
+        _ => publication / 2,
+    };
+    let site = Site::new(nth(0));
+    let (begun, ended) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let seen = [(); 2].map(|()| AtomicUsize::new(0));
+    let call = |number: usize| {
+        let least = version(ended.load(Ordering::Acquire), number);
+        let least = least.max(seen[number].load(Ordering::Relaxed));
+        let target = site.choose(|| states[number]);
+        fence(Ordering::Acquire);
+        let most = version(begun.load(Ordering::Relaxed), number);
+        let Replacement(address) = target else {
+            return Err((target, least, most));
+        };
+        let got = address.wrapping_sub(FIRST);
+        seen[number].store(got, Ordering::Relaxed);
+        match (least..=most).contains(&got) {
+            true => Ok(()),
+            false => Err((target, least, most)),
+        }
+    };
+    Readers::run(call, |readers| {
+        for n in 1..=2 * TRANSITIONS {
+            begun.store(n, Ordering::Relaxed);
+            fence(Ordering::Release);
+            site.publish(nth(n));
+            ended.store(n, Ordering::Release);
+            readers.wait();
+        }
     });
-    assert!(seen.into_inner() > 0, "the readers slept through it");
+}
+
+/// Tasks are patched in one transition, and unpatched in the next one. Both times this is the same
+/// version, so a call that gets another has mixed up the two.
+#[test]
+fn transitions_do_not_mix() {
+    const KEPT: Target = Replacement(FIRST);
+    let site = Site::new(View::Settled(KEPT));
+    let state = AtomicI32::new(State::Idle.to_raw());
+    let call = |_| {
+        let state = || State::from_raw(state.load(Ordering::Relaxed));
+        match site.choose(state) {
+            KEPT => Ok(()),
+            other => Err(other),
+        }
+    };
+    Readers::run(call, |readers| {
+        for n in 1..=TRANSITIONS {
+            let decoy = Replacement(FIRST + n);
+            let (own, newest, below) = match n % 2 {
+                0 => (State::Patched, KEPT, decoy),
+                _ => (State::Unpatched, decoy, KEPT),
+            };
+            state.store(own.to_raw(), Ordering::Relaxed);
+            fence(Ordering::Release);
+            site.publish(View::InTransition { newest, below });
+            readers.wait();
+            site.publish(View::Settled(KEPT));
+            readers.wait();
+            state.store(State::Idle.to_raw(), Ordering::Relaxed);
+        }
+    });
 }
 
 /// A change to a stack of versions.

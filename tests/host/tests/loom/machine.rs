@@ -16,8 +16,12 @@
 //! | the task list, read without the lock | its length: release, acquire |
 //! | preemption during a fork, where it is on | the task does not run again while its pin is held |
 //! | ftrace calls the handler, which finds the hook or does not | a flag: release, acquire |
+//! | the handler's loads of a site, in C | those of [`Site::view`], in the same order |
 //! | the scheduler's static key | always on |
 //! | the branch of the settled gear | CPUs see a change one by one; `unsettle` waits for all |
+//!
+//! The flag's acquire stands for the dependency of the site's word on the pointer to the hook. It
+//! orders no more than that does: the word is loaded next, and with acquire.
 
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
@@ -557,13 +561,8 @@ impl Tracer for Cpu {
     }
 
     fn new_hook(&self, _location: usize, site: Site) -> Result<Hook> {
-        // These accesses create loom's atomics, in both slots.
-        let view = site.view();
-        for below in [Target::Original, Target::Original] {
-            let newest = Target::Original;
-            site.publish(View::InTransition { newest, below });
-        }
-        site.publish(view);
+        // This access creates loom's atomics.
+        site.view();
         Ok(Hook {
             site: Rc::new(site),
             machine: self.machine.clone(),

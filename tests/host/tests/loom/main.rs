@@ -4,7 +4,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`site`] | a [`Site`](livepatch_core::site::Site) alone: readers against a publisher |
+//! | [`site`] | a [`Site`](livepatch_core::site::Site) alone: calls against a publisher |
 //! | [`machine`] | a kernel over loom, just large enough for the core |
 //! | [`transition`] | the core enables, disables and reverses, against a task on another CPU |
 //!

@@ -289,6 +289,21 @@ scenarios! {
             task.call();
         },
     }
+    // The task has moved, so the version that it has is the old one of the next transition.
+    enable_the_next: "end of enabling, and the next patch", ENABLE {
+        given: |admin| {
+            admin.install(0, About::Function);
+            admin.enable(1, About::Function);
+            admin.others[0].leave_kernel();
+        },
+        does: |admin| {
+            admin.retry();
+            admin.enable(2, About::Function);
+        },
+        universe: State::Patched,
+        task: Follower::call,
+        end: replacement(2),
+    }
     disable: "disable, task leaves the kernel", DISABLE {}
     disable_last: "disable the last patch", DISABLE {
         given: |admin| admin.install(1, About::Function),
