@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Hooks: one `ftrace_ops` for each batch of hooks, the entries in which the handler finds the site
-//! of a function, and what the handler decides.
+//! of a function.
 //!
 //! The handler itself is in `livepatch.c`, with the table of the entries. In Rust, each of its
 //! loads and barriers would be the call of a helper.
@@ -43,8 +43,7 @@ use crate::livepatch_core::{
         Refusal,
         Tracer, //
     },
-    site::Site,
-    task::State, //
+    site::Site, //
 };
 use crate::{
     ftrace_ops::{
@@ -96,6 +95,7 @@ const _: () = {
     assert!(word == offset_of!(bindings::livepatch_site, word));
     assert!(newest == offset_of!(bindings::livepatch_site, newest));
     assert!(below == offset_of!(bindings::livepatch_site, below));
+    assert!(Site::IN_TRANSITION == bindings::LIVEPATCH_IN_TRANSITION as usize);
 };
 
 /// The entry has never been in the table.
@@ -174,23 +174,6 @@ const FLAGS: u32 = bindings::FTRACE_OPS_FL_DYNAMIC
     | bindings::FTRACE_OPS_FL_IPMODIFY
     | bindings::FTRACE_OPS_FL_PERMANENT
     | SAVE_REGISTERS;
-
-/// Returns where a call of a patched function goes, or 0 for the original.
-///
-/// The words are those of the function's site, and `state` is the state of the current task, as
-/// `livepatch_dispatch()` in `livepatch.c` has loaded them. ftrace does not trace Rust, so the
-/// handler can call this.
-///
-/// C counterpart: what `klp_ftrace_handler()` decides.
-#[no_mangle]
-extern "C" fn livepatch_choose(
-    word: c_ulong,
-    newest: c_ulong,
-    below: c_ulong,
-    state: c_int,
-) -> c_ulong {
-    Site::decide(word, newest, below, State::from_raw(state))
-}
 
 /// Functions that were attached together.
 struct Batch {

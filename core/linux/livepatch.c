@@ -84,6 +84,7 @@ static __always_inline unsigned long livepatch_dispatch(unsigned long ip)
 	const struct livepatch_entry *entry = livepatch_search(ip);
 	const struct livepatch_site *site;
 	unsigned long word;
+	int state;
 
 	if (!entry)
 		return 0;
@@ -94,14 +95,19 @@ static __always_inline unsigned long livepatch_dispatch(unsigned long ip)
 	 * state. site.rs says why they belong together.
 	 */
 	word = smp_load_acquire(&site->word);
-	return livepatch_choose(word, READ_ONCE(site->newest), READ_ONCE(site->below),
-				READ_ONCE(current->patch_state));
+	if (word != LIVEPATCH_IN_TRANSITION)
+		return word;
+	/* As View::choose() does. */
+	state = READ_ONCE(current->patch_state);
+	if (state == KLP_TRANSITION_UNPATCHED)
+		return READ_ONCE(site->below);
+	WARN_ON_ONCE(state == KLP_TRANSITION_IDLE);
+	return READ_ONCE(site->newest);
 }
 
 /*
- * All but the choice is inline, so that a patched function pays for only one call from here. The
- * guard against recursion turns preemption off, which Scheduler::synchronize() relies on to wait
- * for handlers.
+ * All is inline, so that a patched function pays for no call from here. The guard against recursion
+ * turns preemption off, which Scheduler::synchronize() relies on to wait for handlers.
  */
 void notrace livepatch_ftrace_handler(unsigned long ip, unsigned long parent_ip,
 				      struct ftrace_ops *ops, struct ftrace_regs *fregs)

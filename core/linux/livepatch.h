@@ -7,6 +7,9 @@
 #include <linux/sched.h>
 #include <linux/types.h>
 
+/* The word of a site in transition. */
+#define LIVEPATCH_IN_TRANSITION 1
+
 /* Site in site.rs. */
 struct livepatch_site {
 	unsigned long word;
@@ -83,10 +86,6 @@ bool livepatch_finds_trampoline(const unsigned long *words, unsigned long count)
 
 /* Runs as an early initcall. */
 int livepatch_early_init(void);
-
-/* Returns where a call goes that found these words in a site, or 0 for the original. */
-unsigned long livepatch_choose(unsigned long word, unsigned long newest, unsigned long below,
-			       int state);
 
 /* Moves a task that was taken off its CPU, if its stack allows. */
 void livepatch_switch_if_pending(struct task_struct *task);

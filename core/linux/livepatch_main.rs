@@ -14,7 +14,7 @@
 //! | `kobject.rs` | kobjects and attributes, for any structure |
 //! | `sysfs.rs` | the directories and attributes of patches |
 //! | `symbols.rs`, `relocations.rs` | kallsyms; ELF sections of livepatch modules |
-//! | `ftrace.rs` | hooks, which the handler finds in its table, and what it decides |
+//! | `ftrace.rs` | hooks, which the handler finds in its table |
 //! | `ftrace_ops.rs` | users of ftrace, for any handler |
 //! | `tasks.rs` | tasks, stacks, CPUs, the scheduler |
 //! | `preempt.rs` | a guard that keeps preemption off |

@@ -69,9 +69,10 @@ pub enum View {
     },
 }
 
+// The handler chooses in C.
+#[cfg_attr(CONFIG_LIVEPATCH, allow(dead_code))]
 impl View {
     /// Decodes the words of a [`Site`].
-    #[inline(always)]
     const fn decode(word: usize, newest: usize, below: usize) -> Self {
         match word {
             IN_TRANSITION => Self::InTransition {
@@ -83,34 +84,21 @@ impl View {
     }
 
     /// Returns the version for a task. `state` is called only during a transition.
-    #[inline(always)]
     pub fn choose(self, state: impl FnOnce() -> State) -> Target {
         match self {
             Self::Settled(target) => target,
-            Self::InTransition { newest, below } => {
-                // Comparisons: from a `match` of a decoded state, the compiler makes more code.
-                let state = state();
-                if state == State::Unpatched {
-                    below
-                } else if state == State::Patched {
+            Self::InTransition { newest, below } => match state() {
+                State::Unpatched => below,
+                State::Patched => newest,
+                State::Idle => {
+                    // Every task gets a state before a site shows a transition, and keeps it until
+                    // all CPUs have seen the end of the transition.
+                    warn_on_once!(true);
                     newest
-                } else {
-                    without_state(newest)
                 }
-            }
+            },
         }
     }
-}
-
-/// Returns the version for a task that has no state in a transition: the newest one, as in C.
-///
-/// This breaks an invariant. Every task gets a state before a site shows a transition, and keeps it
-/// until all CPUs have seen the end of the transition.
-#[cold]
-#[inline(never)]
-fn without_state(newest: Target) -> Target {
-    warn_on_once!(true);
-    newest
 }
 
 /// The lock-free cell of a patched function: read by every call, written under the core's lock.
@@ -121,8 +109,7 @@ fn without_state(newest: Target) -> Target {
 /// reader loads each word once. It never waits for a writer that it interrupted: the handler runs
 /// in any context, including NMI.
 ///
-/// In the kernel, the handler makes the loads of [`Self::view`] in C (`livepatch.c`), and then asks
-/// [`Self::decide`].
+/// In the kernel, the handler does in C (`livepatch.c`) what [`Self::choose`] does.
 ///
 /// # Memory ordering
 ///
@@ -172,6 +159,9 @@ pub struct Site {
 }
 
 impl Site {
+    /// The word of a site in transition.
+    pub const IN_TRANSITION: usize = IN_TRANSITION;
+
     /// The offsets of the word, of the newest version and of the one below.
     pub const OFFSETS: [usize; 3] = [
         offset_of!(Self, word),
@@ -215,16 +205,9 @@ impl Site {
         // Order the word before the caller's later stores.
         smp_mb(Write);
     }
-
-    /// Returns where a call goes that has loaded these words, from a task in this state: an
-    /// address, or 0 for the original.
-    #[inline(always)]
-    pub fn decide(word: usize, newest: usize, below: usize, state: State) -> usize {
-        View::decode(word, newest, below).choose(|| state).encode()
-    }
 }
 
-// The handler makes these loads in C.
+// The handler does this in C.
 #[cfg_attr(CONFIG_LIVEPATCH, allow(dead_code))]
 impl Site {
     /// Returns what the site shows now. Never blocks; safe in any context.
@@ -298,28 +281,6 @@ mod tests {
         let word = size_of::<usize>();
         assert_eq!(Site::OFFSETS, [0, word, 2 * word]);
         assert_eq!(size_of::<Site>(), 3 * word);
-    }
-
-    #[test]
-    fn settled_sites_go_by_one_word() {
-        for target in TARGETS {
-            for state in [State::Idle, State::Unpatched, State::Patched] {
-                for other in TARGETS.map(Target::encode) {
-                    let chosen = Site::decide(target.encode(), other, other, state);
-                    assert_eq!(chosen, target.encode());
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn words_in_transition_go_by_the_state() {
-        for (_, newest, below) in in_transition() {
-            let [newest, below] = [newest, below].map(Target::encode);
-            let decide = |state| Site::decide(IN_TRANSITION, newest, below, state);
-            assert_eq!(decide(State::Unpatched), below);
-            assert_eq!(decide(State::Patched), newest);
-        }
     }
 
     #[test]
