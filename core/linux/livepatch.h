@@ -71,6 +71,12 @@ void livepatch_put_entries(void);
  */
 void livepatch_take_off_cpu(struct task_struct *task);
 
+/*
+ * Has an interrupt on this CPU call livepatch_retry_now(). The caller may be anywhere: in the
+ * scheduler with its locks held, or in NMI.
+ */
+void livepatch_retry_soon(void);
+
 /* Runs fn on each online CPU in turn, for when schedule_on_each_cpu() finds no memory. */
 void livepatch_work_on_each_cpu(long (*fn)(void *arg));
 
@@ -86,6 +92,9 @@ bool livepatch_finds_trampoline(const unsigned long *words, unsigned long count)
 
 /* Runs as an early initcall. */
 int livepatch_early_init(void);
+
+/* Has the work that retries the transition run now. */
+void livepatch_retry_now(void);
 
 /* Moves a task that was taken off its CPU, if its stack allows. */
 void livepatch_switch_if_pending(struct task_struct *task);

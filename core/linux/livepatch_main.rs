@@ -71,6 +71,14 @@ module! {
             default: true,
             description: "Let calls bypass the handler once every task uses the patch",
         },
+        attempt_delay: u64 {
+            default: 10,
+            description: "Milliseconds until a transition's second attempt, 1 to 1000",
+        },
+        signal_delay: u64 {
+            default: 20,
+            description: "Milliseconds until a transition's first signals, 1 to 15000",
+        },
     },
 }
 
@@ -135,6 +143,7 @@ struct Livepatch;
 impl kernel::Module for Livepatch {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         sysfs::init()?;
+        tasks::early::check_parameters();
         // Release: pairs with the acquire in `is_initialized`. The directory exists before the flag
         // is set.
         INITIALIZED.store(true, Release);

@@ -8,7 +8,7 @@
 
 #[cfg(CONFIG_LIVEPATCH_BUSY_TASKS)]
 mod busy;
-mod early;
+pub(crate) mod early;
 #[cfg(CONFIG_LIVEPATCH_PLAIN_STACKS)]
 mod plain;
 
@@ -571,7 +571,9 @@ pub(crate) unsafe extern "C" fn klp_update_patch_state(task: *mut bindings::task
     let off = preempt::disable_notrace();
     // SAFETY: The task exists throughout the call, and the reference is not used after that.
     if let Some(task) = unsafe { task_from_raw(task) } {
-        SHARED.update(task, &off);
+        if SHARED.update(task, &off) {
+            transition::moved(&Linux);
+        }
     }
 }
 

@@ -95,8 +95,8 @@ pub trait Kernel:
     + stack::Checks
     + transition::Busy
     + transition::Clock
+    + transition::Early
     + transition::Log
-    + transition::Stopwatch
 {
 }
 
@@ -111,7 +111,7 @@ impl<K> Kernel for K where
         + stack::Checks
         + transition::Busy
         + transition::Clock
+        + transition::Early
         + transition::Log
-        + transition::Stopwatch
 {
 }

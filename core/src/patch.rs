@@ -496,7 +496,7 @@ pub struct Patch<K: Kernel> {
     /// The patch's structure.
     pub handle: K::Patch,
     /// The patch's transition, while it is in progress.
-    pub(crate) transition: Option<Transition>,
+    pub(crate) transition: Option<Transition<K>>,
     /// The livepatch module's name.
     pub name: Name,
     /// Whether the patch is cumulative: it replaces all patches before it.

@@ -4,6 +4,7 @@
 //!
 //! C counterpart: the fields of `struct task_struct` that `kernel/livepatch/transition.c` uses.
 
+use super::transition::Moves;
 use kernel::sync::atomic::{
     Atomic,
     Relaxed, //
@@ -102,6 +103,8 @@ pub trait Tasks {
 pub struct Shared {
     /// The state that the tasks move to (`klp_target_state`).
     target: Atomic<i32>,
+    /// The moves of tasks so far.
+    pub(super) moves: Moves,
 }
 
 impl Shared {
@@ -109,6 +112,7 @@ impl Shared {
     pub const fn new() -> Self {
         Self {
             target: Atomic::new(State::Idle.to_raw()),
+            moves: Moves::new(),
         }
     }
 
@@ -122,22 +126,24 @@ impl Shared {
         self.target.store(target.to_raw(), Relaxed);
     }
 
-    /// Moves `task` if its flag is set. The task is current or can't run.
+    /// Moves `task` if its flag is set, and returns whether it was. The task is current or can't run.
     ///
     /// Preemption is off, so the target does not change between the read of the flag and the write
     /// of the state: a reversal waits for this. C counterpart: `klp_update_patch_state()`.
-    pub fn update<T: Task>(&self, task: &T, _off: &T::PreemptionOff) {
-        self.update_locked(task);
+    pub fn update<T: Task>(&self, task: &T, _off: &T::PreemptionOff) -> bool {
+        self.update_locked(task)
     }
 
-    /// Moves `task` if its flag is set. The caller has preemption off, or holds the core's lock:
-    /// the target changes only under that lock.
-    pub(crate) fn update_locked<T: Task>(&self, task: &T) {
+    /// Moves `task` if its flag is set, and returns whether it was. The caller has preemption off,
+    /// or holds the core's lock: the target changes only under that lock.
+    pub(crate) fn update_locked<T: Task>(&self, task: &T) -> bool {
         // If the flag was set, this is a full barrier. The target was stored before the flag was
         // set, and the handler's later read of a site is ordered after the barrier.
-        if task.test_and_clear_pending() {
+        let pending = task.test_and_clear_pending();
+        if pending {
             task.set_state(self.target());
         }
+        pending
     }
 
     /// Gives a child that is being forked the flag and the state of its parent, the current task.
@@ -235,7 +241,7 @@ mod tests {
             shared.set_target(target);
             for state in STATES {
                 let task = Alone::new(state, true);
-                shared.update(&task, &());
+                assert_eq!(shared.update(&task, &()), true);
                 assert_eq!(task.state(), target);
                 assert!(!task.is_pending());
             }
@@ -248,7 +254,7 @@ mod tests {
         shared.set_target(State::Patched);
         for state in STATES {
             let task = Alone::new(state, false);
-            shared.update(&task, &());
+            assert_eq!(shared.update(&task, &()), false);
             assert_eq!(task.state(), state);
             assert!(!task.is_pending());
         }

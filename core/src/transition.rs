@@ -47,8 +47,20 @@ mod early;
 mod plain;
 
 pub use busy::Busy;
-pub use early::Stopwatch;
+pub use early::{
+    moved,
+    Delays,
+    Early, //
+};
 pub use plain::Words;
+
+pub(super) use early::Moves;
+
+use early::{
+    Attempt,
+    Pace,
+    Round, //
+};
 
 use super::{
     patch::{
@@ -85,7 +97,7 @@ use kernel::{
 /// A second in milliseconds, the unit of all times here.
 const SECOND: u64 = 1000;
 
-/// Time between two rounds of signals to the tasks that have not moved.
+/// Time between two rounds of signals to the tasks that have not moved, as in the C core.
 const SIGNALS_TIMEOUT: u64 = 15 * SECOND;
 
 /// Which way a transition goes.
@@ -145,7 +157,7 @@ pub trait Scheduler: Tasks {
 /// What the core asks of the clock.
 pub trait Clock {
     /// Schedules one call of [`Core::retry`](super::registry::Core::retry) in about `delay`
-    /// milliseconds, a second at most. Replaces an earlier request.
+    /// milliseconds, 1 to 1000. Replaces an earlier request.
     fn retry_later(&self, delay: u64);
 }
 
@@ -219,7 +231,7 @@ impl<T> fmt::Display for DebugMessage<'_, T> {
 /// [`Shared::update`](super::task::Shared::update).
 ///
 /// C counterpart, for the current task: `__klp_sched_try_switch()`.
-pub fn switch_if_pending<K: Checks + Log>(
+pub fn switch_if_pending<K: Checks + Early + Log>(
     kernel: &K,
     task: &K::Task,
     off: &<K::Task as Task>::PreemptionOff,
@@ -229,7 +241,9 @@ pub fn switch_if_pending<K: Checks + Log>(
     }
     // Read the flag before the target: point 2 of the module's documentation.
     smp_mb(Read);
-    try_switch(kernel, task, off);
+    if try_switch(kernel, task, off) {
+        moved(kernel);
+    }
 }
 
 /// Tries to move `task` by checking its stack. Returns whether it has moved, now or earlier.
@@ -293,16 +307,17 @@ fn for_each_task<K: Tasks>(kernel: &K, mut each: impl FnMut(&K::Task)) {
 }
 
 /// A transition in progress, as far as the tasks are concerned. Its patch owns it.
-pub(crate) struct Transition {
+pub(crate) struct Transition<K: Early> {
     direction: Direction,
-    /// Total wait between attempts since the transition started or was reversed, in milliseconds.
-    waited: u64,
+    pace: Pace<K::Instant>,
+    /// The number of attempts since the transition started or was reversed.
+    attempts: u64,
 }
 
-impl Transition {
+impl<K: Kernel> Transition<K> {
     /// Puts all tasks in the state that the transition leaves. The sites may show the transition
     /// afterwards. No task moves before [`Self::start`].
-    fn begin<K: Kernel>(kernel: &K, direction: Direction) -> Self {
+    fn begin(kernel: &K, direction: Direction) -> Self {
         kernel.shared().set_target(direction.target());
         for_each_task(kernel, |task| {
             warn_on_once!(task.state() != State::Idle);
@@ -313,12 +328,13 @@ impl Transition {
         smp_mb(Write);
         Self {
             direction,
-            waited: 0,
+            pace: Pace::new(kernel),
+            attempts: 0,
         }
     }
 
     /// Lets the tasks move. C counterpart: `klp_start_transition()`.
-    fn start<K: Kernel>(&mut self, kernel: &K, patch: &Name) {
+    fn start(&mut self, kernel: &K, patch: &Name) {
         let verb = self.direction.verb();
         pr_notice!("'{}': starting {} transition\n", patch, verb);
         let target = self.direction.target();
@@ -328,31 +344,34 @@ impl Transition {
             }
         });
         kernel.switch_in_scheduler(true);
-        self.waited = 0;
+        self.pace = Pace::new(kernel);
+        self.attempts = 0;
     }
 
-    /// Tries to move all remaining tasks. Returns whether all have moved.
-    fn attempt<K: Kernel>(&self, kernel: &K) -> bool {
-        let mut complete = true;
+    /// Tries to move all remaining tasks. Returns what it has found.
+    fn attempt(&mut self, kernel: &K) -> Attempt {
+        let mut attempt = Attempt::new(kernel);
         // Do not hold the lock that forks wait for: a check of thousands of stacks takes long.
         kernel.for_each_thread_unlocked(&mut |task| {
             if !try_switch(kernel, task, &kernel.preemption_off()) {
-                complete = false;
+                attempt.leave(kernel, task);
                 self.take_off_cpu(kernel, task);
             }
         });
-        if complete {
+        if attempt.left == 0 {
             // Children that the first walk missed have the state that their parents had at the
             // fork. This walk covers them. After it, every new child starts in the target state.
             kernel.for_each_thread(&mut |task| {
-                complete &= try_switch(kernel, task, &kernel.preemption_off());
+                if !try_switch(kernel, task, &kernel.preemption_off()) {
+                    attempt.leave(kernel, task);
+                }
             });
         }
         let target = self.direction.target();
         kernel.for_each_cpu(&mut |task, cpu, online| {
             if online {
                 if !try_switch(kernel, task, &kernel.preemption_off()) {
-                    complete = false;
+                    attempt.leave(kernel, task);
                     kernel.wake_idle(cpu);
                 }
             } else if task.state() != target {
@@ -361,35 +380,32 @@ impl Transition {
                 task.set_state(target);
             }
         });
-        complete
-    }
-
-    /// Requests the next attempt after one that took `took` milliseconds.
-    fn retry_later<K: Kernel>(&mut self, kernel: &K, took: u64) {
-        let delay = early::next_delay::<K>(self.waited, took);
-        self.waited = self.waited.saturating_add(delay);
-        kernel.retry_later(delay);
+        self.attempts = self.attempts.saturating_add(1);
+        attempt
     }
 
     /// Nudges the remaining tasks, if it is time. C counterpart: `klp_send_signals()`.
-    fn signal<K: Kernel>(&self, kernel: &K) {
-        let since = self.waited % SIGNALS_TIMEOUT;
-        if self.waited == 0 || since > 0 {
+    fn signal(&mut self, kernel: &K, waited: u64) {
+        let Some(round) = self.pace.signals(waited) else {
             return;
-        }
-        if self.waited == SIGNALS_TIMEOUT {
+        };
+        if round == Round::First {
             pr_notice!("signaling remaining tasks\n");
         }
         kernel.for_each_thread(&mut |task| {
             // The task may be moving right now. A superfluous signal does no harm.
-            if task.is_pending() {
+            let nudge = match round {
+                Round::Early => !kernel.runs_elsewhere(task),
+                Round::First | Round::Later => true,
+            };
+            if nudge && task.is_pending() {
                 kernel.signal(task);
             }
         });
     }
 
     /// Turns the transition round. Its patch has to be told between this and [`Self::start`].
-    fn reverse<K: Kernel>(&mut self, kernel: &K) {
+    fn reverse(&mut self, kernel: &K) {
         // No task may move while the target changes, or it would end in the wrong state.
         for_each_task(kernel, |task| task.clear_pending());
         let _: K::Quiesced = kernel.synchronize();
@@ -401,7 +417,7 @@ impl Transition {
 
     /// Ends the transition: all tasks are in the target state, and every handler that saw the
     /// transition has finished.
-    fn complete<K: Kernel>(self, kernel: &K, _quiesced: K::Quiesced) -> Direction {
+    fn complete(self, kernel: &K, _quiesced: K::Quiesced) -> Direction {
         for_each_task(kernel, |task| {
             warn_on_once!(task.is_pending());
             task.set_state(State::Idle);
@@ -460,14 +476,18 @@ impl<K: Kernel> Selected<'_, K> {
         let Some(transition) = &mut self.patch.transition else {
             return;
         };
-        let start = kernel.now();
-        if transition.attempt(kernel) {
+        let waited = transition.pace.waited(kernel);
+        let attempt = transition.attempt(kernel);
+        if attempt.left == 0 {
             kernel.switch_in_scheduler(false);
             self.complete(kernel);
-        } else {
-            transition.signal(kernel);
-            transition.retry_later(kernel, kernel.elapsed(&start));
+            return;
         }
+        let took = transition.pace.waited(kernel).saturating_sub(waited);
+        transition.signal(kernel, waited);
+        kernel.retry_later(transition.pace.next_delay(waited, took));
+        // This may ask for an attempt sooner than the line above.
+        attempt.wait(kernel);
     }
 
     /// Ends the transition: all tasks are in the target state.
@@ -553,8 +573,8 @@ impl<K: Kernel> Selected<'_, K> {
         self.patch.set_enabled(kernel, enabled);
         self.start(kernel);
         // No attempt right now: most tasks are in the new target state already.
-        if let Some(transition) = &mut self.patch.transition {
-            transition.retry_later(kernel, 0);
+        if let Some(transition) = &self.patch.transition {
+            kernel.retry_later(transition.pace.next_delay(0, 0));
         }
     }
 
@@ -564,7 +584,11 @@ impl<K: Kernel> Selected<'_, K> {
             return;
         };
         pr_warn!("forcing remaining tasks to the patched state\n");
-        for_each_task(kernel, |task| kernel.shared().update_locked(task));
+        for_each_task(kernel, |task| {
+            if kernel.shared().update_locked(task) {
+                moved(kernel);
+            }
+        });
 
         // Tasks may still be in the code that the transition retires, so that code stays in memory.
         if transition.direction == Direction::Unpatching {

@@ -59,18 +59,18 @@ pub trait Busy: Tasks {
     fn take_off_cpu(&self, _task: &Self::Task) {}
 }
 
-impl Transition {
+impl<K: Kernel> Transition<K> {
     /// Takes `task`, which could not move, off its CPU if it is running, so that it can move.
     ///
     /// Nearly all running tasks are in user mode or on their way there, and move by themselves
     /// before the next attempt. So the first attempt only takes tasks that never leave the kernel
     /// off their CPU.
-    pub(super) fn take_off_cpu<K: Kernel>(&self, kernel: &K, task: &K::Task) {
+    pub(super) fn take_off_cpu(&self, kernel: &K, task: &K::Task) {
         if !K::TAKES_OFF {
             return;
         }
         let hopeless = !kernel.has_reliable_stacks();
-        let patient = self.waited == 0 && !kernel.stays_in_kernel(task);
+        let patient = self.attempts == 0 && !kernel.stays_in_kernel(task);
         if !hopeless && !patient && kernel.runs_elsewhere(task) {
             kernel.take_off_cpu(task);
         }

@@ -7,7 +7,7 @@ use crate::simulation::Simulation;
 use crate::structures::ModuleState;
 use crate::tasks::{CallRecord, SimulatedTask, TaskId};
 use livepatch_core::task::{Task, Tasks};
-use livepatch_core::transition::switch_if_pending;
+use livepatch_core::transition::{moved, switch_if_pending};
 use std::rc::Rc;
 
 /// The offset of return addresses in a function in these tests: behind its call of the tracer.
@@ -79,7 +79,9 @@ impl Simulation {
                 if task.kthread || !task.stack.borrow().is_empty() {
                     return None;
                 }
-                self.shared().update(&*task, &self.preemption_off());
+                if self.shared().update(&*task, &self.preemption_off()) {
+                    moved(self);
+                }
                 task.user.set(true);
                 Some(())
             }
@@ -89,7 +91,9 @@ impl Simulation {
                     return None;
                 }
                 cpu.woken.set(false);
-                self.shared().update(&*cpu.idle, &self.preemption_off());
+                if self.shared().update(&*cpu.idle, &self.preemption_off()) {
+                    moved(self);
+                }
                 Some(())
             }
             Step::Fork(id) => self.fork(self.in_kernel(id)?.as_ref()),

@@ -8,7 +8,7 @@ use kernel::print::{print, Level};
 use livepatch_core::stack::{Check, Checks, StackCheck};
 use livepatch_core::task::{Shared, State, Task, Tasks, Unreliable};
 use livepatch_core::transition::{
-    Busy, Clock, DebugMessage, Log, Scheduler, Stopwatch, Stuck, Words,
+    Busy, Clock, DebugMessage, Delays, Early, Log, Scheduler, Stuck, Words,
 };
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -43,6 +43,8 @@ pub struct SimulatedTask {
     pub left_over: RefCell<Option<Vec<usize>>>,
     /// The number of signals that the core sent to it.
     pub signals: Cell<usize>,
+    /// Whether the core has sent it through the kernel.
+    pub kicked: Cell<bool>,
 }
 
 impl SimulatedTask {
@@ -59,6 +61,7 @@ impl SimulatedTask {
             stack: RefCell::default(),
             left_over: RefCell::default(),
             signals: Cell::new(0),
+            kicked: Cell::new(false),
         }
     }
 
@@ -166,6 +169,10 @@ pub struct Machine {
     pub effort: Cell<u64>,
     /// The delay in milliseconds of the retry that was asked for and has not run yet.
     pub retry: Cell<Option<u64>>,
+    /// How often a retry was asked to come at once.
+    pub hurried: Cell<usize>,
+    /// How soon attempts and signals come.
+    pub delays: Cell<Delays>,
     /// Whether stacks can be trusted at all.
     pub reliable: Cell<bool>,
     check: RefCell<Option<Rc<Check>>>,
@@ -209,6 +216,11 @@ impl Default for Machine {
             clock: Cell::new(0),
             effort: Cell::new(0),
             retry: Cell::new(None),
+            hurried: Cell::new(0),
+            delays: Cell::new(Delays {
+                attempt: 10,
+                signal: 20,
+            }),
             reliable: Cell::new(true),
             check: RefCell::new(None),
             sections: Rc::default(),
@@ -511,7 +523,7 @@ impl Busy for Simulation {
     }
 }
 
-impl Stopwatch for Simulation {
+impl Early for Simulation {
     const EARLY: bool = true;
 
     type Instant = u64;
@@ -522,6 +534,21 @@ impl Stopwatch for Simulation {
 
     fn elapsed(&self, since: &u64) -> u64 {
         self.machine.clock.get() - since
+    }
+
+    fn delays(&self) -> Delays {
+        self.machine.delays.get()
+    }
+
+    fn retry_now(&self) {
+        if let Some(delay) = self.machine.retry.get() {
+            self.machine.hurried.set(self.machine.hurried.get() + 1);
+            self.machine.retry.set(Some(delay.min(1)));
+        }
+    }
+
+    fn kick(&self, task: &SimulatedTask) {
+        task.kicked.set(true);
     }
 }
 

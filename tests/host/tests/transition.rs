@@ -12,7 +12,7 @@ use host_tests::tasks::TaskId::{self, Idle, Thread};
 use host_tests::world::World;
 use kernel::prelude::*;
 use livepatch_core::task::{State, Task, Tasks};
-use livepatch_core::transition::switch_if_pending;
+use livepatch_core::transition::{switch_if_pending, Delays};
 
 const STUCK: &str = "livepatch: klp_try_switch_task: ";
 
@@ -513,8 +513,9 @@ fn pause(world: &mut World) -> u64 {
 }
 
 #[test]
-fn stragglers_are_signalled_every_fifteen_seconds() {
+fn with_the_delays_of_the_c_core_stragglers_are_signalled_every_fifteen_seconds() {
     let mut world = inside();
+    world.kernel.machine.delays.set(Delays::SLOW);
     world.thread(3).reliable.set(false);
     let patch = world
         .insmod(&Recipe::of_kernel("one", &["cmdline"]))
@@ -552,7 +553,7 @@ fn attempts_come_soon_and_then_every_second() {
         .insmod(&Recipe::of_kernel("one", &["cmdline"]))
         .unwrap();
     let pauses = |world: &mut World| [(); 9].map(|()| pause(world));
-    let expected = [10, 20, 40, 80, 160, 320, 370, 1000, 1000];
+    let expected = [10, 20, 40, 80, 160, 320, 640, 1000, 1000];
     assert_eq!(pauses(&mut world), expected);
     // A reversal restarts the schedule, whatever was planned.
     world.thread(2).reliable.set(false);
@@ -565,10 +566,10 @@ fn attempts_come_soon_and_then_every_second() {
 #[test]
 fn attempts_that_take_long_are_fewer() {
     for (effort, expected) in [
-        (1, [10, 20, 40, 80, 160, 320, 370, 1000]),
-        (5, [10, 50, 70, 140, 280, 450, 1000, 1000]),
-        (40, [10, 400, 420, 170, 1000, 1000, 1000, 1000]),
-        (200, [10, 990, 1000, 1000, 1000, 1000, 1000, 1000]),
+        (1, [10, 20, 41, 83, 167, 335, 671, 1000]),
+        (5, [10, 50, 75, 155, 315, 635, 1000, 1000]),
+        (40, [10, 400, 460, 960, 1000, 1000, 1000, 1000]),
+        (200, [10, 1000, 1000, 1000, 1000, 1000, 1000, 1000]),
     ] {
         let mut world = inside();
         world

@@ -136,7 +136,9 @@ impl Programs {
         // In a scenario that leaves preemption on, this evidence proves nothing.
         let off = simulation.preemption_off();
         let job = || match kind {
-            Kind::Leave => simulation.shared().update(&task, &off),
+            Kind::Leave => {
+                simulation.shared().update(&task, &off);
+            }
             Kind::Switch | Kind::Look => switch_if_pending(&simulation, &task, &off),
             Kind::Fork => simulation.shared().copy(&task, &child, &off),
         };

@@ -35,7 +35,7 @@ use livepatch_core::symbol::{Name, Symbols};
 use livepatch_core::sysfs::Directories;
 use livepatch_core::task::{Shared, State, Task, Tasks, Unreliable};
 use livepatch_core::transition::{
-    switch_if_pending, Busy, Clock, DebugMessage, Log, Scheduler, Stopwatch, Stuck, Words,
+    moved, switch_if_pending, Busy, Clock, DebugMessage, Early, Log, Scheduler, Stuck, Words,
 };
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{fence, AtomicBool, AtomicUsize, Ordering};
@@ -206,6 +206,8 @@ struct Machine {
     /// The stack check, until it is reclaimed.
     check: RefCell<Option<Rc<Check>>>,
     retry: Cell<bool>,
+    /// Whether that retry is to come at once.
+    hurry: Cell<bool>,
 }
 
 /// The machine as seen from one CPU, and the task that runs there.
@@ -238,6 +240,7 @@ impl Cpu {
             contents: UnsafeCell::new(()),
             check: RefCell::default(),
             retry: Cell::new(false),
+            hurry: Cell::new(false),
         });
         let cpu = |(number, current): (usize, Rc<LoomTask>)| {
             current.running.set(true);
@@ -247,7 +250,10 @@ impl Cpu {
                 current,
             }
         };
-        tasks.into_iter().enumerate().map(cpu).collect()
+        let cpus: Vec<_> = tasks.into_iter().enumerate().map(cpu).collect();
+        // The first access creates loom's atomics.
+        cpus.first().into_iter().for_each(moved);
+        cpus
     }
 
     /// Turns preemption off until the guard is dropped. Where this run weakens the place, there is
@@ -299,7 +305,9 @@ impl Cpu {
     /// Takes the current task through the way out to user mode.
     pub fn leave_kernel(&self) {
         let (_section, off) = self.section();
-        self.shared().update(&*self.current, &off);
+        if self.shared().update(&*self.current, &off) {
+            moved(self);
+        }
     }
 
     /// Runs the scheduler's part for the current task, which is about to be switched away from.
@@ -355,6 +363,14 @@ impl Cpu {
         self.machine.listed.store(listed, Ordering::Release);
     }
 
+    /// Ends the current task, which does not move any more.
+    pub fn exit(&self) {
+        let _lock = self.machine.lock.lock().unwrap();
+        let mut tasks = self.machine.tasks.borrow_mut();
+        tasks.retain(|task| !Rc::ptr_eq(task, &self.current));
+        self.machine.listed.store(tasks.len(), Ordering::Release);
+    }
+
     /// Returns all tasks.
     pub fn tasks(&self) -> Vec<Rc<LoomTask>> {
         let _lock = self.machine.lock.lock().unwrap();
@@ -363,7 +379,13 @@ impl Cpu {
 
     /// Whether the core has asked for a retry since the last call.
     pub fn take_retry(&self) -> bool {
+        self.machine.hurry.set(false);
         self.machine.retry.take()
+    }
+
+    /// Whether the retry that the core has asked for is to come at once.
+    pub fn is_in_a_hurry(&self) -> bool {
+        self.machine.hurry.get()
     }
 
     /// Lets one CPU after the other see the changed instruction.
@@ -459,7 +481,7 @@ impl Words for Cpu {}
 /// Nothing is taken off its CPU: [`Cpu::look`] comes at any time.
 impl Busy for Cpu {}
 
-impl Stopwatch for Cpu {
+impl Early for Cpu {
     const EARLY: bool = true;
 
     type Instant = ();
@@ -468,6 +490,10 @@ impl Stopwatch for Cpu {
 
     fn elapsed(&self, (): &()) -> u64 {
         0
+    }
+
+    fn retry_now(&self) {
+        self.machine.hurry.set(true);
     }
 }
 

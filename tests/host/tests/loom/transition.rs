@@ -188,6 +188,30 @@ impl Scenario {
     }
 }
 
+/// The last task moves while an attempt is looking. Either that attempt ends the transition, or the
+/// next one comes at once. Another task has exited, so the attempt before waits for a move that
+/// never comes.
+#[test]
+fn the_last_move_is_not_missed() {
+    explore("attempt, the last task moves", 4, || {
+        print::take();
+        let mut others = Cpu::machine(3);
+        let mut admin = Admin {
+            cpu: others.remove(0),
+            others,
+            core: Core::new(),
+        };
+        admin.enable(0, About::Function);
+        admin.others[1].exit();
+        let task = admin.others[0].clone();
+        let thread = thread::spawn(move || task.leave_kernel());
+        admin.retry();
+        thread.join().unwrap();
+        let ended = admin.cpu.shared().target() == State::Idle;
+        assert!(ended || admin.cpu.is_in_a_hurry(), "nobody knows");
+    });
+}
+
 const OLD: usize = replacement(0);
 const NEW: usize = replacement(1);
 

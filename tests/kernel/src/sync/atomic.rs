@@ -21,6 +21,9 @@ pub struct Acquire;
 /// Earlier accesses stay before the store.
 pub struct Release;
 
+/// A full barrier before and after.
+pub struct Full;
+
 /// An ordering for loads.
 pub trait AcquireOrRelaxed {
     /// The ordering in terms of the standard library.

@@ -6,6 +6,7 @@
 //! loads before it, and an acquire fence also keeps later stores after it. The core does not rely
 //! on that.
 
+use crate::sync::atomic::Full;
 #[cfg(loom)]
 use loom::sync::atomic::fence;
 #[cfg(not(loom))]
@@ -34,6 +35,12 @@ impl Barrier for Read {
 impl Barrier for Write {
     const FENCE: Ordering = Ordering::Release;
     const NAME: &str = "write barrier";
+}
+
+/// Orders everything before everything.
+impl Barrier for Full {
+    const FENCE: Ordering = Ordering::SeqCst;
+    const NAME: &str = "full barrier";
 }
 
 /// Orders memory accesses between CPUs.

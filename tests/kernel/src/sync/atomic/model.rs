@@ -2,9 +2,9 @@
 
 //! Atomics built on loom's, which explores what the memory model allows.
 
-use super::{AcquireOrRelaxed, ReleaseOrRelaxed};
+use super::{AcquireOrRelaxed, Full, ReleaseOrRelaxed};
 use crate::sync::weaken::is_weakened;
-use loom::sync::atomic::{AtomicI32, AtomicUsize};
+use loom::sync::atomic::{fence, AtomicI32, AtomicUsize};
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::sync::OnceLock;
@@ -73,6 +73,20 @@ atomic_types! {
 pub struct Atomic<T: AtomicType> {
     first: T,
     cell: OnceLock<T::Cell>,
+}
+
+impl Atomic<usize> {
+    /// Adds `value` and returns what was there before.
+    #[track_caller]
+    pub fn fetch_add(&self, value: usize, _: Full) -> usize {
+        if is_weakened(Location::caller(), "full barrier") {
+            return self.cell().fetch_add(value, Ordering::Relaxed);
+        }
+        fence(Ordering::SeqCst);
+        let before = self.cell().fetch_add(value, Ordering::AcqRel);
+        fence(Ordering::SeqCst);
+        before
+    }
 }
 
 impl<T: AtomicType> Atomic<T> {
