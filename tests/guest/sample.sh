@@ -35,7 +35,7 @@ stack_order = 1
 transition = 0
 vmlinux/
 vmlinux/cmdline_proc_show,1/
-vmlinux/patched = 1" "$(tree "$KLP/$SAMPLE" | grep -v ^gear)"
+vmlinux/patched = 1" "$(tree "$KLP/$SAMPLE" | grep -v -e ^gear -e ^deadline)"
 	check "the patch's module is held while it is in use" in_use $SAMPLE
 
 	heading "Take it back"

@@ -118,8 +118,8 @@ pub struct Test {
     #[arg(long, conflicts_with = "guest")]
     pub host: bool,
     /// Run only this guest suite: `smoke`, `kunit`, `kselftest`, `neighbours`, `settle`,
-    /// `regressions`, `conformance`, `patches`, `stress`, or with `--debug-kernel` the `scenarios`
-    /// of `parity`
+    /// `regressions`, `transitions`, `conformance`, `patches`, `stress`, or with `--debug-kernel`
+    /// the `scenarios` of `parity`
     #[arg(long, value_name = "SUITE")]
     pub guest: Option<String>,
     /// Architectures to test: a name, or `all`

@@ -55,6 +55,7 @@ const SMOKE: &str = "the demo's steps, and what the core must refuse";
 const KSELFTEST: &str = "upstream's livepatch selftests, unmodified";
 const KUNIT: &str = "the core's unit tests, inside the kernel";
 const NEIGHBOURS: &str = "tracers, kprobes and BPF programs on patched functions, in every gear";
+const TRANSITIONS: &str = "what holds a transition up, who says so, and what brings it to an end";
 const SETTLE: &str = "the boot parameter livepatch.settle=0, and what is ready when";
 
 /// The suites that `test` runs, in order.
@@ -81,6 +82,11 @@ pub static TESTS: &[Suite] = &[
         // The C core gets some of these cases wrong.
         may_skip: true,
         ..Suite::new("regressions", "what once went wrong", 20)
+    },
+    Suite {
+        // Only the Rust core says what a transition waits for, and some scenes are x86_64's.
+        may_skip: true,
+        ..Suite::new("transitions", TRANSITIONS, 8)
     },
     Suite {
         append: "livepatch.settle=0 initcall_debug",

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Tasks that hold a transition up. Who writes a letter to /proc/transitions sleeps in
+ * transitions_nap() until the parameter "wake" is set:
+ *
+ *	i	an interruptible sleep
+ *	u	an uninterruptible one
+ *	b	an interruptible one, called by code that no unwinder knows (x86_64 only)
+ *
+ * While the parameter "busy" is set, a kthread neither sleeps nor leaves the kernel. It calls
+ * cond_resched(), and never transitions_nap().
+ */
+#include <linux/err.h>
+#include <linux/kthread.h>
+#include <linux/module.h>
+#include <linux/proc_fs.h>
+#include <linux/uaccess.h>
+#include <linux/wait.h>
+
+static DECLARE_WAIT_QUEUE_HEAD(queue);
+
+static bool wake;
+
+static int set_wake(const char *val, const struct kernel_param *kp)
+{
+	int ret = param_set_bool(val, kp);
+
+	wake_up_all(&queue);
+	return ret;
+}
+
+static const struct kernel_param_ops wake_ops = {
+	.set = set_wake,
+	.get = param_get_bool,
+};
+module_param_cb(wake, &wake_ops, &wake, 0644);
+MODULE_PARM_DESC(wake, "Whether nobody is to sleep");
+
+/* Returns 1, and with the patch 2, or the error of a sleep that a signal has ended. */
+noinline int transitions_nap(char how);
+noinline int transitions_nap(char how)
+{
+	int ret = 0;
+
+	switch (how) {
+	case 'i':
+		ret = wait_event_interruptible(queue, READ_ONCE(wake));
+		break;
+	case 'u':
+		wait_event(queue, READ_ONCE(wake));
+		break;
+	}
+	return ret ? ret : 1;
+}
+
+static int version_get(char *buffer, const struct kernel_param *unused)
+{
+	return sysfs_emit(buffer, "%d\n", transitions_nap('n'));
+}
+
+static const struct kernel_param_ops version_ops = { .get = version_get };
+module_param_cb(version, &version_ops, NULL, 0444);
+MODULE_PARM_DESC(version, "What the function returns to whoever reads this");
+
+int transitions_sleep(void);
+int transitions_sleep(void)
+{
+	return wait_event_interruptible(queue, READ_ONCE(wake));
+}
+
+#ifdef CONFIG_X86_64
+/* It is no function for objtool, so there is nothing that tells the unwinder about its frame. */
+asm(".pushsection .text, \"ax\"\n"
+    ".balign 16\n"
+    "transitions_blind:\n"
+    "	subq $8, %rsp\n"
+    "	call transitions_sleep\n"
+    "	addq $8, %rsp\n"
+    "	ret\n"
+    ".popsection");
+int transitions_blind(void);
+#else
+static int transitions_blind(void)
+{
+	return -EOPNOTSUPP;
+}
+#endif
+
+static ssize_t nap_write(struct file *file, const char __user *buffer, size_t size, loff_t *pos)
+{
+	char how;
+	int ret;
+
+	if (get_user(how, buffer))
+		return -EFAULT;
+	ret = how == 'b' ? transitions_blind() : transitions_nap(how);
+	return ret < 0 ? ret : size;
+}
+
+static const struct proc_ops proc_ops = { .proc_write = nap_write };
+
+static bool busy;
+module_param(busy, bool, 0644);
+MODULE_PARM_DESC(busy, "Whether the kthread never sleeps");
+
+static int busy_thread(void *unused)
+{
+	while (!kthread_should_stop()) {
+		if (READ_ONCE(busy))
+			cond_resched();
+		else
+			schedule_timeout_interruptible(1);
+	}
+	return 0;
+}
+
+static struct task_struct *thread;
+
+static int __init target_init(void)
+{
+	thread = kthread_run(busy_thread, NULL, "transitions");
+	if (IS_ERR(thread))
+		return PTR_ERR(thread);
+	if (proc_create("transitions", 0200, NULL, &proc_ops))
+		return 0;
+	kthread_stop(thread);
+	return -ENOMEM;
+}
+module_init(target_init);
+
+static void __exit target_exit(void)
+{
+	remove_proc_entry("transitions", NULL);
+	kthread_stop(thread);
+}
+module_exit(target_exit);
+
+MODULE_DESCRIPTION("Tasks that hold a transition up, for the suite transitions");
+MODULE_LICENSE("GPL");
