@@ -62,7 +62,7 @@ fn print_stuck(task: &Task, reason: Stuck<'_>) {
             TaskName::of(task).text(),
             task.pid()
         ),
-        Stuck::Inside(function) => debug!(
+        Stuck::Inside(function, _) => debug!(
             c"klp_try_switch_task",
             c"%s: %s:%d is sleeping on function %s\n",
             "klp_try_switch_task: {}:{} is sleeping on function {}\n",

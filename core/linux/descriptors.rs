@@ -568,7 +568,10 @@ impl Structures for Linux {
 
 impl Directories for Linux {
     fn publish_patch(&self, patch: &Patch<Self>) -> Result {
-        sysfs::add_patch(&patch.handle, &patch.name)
+        sysfs::add_patch(&patch.handle, &patch.name)?;
+        #[cfg(CONFIG_LIVEPATCH_WHY)]
+        crate::why::add(patch.id(), &patch.name);
+        Ok(())
     }
 
     fn publish_object(&self, patch: &PatchRef, object: &ObjectRef, name: Option<&Name>) -> Result {

@@ -19,6 +19,7 @@
 //! | `tasks.rs` | tasks, stacks, CPUs, the scheduler |
 //! | `preempt.rs` | a guard that keeps preemption off |
 //! | `shadow.rs` | the table of shadow variables |
+//! | `why.rs` | the files in debugfs: what transitions wait for |
 //! | `dynamic_debug.rs` | call sites for dynamic debug, for any message |
 //! | `debug.rs` | the debug messages |
 
@@ -44,6 +45,8 @@ mod shadow;
 mod symbols;
 mod sysfs;
 mod tasks;
+#[cfg(CONFIG_LIVEPATCH_WHY)]
+mod why;
 
 use core::cell::UnsafeCell;
 use kernel::{
@@ -143,6 +146,11 @@ struct Livepatch;
 impl kernel::Module for Livepatch {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         sysfs::init()?;
+        #[cfg(CONFIG_LIVEPATCH_WHY)]
+        // SAFETY: This is the only call, and patches can be enabled only after this function.
+        unsafe {
+            why::init()
+        };
         tasks::early::check_parameters();
         // Release: pairs with the acquire in `is_initialized`. The directory exists before the flag
         // is set.

@@ -358,6 +358,9 @@ pub(crate) fn add_function(
 /// The caller does not hold the core's lock: sysfs users may wait for it.
 pub(crate) fn finish(patch: PatchRef) {
     let raw = patch.as_ptr();
+    // The file in debugfs goes before the patch can be enabled again under the same name.
+    #[cfg(CONFIG_LIVEPATCH_WHY)]
+    crate::why::remove(PatchId::of(raw));
     let kobj = Patch::kobject(raw.cast());
     // SAFETY: `prepare_patch` initialized the kobject. The reference that is put is the core's,
     // which has given up the patch.

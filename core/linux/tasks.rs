@@ -6,6 +6,7 @@
 //! [`include/linux/stacktrace.h`](srctree/include/linux/stacktrace.h),
 //! [`include/linux/livepatch_sched.h`](srctree/include/linux/livepatch_sched.h).
 
+mod blockers;
 #[cfg(CONFIG_LIVEPATCH_BUSY_TASKS)]
 mod busy;
 pub(crate) mod early;

@@ -14,6 +14,7 @@
 //! | ftrace | [`dispatch::Tracer`] |
 //! | tasks | [`task::Tasks`] |
 //! | the scheduler, the clock | [`transition::Scheduler`], [`transition::Clock`] |
+//! | which task a task is | [`transition::Identify`] |
 //! | the paths that move tasks | [`stack::Checks`], [`transition::Log`] |
 //!
 //! The trait [`Kernel`] combines them. The bridge (`core/linux`) implements them for the running
@@ -96,6 +97,7 @@ pub trait Kernel:
     + transition::Busy
     + transition::Clock
     + transition::Early
+    + transition::Identify
     + transition::Log
 {
 }
@@ -112,6 +114,7 @@ impl<K> Kernel for K where
         + transition::Busy
         + transition::Clock
         + transition::Early
+        + transition::Identify
         + transition::Log
 {
 }

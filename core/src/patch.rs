@@ -28,7 +28,10 @@ use super::{
         Name,
         Sizes, //
     },
-    transition::Transition,
+    transition::{
+        Progress,
+        Transition, //
+    },
     Kernel,
 };
 use kernel::prelude::*;
@@ -497,6 +500,9 @@ pub struct Patch<K: Kernel> {
     pub handle: K::Patch,
     /// The patch's transition, while it is in progress.
     pub(crate) transition: Option<Transition<K>>,
+    /// How the patch's last transition went, once one has ended.
+    #[cfg_attr(all(CONFIG_LIVEPATCH, not(CONFIG_LIVEPATCH_WHY)), allow(dead_code))]
+    pub(crate) last: Option<Progress>,
     /// The livepatch module's name.
     pub name: Name,
     /// Whether the patch is cumulative: it replaces all patches before it.
@@ -522,6 +528,7 @@ impl<K: Kernel> Patch<K> {
         Self {
             handle,
             transition: None,
+            last: None,
             name,
             replace,
             states,

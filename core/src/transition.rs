@@ -42,10 +42,16 @@
 //!    function (`stack.rs`), so it has not moved and the transition has not ended. A forced
 //!    transition ends regardless; the patch then stays in memory for ever.
 
+mod blockers;
 mod busy;
 mod early;
 mod plain;
+mod why;
 
+pub use blockers::{
+    Identify,
+    Identity, //
+};
 pub use busy::Busy;
 pub use early::{
     moved,
@@ -55,6 +61,7 @@ pub use early::{
 pub use plain::Words;
 
 pub(super) use early::Moves;
+pub(super) use why::Progress;
 
 use early::{
     Attempt,
@@ -173,8 +180,8 @@ pub enum Stuck<'a> {
     Running,
     /// The task's stack is not reliable.
     Unreliable,
-    /// The task is inside the function with this name.
-    Inside(Text<'a>),
+    /// The task is inside the function with this name and number.
+    Inside(Text<'a>, usize),
     /// There is no stack check: it is being rebuilt.
     Unchecked,
 }
@@ -281,6 +288,20 @@ fn switch_if_safe<'a, K: Checks + Log>(
     check: Option<&'a StackCheck>,
     target: State,
 ) -> Result<(), Stuck<'a>> {
+    look(kernel, task, pinned, check, target)?;
+    task.clear_pending();
+    task.set_state(target);
+    Ok(())
+}
+
+/// Finds out whether `task` can move to `target`, and does not move it.
+fn look<'a, K: Checks>(
+    kernel: &K,
+    task: &K::Task,
+    pinned: &K::Pinned,
+    check: Option<&'a StackCheck>,
+    target: State,
+) -> Result<(), Stuck<'a>> {
     if kernel.runs_elsewhere(task) {
         return Err(Stuck::Running);
     }
@@ -292,11 +313,9 @@ fn switch_if_safe<'a, K: Checks + Log>(
             .stack(pinned, &mut |entries| inside = check.find(target, entries))
             .map_err(|_| Stuck::Unreliable)?;
         if let Some(function) = inside {
-            return Err(Stuck::Inside(check.name(function)));
+            return Err(Stuck::Inside(check.name(function), function));
         }
     }
-    task.clear_pending();
-    task.set_state(target);
     Ok(())
 }
 
@@ -531,6 +550,7 @@ impl<K: Kernel> Selected<'_, K> {
         if replaces {
             patch.release(kernel, Which::Nops);
         }
+        patch.last = Some(Progress::of(kernel, &transition));
         let direction = transition.complete(kernel, quiesced);
 
         // Settle before the end of the transition becomes visible.

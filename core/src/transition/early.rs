@@ -186,6 +186,8 @@ pub(super) struct Pace<I> {
     due: u64,
     /// The last round of signals.
     last: Option<Round>,
+    /// The number of rounds of signals so far.
+    rounds: u64,
 }
 
 impl<I> Pace<I> {
@@ -199,6 +201,7 @@ impl<I> Pace<I> {
             delays,
             due: delays.signal,
             last: None,
+            rounds: 0,
         }
     }
 
@@ -236,6 +239,12 @@ impl<I> Pace<I> {
         let full = waited.saturating_add(SIGNALS_TIMEOUT.saturating_sub(waited % SIGNALS_TIMEOUT));
         self.due = waited.saturating_mul(2).min(full);
         self.last = Some(round);
+        self.rounds = self.rounds.saturating_add(1);
         Some(round)
+    }
+
+    /// Returns the number of rounds of signals so far.
+    pub(super) fn rounds(&self) -> u64 {
+        self.rounds
     }
 }

@@ -8,7 +8,7 @@ use kernel::print::{print, Level};
 use livepatch_core::stack::{Check, Checks, StackCheck};
 use livepatch_core::task::{Shared, State, Task, Tasks, Unreliable};
 use livepatch_core::transition::{
-    Busy, Clock, DebugMessage, Delays, Early, Log, Scheduler, Stuck, Words,
+    Busy, Clock, DebugMessage, Delays, Early, Identify, Identity, Log, Scheduler, Stuck, Words,
 };
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -26,6 +26,10 @@ pub enum TaskId {
 pub struct SimulatedTask {
     /// Its number.
     pub id: TaskId,
+    /// Its name (`comm`).
+    pub comm: RefCell<Vec<u8>>,
+    /// The number of its process.
+    pub process: Cell<usize>,
     /// Whether it never leaves the kernel.
     pub kthread: bool,
     state: Cell<State>,
@@ -50,8 +54,14 @@ pub struct SimulatedTask {
 impl SimulatedTask {
     /// Creates a sleeping task with an empty stack.
     pub fn new(id: TaskId, kthread: bool, user: bool) -> Self {
+        let (comm, process) = match id {
+            TaskId::Thread(number) => (format!("task{number}"), number),
+            TaskId::Idle(cpu) => (format!("swapper/{cpu}"), 0),
+        };
         Self {
             id,
+            comm: RefCell::new(comm.into_bytes()),
+            process: Cell::new(process),
             kthread,
             state: Cell::new(State::Idle),
             pending: Cell::new(false),
@@ -339,6 +349,11 @@ fn present(question: Access) -> u32 {
     }
 }
 
+/// Whether a thread's bit is set. Worlds with more threads than bits have no script.
+fn is_present(present: u32, number: usize) -> bool {
+    number >= u32::BITS as usize || present & 1 << number != 0
+}
+
 impl Tasks for Simulation {
     type Task = SimulatedTask;
     type Pinned = SimulatedTask;
@@ -361,7 +376,7 @@ impl Tasks for Simulation {
             "tasklist_lock is held already"
         );
         for (number, task) in self.machine.threads().iter().enumerate() {
-            if present & 1 << number != 0 {
+            if is_present(present, number) {
                 self.point();
                 each(task);
             }
@@ -375,7 +390,7 @@ impl Tasks for Simulation {
         let before = present(Access::ThreadsUnlocked);
         for (number, task) in self.machine.threads().iter().enumerate() {
             self.point();
-            if before & present(Access::ThreadsUnlocked) & 1 << number != 0 {
+            if is_present(before & present(Access::ThreadsUnlocked), number) {
                 each(task);
             }
         }
@@ -552,6 +567,47 @@ impl Early for Simulation {
     }
 }
 
+impl Identify for Simulation {
+    fn identity(&self, task: &SimulatedTask) -> Identity {
+        let comm = task.comm.borrow();
+        let mut name = Identity::default().name;
+        name[..comm.len()].copy_from_slice(&comm);
+        let number = |number: usize| i32::try_from(number).expect("few tasks");
+        Identity {
+            process: number(task.process.get()),
+            thread: match task.id {
+                TaskId::Thread(thread) => number(thread),
+                TaskId::Idle(_) => 0,
+            },
+            name,
+            kthread: task.kthread,
+        }
+    }
+
+    fn cpu(&self, task: &SimulatedTask) -> u32 {
+        match task.id {
+            TaskId::Thread(_) => task.cpu.get().unwrap_or(0),
+            TaskId::Idle(cpu) => cpu,
+        }
+    }
+
+    fn first_address(&self, task: &SimulatedTask) -> Option<usize> {
+        assert_eq!(
+            self.machine.pinned.get(),
+            Some(task.id),
+            "the task is not pinned"
+        );
+        assert!(!self.runs_elsewhere(task), "the stack of a running task");
+        task.stack.borrow().last().copied()
+    }
+
+    fn with_symbol(&self, address: usize, job: &mut dyn FnMut(&[u8])) {
+        if let Some(code) = self.code.at(address) {
+            job(code.name.as_bytes());
+        }
+    }
+}
+
 impl Checks for Simulation {
     type Retired = Retired;
 
@@ -587,7 +643,7 @@ impl Log for Simulation {
     fn debug(&self, message: DebugMessage<'_, SimulatedTask>) {
         if script::is_installed() {
             // Under a script, tasks have no names, but the stack check is still in use.
-            if let DebugMessage::Stuck(_, Stuck::Inside(_)) = message {
+            if let DebugMessage::Stuck(_, Stuck::Inside(..)) = message {
                 access(Access::Name);
             }
             return;
@@ -605,7 +661,7 @@ impl Log for Simulation {
                 Level::Debug,
                 format_args!("klp_try_switch_task: {name} has an unreliable stack\n"),
             ),
-            Stuck::Inside(function) => print(
+            Stuck::Inside(function, _) => print(
                 Level::Debug,
                 format_args!("klp_try_switch_task: {name} is sleeping on function {function}\n"),
             ),

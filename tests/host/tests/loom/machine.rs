@@ -35,7 +35,8 @@ use livepatch_core::symbol::{Name, Symbols};
 use livepatch_core::sysfs::Directories;
 use livepatch_core::task::{Shared, State, Task, Tasks, Unreliable};
 use livepatch_core::transition::{
-    moved, switch_if_pending, Busy, Clock, DebugMessage, Early, Log, Scheduler, Stuck, Words,
+    moved, switch_if_pending, Busy, Clock, DebugMessage, Early, Identify, Log, Scheduler, Stuck,
+    Words,
 };
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{fence, AtomicBool, AtomicUsize, Ordering};
@@ -478,6 +479,8 @@ impl Scheduler for Cpu {
 
 impl Words for Cpu {}
 
+impl Identify for Cpu {}
+
 /// Nothing is taken off its CPU: [`Cpu::look`] comes at any time.
 impl Busy for Cpu {}
 
@@ -549,7 +552,7 @@ impl Checks for Cpu {
 impl Log for Cpu {
     /// Reads the name of the function, which is in the stack check.
     fn debug(&self, message: DebugMessage<'_, LoomTask>) {
-        if let DebugMessage::Stuck(_, Stuck::Inside(name)) = message {
+        if let DebugMessage::Stuck(_, Stuck::Inside(name, _)) = message {
             assert_eq!(name.to_string(), "function");
         }
     }
