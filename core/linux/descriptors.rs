@@ -346,6 +346,10 @@ pub(crate) unsafe fn read(raw: *mut bindings::klp_patch) -> Result<Patch<Linux>>
         let module = name((&raw const (*(*raw).mod_).name).cast())?;
         let mut patch = Patch::new(patch, module, (*raw).replace, system_states);
         patch.gear = crate::ftrace::settle::default_gear();
+        #[cfg(CONFIG_LIVEPATCH_DEADLINE)]
+        {
+            patch.deadline = sysfs::deadline::default_deadline();
+        }
         for object in objects(raw) {
             let object = read_object(object)?;
             patch.objects.push(object, GFP_KERNEL)?;

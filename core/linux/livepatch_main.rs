@@ -82,6 +82,10 @@ module! {
             default: 20,
             description: "Milliseconds until a transition's first signals, 1 to 15000",
         },
+        deadline: u32 {
+            default: 0,
+            description: "Seconds after which a transition is turned round, 0 for never",
+        },
     },
 }
 

@@ -7,6 +7,8 @@
 //!
 //! C header: [`include/linux/kobject.h`](srctree/include/linux/kobject.h).
 
+#[cfg(CONFIG_LIVEPATCH_DEADLINE)]
+pub(crate) mod deadline;
 #[cfg(CONFIG_LIVEPATCH_SETTLE)]
 mod gear;
 
@@ -156,17 +158,18 @@ static REPLACE: Attribute<Patch> = Attribute::read_only::<Replace>(c"replace");
 static STACK_ORDER: Attribute<Patch> = Attribute::read_only::<StackOrder>(c"stack_order");
 
 static PATCH_TYPE: Type<Patch> = {
-    #[cfg(not(CONFIG_LIVEPATCH_SETTLE))]
-    static ATTRIBUTES: Attributes<Patch, 5> =
-        Attributes::new([&ENABLED, &TRANSITION, &FORCE, &REPLACE, &STACK_ORDER]);
-    #[cfg(CONFIG_LIVEPATCH_SETTLE)]
-    static ATTRIBUTES: Attributes<Patch, 6> = Attributes::new([
+    const NUMBER: usize =
+        5 + cfg!(CONFIG_LIVEPATCH_SETTLE) as usize + cfg!(CONFIG_LIVEPATCH_DEADLINE) as usize;
+    static ATTRIBUTES: Attributes<Patch, NUMBER> = Attributes::new([
         &ENABLED,
         &TRANSITION,
         &FORCE,
         &REPLACE,
         &STACK_ORDER,
+        #[cfg(CONFIG_LIVEPATCH_SETTLE)]
         &gear::GEAR,
+        #[cfg(CONFIG_LIVEPATCH_DEADLINE)]
+        &deadline::DEADLINE,
     ]);
     static GROUP: Group<Patch> = Group::new(&ATTRIBUTES);
     static GROUPS: Groups<Patch> = Groups::new(&GROUP);

@@ -488,6 +488,8 @@ impl Scheduler for Linux {
 }
 
 impl Clock for Linux {
+    const DEADLINES: bool = cfg!(CONFIG_LIVEPATCH_DEADLINE);
+
     fn retry_later(&self, delay: u64) {
         let mut jiffies = kernel::time::msecs_to_jiffies(delay as kernel::time::Msecs);
         if delay >= 1000 {

@@ -29,6 +29,7 @@ use super::{
         Sizes, //
     },
     transition::{
+        Deadline,
         Progress,
         Transition, //
     },
@@ -518,6 +519,8 @@ pub struct Patch<K: Kernel> {
     pub forced: bool,
     /// How calls reach the patch's functions after its transition.
     pub gear: Gear,
+    /// How long the patch's transitions may take.
+    pub deadline: Deadline,
     /// The patch's stack check, while it is not in use.
     pub(crate) check: Option<Check>,
 }
@@ -536,6 +539,7 @@ impl<K: Kernel> Patch<K> {
             enabled: false,
             forced: false,
             gear: Gear::Settled,
+            deadline: Deadline::OFF,
             check: None,
         }
     }

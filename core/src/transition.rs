@@ -44,6 +44,7 @@
 
 mod blockers;
 mod busy;
+mod deadline;
 mod early;
 mod plain;
 mod why;
@@ -53,6 +54,7 @@ pub use blockers::{
     Identity, //
 };
 pub use busy::Busy;
+pub use deadline::Deadline;
 pub use early::{
     moved,
     Delays,
@@ -163,6 +165,9 @@ pub trait Scheduler: Tasks {
 
 /// What the core asks of the clock.
 pub trait Clock {
+    /// Whether this kernel is built with deadlines. Otherwise no transition has one.
+    const DEADLINES: bool = false;
+
     /// Schedules one call of [`Core::retry`](super::registry::Core::retry) in about `delay`
     /// milliseconds, 1 to 1000. Replaces an earlier request.
     fn retry_later(&self, delay: u64);
@@ -331,6 +336,8 @@ pub(crate) struct Transition<K: Early> {
     pace: Pace<K::Instant>,
     /// The number of attempts since the transition started or was reversed.
     attempts: u64,
+    /// Whether its deadline has turned it round. It has no deadline then.
+    turned_round: bool,
 }
 
 impl<K: Kernel> Transition<K> {
@@ -349,6 +356,7 @@ impl<K: Kernel> Transition<K> {
             direction,
             pace: Pace::new(kernel),
             attempts: 0,
+            turned_round: false,
         }
     }
 
@@ -365,6 +373,7 @@ impl<K: Kernel> Transition<K> {
         kernel.switch_in_scheduler(true);
         self.pace = Pace::new(kernel);
         self.attempts = 0;
+        self.turned_round = false;
     }
 
     /// Tries to move all remaining tasks. Returns what it has found.
@@ -502,9 +511,15 @@ impl<K: Kernel> Selected<'_, K> {
             self.complete(kernel);
             return;
         }
+        let left = transition.time_left(kernel, self.patch.deadline);
+        if left == Some(0) {
+            self.turn_round(kernel);
+            return;
+        }
         let took = transition.pace.waited(kernel).saturating_sub(waited);
         transition.signal(kernel, waited);
-        kernel.retry_later(transition.pace.next_delay(waited, took));
+        let delay = transition.pace.next_delay(waited, took);
+        kernel.retry_later(deadline::shorten(delay, left));
         // This may ask for an attempt sooner than the line above.
         attempt.wait(kernel);
     }

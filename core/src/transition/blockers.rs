@@ -8,9 +8,6 @@
 //!
 //! The C core has no counterpart. Its debug messages name these tasks.
 
-// Without a reader of blockers, nothing searches.
-#![cfg_attr(all(CONFIG_LIVEPATCH, not(CONFIG_LIVEPATCH_WHY)), allow(dead_code))]
-
 use super::{
     super::{
         patch::{

@@ -491,6 +491,8 @@ impl Scheduler for Simulation {
 }
 
 impl Clock for Simulation {
+    const DEADLINES: bool = true;
+
     fn retry_later(&self, delay: u64) {
         assert!((1..=1000).contains(&delay), "a retry in {delay} ms");
         self.machine.retry.set(Some(delay));

@@ -19,6 +19,7 @@ use livepatch_core::state::SystemState;
 use livepatch_core::symbol::Name;
 use livepatch_core::sysfs::Writable;
 use livepatch_core::task::State;
+use livepatch_core::transition::Deadline;
 use std::cell::Cell;
 
 /// A machine.
@@ -27,6 +28,8 @@ pub struct World {
     pub kernel: Simulation,
     /// The core.
     pub core: Core<Simulation>,
+    /// The deadline that patches start with.
+    pub deadline: Deadline,
     /// Whether a transition was forced. Nothing guarantees the consistency of tasks after that.
     pub forced: bool,
     dmesg: Vec<(Level, String)>,
@@ -71,6 +74,7 @@ impl World {
         Self {
             kernel: Simulation::default(),
             core: Core::new(),
+            deadline: Deadline::OFF,
             forced: false,
             dmesg: Vec::new(),
             changing: Cell::new(None),
@@ -168,6 +172,7 @@ impl World {
         }
         let name = Name::new(recipe.name.as_bytes())?;
         let mut patch = Patch::new(id, name, recipe.replace, states);
+        patch.deadline = self.deadline;
         for recipe_object in &recipe.objects {
             let name = recipe_object.name.as_deref();
             let handle = kernel
