@@ -241,7 +241,7 @@ mod tests {
             shared.set_target(target);
             for state in STATES {
                 let task = Alone::new(state, true);
-                assert_eq!(shared.update(&task, &()), true);
+                assert!(shared.update(&task, &()));
                 assert_eq!(task.state(), target);
                 assert!(!task.is_pending());
             }
@@ -254,7 +254,7 @@ mod tests {
         shared.set_target(State::Patched);
         for state in STATES {
             let task = Alone::new(state, false);
-            assert_eq!(shared.update(&task, &()), false);
+            assert!(!shared.update(&task, &()));
             assert_eq!(task.state(), state);
             assert!(!task.is_pending());
         }
