@@ -77,6 +77,21 @@ void livepatch_take_off_cpu(struct task_struct *task);
  */
 void livepatch_retry_soon(void);
 
+/* What happened in a transition, for trace.h. by_* are the moves of tasks by each way. */
+struct livepatch_counts {
+	u64 duration_us;
+	u64 attempts;
+	u64 reversals;
+	/* Children of tasks that had not moved. */
+	u64 forks;
+	u64 by_attempt;
+	u64 by_exit;
+	u64 by_idle;
+	u64 by_scheduler;
+	u64 by_stopper;
+	u64 by_force;
+};
+
 /* Runs fn on each online CPU in turn, for when schedule_on_each_cpu() finds no memory. */
 void livepatch_work_on_each_cpu(long (*fn)(void *arg));
 

@@ -22,6 +22,7 @@
 //! | `why.rs` | the files in debugfs: what transitions wait for |
 //! | `dynamic_debug.rs` | call sites for dynamic debug, for any message |
 //! | `debug.rs` | the debug messages |
+//! | `trace.rs`, `trace.h` | the tracepoints |
 
 /// The logic. On the host it is a crate of its own, so its modules refer to each other by `super`.
 #[path = "../core/livepatch_core.rs"]
@@ -45,6 +46,8 @@ mod shadow;
 mod symbols;
 mod sysfs;
 mod tasks;
+#[cfg(CONFIG_LIVEPATCH_TRACE)]
+mod trace;
 #[cfg(CONFIG_LIVEPATCH_WHY)]
 mod why;
 

@@ -36,7 +36,8 @@ use crate::livepatch_core::{
         Clock,
         DebugMessage,
         Log,
-        Scheduler, //
+        Scheduler,
+        Way, //
     }, //
 };
 use crate::{
@@ -115,6 +116,14 @@ unsafe fn task_from_raw<'a>(task: *mut bindings::task_struct) -> Option<&'a Kern
     // SAFETY: `task` is null, or the task exists for as long as the reference is used. The type is
     // a transparent wrapper of the structure, which is only accessed through cells.
     unsafe { task.cast::<KernelTask>().as_ref() }
+}
+
+/// The flags of a task (`PF_*`).
+fn flags(task: &KernelTask) -> c_uint {
+    // SAFETY: The task exists. This only takes the address of the field.
+    let flags = unsafe { &raw const (*task.as_ptr()).flags };
+    // SAFETY: The task exists. It may change its flags meanwhile, so the read is volatile.
+    unsafe { flags.read_volatile() }
 }
 
 /// Whether `task` is the current one.
@@ -516,6 +525,9 @@ impl transition::Busy for Linux {}
 #[cfg(not(CONFIG_LIVEPATCH_PLAIN_STACKS))]
 impl transition::Words for Linux {}
 
+#[cfg(not(CONFIG_LIVEPATCH_TRACE))]
+impl transition::Trace for Linux {}
+
 /// A stack check that was taken back and may still be in use. Its memory is lost if it is dropped.
 ///
 /// # Invariants
@@ -575,7 +587,12 @@ pub(crate) unsafe extern "C" fn klp_update_patch_state(task: *mut bindings::task
     // SAFETY: The task exists throughout the call, and the reference is not used after that.
     if let Some(task) = unsafe { task_from_raw(task) } {
         if SHARED.update(task, &off) {
-            transition::moved(&Linux);
+            // Of these two places, only the idle loop is passed by tasks with this flag.
+            let way = match flags(task) & bindings::PF_IDLE {
+                0 => Way::Exit,
+                _ => Way::Idle,
+            };
+            transition::moved(&Linux, task, way);
         }
     }
 }
@@ -608,6 +625,6 @@ pub(crate) unsafe extern "C" fn __klp_sched_try_switch() {
     warn_on_once!(preempt::preemptible());
     if is_initialized() {
         let off = preempt::disable_notrace();
-        transition::switch_if_pending(&Linux, current!(), &off);
+        transition::switch_if_pending(&Linux, current!(), &off, Way::Scheduler);
     }
 }

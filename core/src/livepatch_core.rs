@@ -16,6 +16,7 @@
 //! | the scheduler, the clock | [`transition::Scheduler`], [`transition::Clock`] |
 //! | which task a task is | [`transition::Identify`] |
 //! | the paths that move tasks | [`stack::Checks`], [`transition::Log`] |
+//! | tracepoints | [`transition::Trace`] |
 //!
 //! The trait [`Kernel`] combines them. The bridge (`core/linux`) implements them for the running
 //! kernel, and the simulator in `tests/` implements them for a model of a kernel. So the source
@@ -99,6 +100,7 @@ pub trait Kernel:
     + transition::Early
     + transition::Identify
     + transition::Log
+    + transition::Trace
 {
 }
 
@@ -116,5 +118,6 @@ impl<K> Kernel for K where
         + transition::Early
         + transition::Identify
         + transition::Log
+        + transition::Trace
 {
 }

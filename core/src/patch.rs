@@ -29,6 +29,7 @@ use super::{
         Sizes, //
     },
     transition::{
+        Counts,
         Deadline,
         Progress,
         Transition, //
@@ -504,6 +505,8 @@ pub struct Patch<K: Kernel> {
     /// How the patch's last transition went, once one has ended.
     #[cfg_attr(all(CONFIG_LIVEPATCH, not(CONFIG_LIVEPATCH_WHY)), allow(dead_code))]
     pub(crate) last: Option<Progress>,
+    /// What happened in the patch's last transition that is over.
+    pub(crate) last_counts: Option<Counts>,
     /// The livepatch module's name.
     pub name: Name,
     /// Whether the patch is cumulative: it replaces all patches before it.
@@ -532,6 +535,7 @@ impl<K: Kernel> Patch<K> {
             handle,
             transition: None,
             last: None,
+            last_counts: None,
             name,
             replace,
             states,

@@ -298,7 +298,7 @@ impl<K: Kernel> Selected<'_, K> {
             return Err(error);
         }
         self.start(kernel);
-        self.patch.set_enabled(kernel, true);
+        self.patch.set_enabled_and_report(kernel, true);
         self.attempt(kernel);
         Ok(())
     }
@@ -313,7 +313,7 @@ impl<K: Kernel> Selected<'_, K> {
             kernel.pre_unpatch(&object.handle);
         }
         self.start(kernel);
-        self.patch.set_enabled(kernel, false);
+        self.patch.set_enabled_and_report(kernel, false);
         self.attempt(kernel);
         Ok(())
     }

@@ -101,8 +101,12 @@ impl<K: Kernel> Core<K> {
         if gear == Gear::Handler {
             own.patch.unsettle(kernel, own.sites)?;
         }
+        let changed = own.patch.gear != gear;
         own.patch.gear = gear;
         own.settle(kernel);
+        if changed {
+            kernel.gear_changed(&own.patch.name, gear);
+        }
         Ok(())
     }
 }

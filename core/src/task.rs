@@ -4,7 +4,10 @@
 //!
 //! C counterpart: the fields of `struct task_struct` that `kernel/livepatch/transition.c` uses.
 
-use super::transition::Moves;
+use super::transition::{
+    Moves,
+    Tally, //
+};
 use kernel::sync::atomic::{
     Atomic,
     Relaxed, //
@@ -105,6 +108,8 @@ pub struct Shared {
     target: Atomic<i32>,
     /// The moves of tasks so far.
     pub(super) moves: Moves,
+    /// The moves of the transition, by each way.
+    pub(super) tally: Tally,
 }
 
 impl Shared {
@@ -113,6 +118,7 @@ impl Shared {
         Self {
             target: Atomic::new(State::Idle.to_raw()),
             moves: Moves::new(),
+            tally: Tally::new(),
         }
     }
 
@@ -160,6 +166,7 @@ impl Shared {
     pub fn copy<T: Task>(&self, parent: &T, child: &T, _off: &T::PreemptionOff) {
         if parent.is_pending() {
             child.set_pending();
+            self.tally.count_fork();
         } else {
             child.clear_pending();
         }

@@ -47,6 +47,7 @@ mod busy;
 mod deadline;
 mod early;
 mod plain;
+mod trace;
 mod why;
 
 pub use blockers::{
@@ -61,8 +62,14 @@ pub use early::{
     Early, //
 };
 pub use plain::Words;
+pub use trace::{
+    Counts,
+    Trace,
+    Way, //
+};
 
 pub(super) use early::Moves;
+pub(super) use trace::Tally;
 pub(super) use why::Progress;
 
 use early::{
@@ -70,6 +77,7 @@ use early::{
     Pace,
     Round, //
 };
+use trace::Record;
 
 use super::{
     patch::{
@@ -237,32 +245,32 @@ impl<T> fmt::Display for DebugMessage<'_, T> {
 
 /// Tries to move `task` if its flag is set.
 ///
-/// The task is the current one, if the scheduler calls this. Otherwise it was [taken off its
-/// CPU](Busy::take_off_cpu) and may be on any CPU by now. The core's lock can't be taken here.
-/// Preemption is off, so the target does not change until the task has moved, see
-/// [`Shared::update`](super::task::Shared::update).
+/// The task is the current one, if the scheduler calls this ([`Way::Scheduler`]). Otherwise the
+/// stopper calls this ([`Way::Stopper`]): the task was [taken off its CPU](Busy::take_off_cpu) and
+/// may be on any CPU by now. The core's lock can't be taken here. Preemption is off, so the target
+/// does not change until the task has moved, see [`Shared::update`](super::task::Shared::update).
 ///
 /// C counterpart, for the current task: `__klp_sched_try_switch()`.
-pub fn switch_if_pending<K: Checks + Early + Log>(
+pub fn switch_if_pending<K: Checks + Log + Trace>(
     kernel: &K,
     task: &K::Task,
     off: &<K::Task as Task>::PreemptionOff,
+    way: Way,
 ) {
     if !task.is_pending() {
         return;
     }
     // Read the flag before the target: point 2 of the module's documentation.
     smp_mb(Read);
-    if try_switch(kernel, task, off) {
-        moved(kernel);
-    }
+    try_switch(kernel, task, off, way);
 }
 
 /// Tries to move `task` by checking its stack. Returns whether it has moved, now or earlier.
-fn try_switch<K: Checks + Log>(
+fn try_switch<K: Checks + Log + Trace>(
     kernel: &K,
     task: &K::Task,
     off: &<K::Task as Task>::PreemptionOff,
+    way: Way,
 ) -> bool {
     let target = kernel.shared().target();
     if task.state() == target {
@@ -271,32 +279,41 @@ fn try_switch<K: Checks + Log>(
     if !kernel.has_reliable_stacks() {
         return false;
     }
-    let mut moved = false;
+    let mut outcome = None;
     kernel.with_check(off, &mut |check| {
         let mut result = Err(Stuck::Running);
         kernel.pin(task, &mut |pinned| {
             result = switch_if_safe(kernel, task, pinned, check, target);
         });
         match result {
-            Ok(()) => moved = true,
+            Ok(switched) => outcome = Some(switched),
             Err(reason) => kernel.debug(DebugMessage::Stuck(task, reason)),
         }
     });
-    moved
+    if outcome == Some(true) {
+        // The task is not pinned any more: a tracer may want the scheduler's locks.
+        moved(kernel, task, way);
+    }
+    outcome.is_some()
 }
 
-/// Moves `task` unless it is running on another CPU or is inside a changing function.
+/// Moves `task` unless it is running on another CPU or is inside a changing function. Returns
+/// whether the task had not moved yet.
 fn switch_if_safe<'a, K: Checks + Log>(
     kernel: &K,
     task: &K::Task,
     pinned: &K::Pinned,
     check: Option<&'a StackCheck>,
     target: State,
-) -> Result<(), Stuck<'a>> {
+) -> Result<bool, Stuck<'a>> {
     look(kernel, task, pinned, check, target)?;
+    // The task may have moved before it was pinned.
+    if task.state() == target {
+        return Ok(false);
+    }
     task.clear_pending();
     task.set_state(target);
-    Ok(())
+    Ok(true)
 }
 
 /// Finds out whether `task` can move to `target`, and does not move it.
@@ -338,6 +355,8 @@ pub(crate) struct Transition<K: Early> {
     attempts: u64,
     /// Whether its deadline has turned it round. It has no deadline then.
     turned_round: bool,
+    /// What is noted for those who want to know how the transition went.
+    record: Record<K::Instant>,
 }
 
 impl<K: Kernel> Transition<K> {
@@ -349,6 +368,8 @@ impl<K: Kernel> Transition<K> {
             warn_on_once!(task.state() != State::Idle);
             task.set_state(direction.origin());
         });
+        // Begin to count before there is a flag, so that no move is missed.
+        let record = Record::new(kernel);
         // Order the states before the transition and the target before the pending flags: points 1
         // and 2 of the module's documentation.
         smp_mb(Write);
@@ -357,6 +378,7 @@ impl<K: Kernel> Transition<K> {
             pace: Pace::new(kernel),
             attempts: 0,
             turned_round: false,
+            record,
         }
     }
 
@@ -364,6 +386,7 @@ impl<K: Kernel> Transition<K> {
     fn start(&mut self, kernel: &K, patch: &Name) {
         let verb = self.direction.verb();
         pr_notice!("'{}': starting {} transition\n", patch, verb);
+        self.record.start(kernel, patch, self.direction);
         let target = self.direction.target();
         for_each_task(kernel, |task| {
             if task.state() != target {
@@ -381,7 +404,7 @@ impl<K: Kernel> Transition<K> {
         let mut attempt = Attempt::new(kernel);
         // Do not hold the lock that forks wait for: a check of thousands of stacks takes long.
         kernel.for_each_thread_unlocked(&mut |task| {
-            if !try_switch(kernel, task, &kernel.preemption_off()) {
+            if !try_switch(kernel, task, &kernel.preemption_off(), Way::Attempt) {
                 attempt.leave(kernel, task);
                 self.take_off_cpu(kernel, task);
             }
@@ -390,7 +413,7 @@ impl<K: Kernel> Transition<K> {
             // Children that the first walk missed have the state that their parents had at the
             // fork. This walk covers them. After it, every new child starts in the target state.
             kernel.for_each_thread(&mut |task| {
-                if !try_switch(kernel, task, &kernel.preemption_off()) {
+                if !try_switch(kernel, task, &kernel.preemption_off(), Way::Attempt) {
                     attempt.leave(kernel, task);
                 }
             });
@@ -398,7 +421,7 @@ impl<K: Kernel> Transition<K> {
         let target = self.direction.target();
         kernel.for_each_cpu(&mut |task, cpu, online| {
             if online {
-                if !try_switch(kernel, task, &kernel.preemption_off()) {
+                if !try_switch(kernel, task, &kernel.preemption_off(), Way::Attempt) {
                     attempt.leave(kernel, task);
                     kernel.wake_idle(cpu);
                 }
@@ -406,6 +429,7 @@ impl<K: Kernel> Transition<K> {
                 // The idle task of an offline CPU is inside no function.
                 task.clear_pending();
                 task.set_state(target);
+                moved(kernel, task, Way::Attempt);
             }
         });
         self.attempts = self.attempts.saturating_add(1);
@@ -501,17 +525,26 @@ impl<K: Kernel> Selected<'_, K> {
     ///
     /// C counterpart: `klp_try_complete_transition()`.
     pub(crate) fn attempt(&mut self, kernel: &K) {
-        let Some(transition) = &mut self.patch.transition else {
+        let Patch {
+            transition,
+            name,
+            deadline,
+            ..
+        } = &mut *self.patch;
+        let Some(transition) = transition else {
             return;
         };
         let waited = transition.pace.waited(kernel);
+        let begin = kernel.now();
         let attempt = transition.attempt(kernel);
-        if attempt.left == 0 {
+        let left = attempt.left;
+        transition.record.attempted(kernel, name, &begin, left);
+        if left == 0 {
             kernel.switch_in_scheduler(false);
             self.complete(kernel);
             return;
         }
-        let left = transition.time_left(kernel, self.patch.deadline);
+        let left = transition.time_left(kernel, *deadline);
         if left == Some(0) {
             self.turn_round(kernel);
             return;
@@ -545,6 +578,7 @@ impl<K: Kernel> Selected<'_, K> {
             // patches, the functions of its nops run their original anyway.
             for old in older.iter_mut() {
                 old.set_enabled(kernel, false);
+                kernel.patch_replaced(&old.name, &patch.name);
                 old.unpatch(kernel, sites, Which::All);
             }
             patch.unpatch(kernel, sites, Which::Nops);
@@ -566,6 +600,8 @@ impl<K: Kernel> Selected<'_, K> {
             patch.release(kernel, Which::Nops);
         }
         patch.last = Some(Progress::of(kernel, &transition));
+        // The wait above was also one for those who count a move.
+        let counts = transition.counts(kernel);
         let direction = transition.complete(kernel, quiesced);
 
         // Settle before the end of the transition becomes visible.
@@ -581,6 +617,10 @@ impl<K: Kernel> Selected<'_, K> {
             }
         }
         pr_notice!("'{}': {} complete\n", patch.name, direction.verb());
+        if let Some(counts) = counts {
+            kernel.transition_completed(&patch.name, &counts);
+            patch.last_counts = Some(counts);
+        }
         kernel.mirror_transition(None);
     }
 
@@ -605,7 +645,7 @@ impl<K: Kernel> Selected<'_, K> {
         let from = transition.direction;
         kernel.debug(DebugMessage::Reversing(&self.patch.name, from));
         transition.reverse(kernel);
-        self.patch.set_enabled(kernel, enabled);
+        self.patch.set_enabled_and_report(kernel, enabled);
         self.start(kernel);
         // No attempt right now: most tasks are in the new target state already.
         if let Some(transition) = &self.patch.transition {
@@ -619,9 +659,10 @@ impl<K: Kernel> Selected<'_, K> {
             return;
         };
         pr_warn!("forcing remaining tasks to the patched state\n");
+        kernel.transition_forced(&self.patch.name, transition.direction);
         for_each_task(kernel, |task| {
             if kernel.shared().update_locked(task) {
-                moved(kernel);
+                moved(kernel, task, Way::Force);
             }
         });
 

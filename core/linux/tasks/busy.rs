@@ -4,11 +4,15 @@
 //!
 //! C header: [`include/linux/stop_machine.h`](srctree/include/linux/stop_machine.h).
 
-use super::task_from_raw;
+use super::{
+    flags,
+    task_from_raw, //
+};
 use crate::{
     livepatch_core::transition::{
         self,
-        Busy, //
+        Busy,
+        Way, //
     },
     preempt,
     Linux, //
@@ -22,13 +26,9 @@ impl Busy for Linux {
     const TAKES_OFF: bool = true;
 
     fn stays_in_kernel(&self, task: &KernelTask) -> bool {
-        // SAFETY: The task exists. This only takes the address of the field.
-        let flags = unsafe { &raw const (*task.as_ptr()).flags };
-        // SAFETY: The task exists. It may change its flags meanwhile, so the read is volatile. The
-        // two flags below are set before the task can be found. Where a kthread becomes a program,
+        // Both flags are set before the task can be found. Where a kthread becomes a program,
         // either answer will do.
-        let flags = unsafe { flags.read_volatile() };
-        flags & (bindings::PF_KTHREAD | bindings::PF_USER_WORKER) != 0
+        flags(task) & (bindings::PF_KTHREAD | bindings::PF_USER_WORKER) != 0
     }
 
     fn take_off_cpu(&self, task: &KernelTask) {
@@ -47,6 +47,6 @@ unsafe extern "C" fn livepatch_switch_if_pending(task: *mut bindings::task_struc
     let off = preempt::disable_notrace();
     // SAFETY: The caller holds a reference to the task throughout the call.
     if let Some(task) = unsafe { task_from_raw(task) } {
-        transition::switch_if_pending(&Linux, task, &off);
+        transition::switch_if_pending(&Linux, task, &off, Way::Stopper);
     }
 }

@@ -23,8 +23,8 @@
 //!   end of the transition waits in [`Scheduler::synchronize`] for all callers that have seen the
 //!   flag. So the target that was read is still the target, and the stack check still exists.
 //! - *Only one caller moves the task at a time.* An attempt and a late call pin the task, one after
-//!   the other, and both make the same change. The task does not move itself meanwhile, since it
-//!   does not run.
+//!   the other, and the second one finds that the task has moved. The task does not move itself
+//!   meanwhile, since it does not run.
 //! - *The task sees the move before its next call*, since the pin has to be released before the
 //!   task can run on any CPU. Point 3 there holds for that call because the flag was read before.
 //!

@@ -19,6 +19,8 @@
 
 use super::{
     super::task::Tasks,
+    Trace,
+    Way,
     SECOND,
     SIGNALS_TIMEOUT, //
 };
@@ -76,7 +78,8 @@ pub trait Early: Tasks {
     fn kick(&self, _task: &Self::Task) {}
 }
 
-/// Counts the moves of tasks, and knows for which move the next attempt waits.
+/// Counts the moves of tasks that no attempt has made, and knows for which move the next attempt
+/// waits.
 ///
 /// # Memory ordering
 ///
@@ -123,10 +126,17 @@ impl Moves {
     }
 }
 
-/// Says that a task has moved. The caller may be anywhere: in the scheduler, or with interrupts
-/// off.
-pub fn moved<K: Early>(kernel: &K) {
-    if K::EARLY && kernel.shared().moves.count() {
+/// Says that a task has moved, and by which way. The caller may be anywhere: in the scheduler, or
+/// with interrupts off. It has preemption off since before the move, or holds the core's lock.
+///
+/// An attempt does not wait for the moves that it makes itself, so these don't count in [`Moves`].
+pub fn moved<K: Trace>(kernel: &K, task: &K::Task, way: Way) {
+    let shared = kernel.shared();
+    if K::COUNTS {
+        shared.tally.count(way);
+    }
+    kernel.task_moved(task, way);
+    if K::EARLY && way != Way::Attempt && shared.moves.count() {
         kernel.retry_now();
     }
 }

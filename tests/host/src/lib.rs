@@ -15,6 +15,7 @@
 //! | answers for the tasks from outside | [`script`] |
 //! | functions, their code and names | [`code`] |
 //! | ftrace | [`tracer`] |
+//! | events that the core reports | [`trace`] |
 //! | `struct klp_patch` and its objects and functions, sysfs, modules, callbacks | [`structures`] |
 //! | failures on demand | [`faults`] |
 //! | what a livepatch module contains | [`recipe`] |
@@ -43,5 +44,6 @@ pub mod snapshot;
 pub mod step;
 pub mod structures;
 pub mod tasks;
+pub mod trace;
 pub mod tracer;
 pub mod world;

@@ -7,6 +7,7 @@ use crate::faults::Faults;
 use crate::interruption::Interruptions;
 use crate::structures::Structures;
 use crate::tasks::Machine;
+use crate::trace::Events;
 use crate::tracer::Ftrace;
 use kernel::prelude::*;
 
@@ -25,6 +26,8 @@ pub struct Simulation {
     pub faults: Faults,
     /// The steps that are to happen in the middle of the core's operations.
     pub interruptions: Interruptions,
+    /// The events that the core has reported.
+    pub events: Events,
 }
 
 /// Allocates memory for the kernel itself, so that `kernel::alloc::fail_after` covers it too.

@@ -7,7 +7,7 @@ use crate::simulation::Simulation;
 use crate::structures::ModuleState;
 use crate::tasks::{CallRecord, SimulatedTask, TaskId};
 use livepatch_core::task::{Task, Tasks};
-use livepatch_core::transition::{moved, switch_if_pending};
+use livepatch_core::transition::{moved, switch_if_pending, Way};
 use std::rc::Rc;
 
 /// The offset of return addresses in a function in these tests: behind its call of the tracer.
@@ -79,9 +79,7 @@ impl Simulation {
                 if task.kthread || !task.stack.borrow().is_empty() {
                     return None;
                 }
-                if self.shared().update(&*task, &self.preemption_off()) {
-                    moved(self);
-                }
+                self.update(&task, Way::Exit);
                 task.user.set(true);
                 Some(())
             }
@@ -91,9 +89,7 @@ impl Simulation {
                     return None;
                 }
                 cpu.woken.set(false);
-                if self.shared().update(&*cpu.idle, &self.preemption_off()) {
-                    moved(self);
-                }
+                self.update(&cpu.idle, Way::Idle);
                 Some(())
             }
             Step::Fork(id) => self.fork(self.in_kernel(id)?.as_ref()),
@@ -138,10 +134,17 @@ impl Simulation {
         self.running(id).filter(|task| !task.user.get())
     }
 
+    fn update(&self, task: &SimulatedTask, way: Way) {
+        let off = self.preemption_off();
+        if self.shared().update(task, &off) {
+            moved(self, task, way);
+        }
+    }
+
     fn sleep(&self, task: &SimulatedTask) -> Option<()> {
         if self.machine.scheduler.get() {
             let before = self.machine.current.replace(Some(task.id));
-            switch_if_pending(self, task, &self.preemption_off());
+            switch_if_pending(self, task, &self.preemption_off(), Way::Scheduler);
             self.machine.current.set(before);
         }
         task.cpu.set(None);
@@ -155,7 +158,7 @@ impl Simulation {
         let here = threads.iter().find(|task| task.cpu.get() == Some(number));
         here.inspect(|here| here.cpu.set(None));
         let before = machine.current.take();
-        switch_if_pending(self, &*task, &self.preemption_off());
+        switch_if_pending(self, &*task, &self.preemption_off(), Way::Stopper);
         machine.current.set(before);
         here.inspect(|here| here.cpu.set(Some(number)));
         Some(())

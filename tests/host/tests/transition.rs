@@ -12,7 +12,7 @@ use host_tests::tasks::TaskId::{self, Idle, Thread};
 use host_tests::world::World;
 use kernel::prelude::*;
 use livepatch_core::task::{State, Task, Tasks};
-use livepatch_core::transition::{switch_if_pending, Delays};
+use livepatch_core::transition::{switch_if_pending, Delays, Way};
 
 const STUCK: &str = "livepatch: klp_try_switch_task: ";
 
@@ -812,7 +812,9 @@ fn without_a_stack_check_nobody_moves() {
     task.set_state(State::Unpatched);
     task.set_pending();
     world.kernel.machine.current.set(Some(Thread(1)));
-    switch_if_pending(&world.kernel, &task, &world.kernel.preemption_off());
+    let off = world.kernel.preemption_off();
+    switch_if_pending(&world.kernel, &task, &off, Way::Stopper);
+    drop(off);
     assert_eq!(state(&world, Thread(1)), WAITING);
     assert_eq!(world.full_dmesg(), [""; 0]);
 }
@@ -827,7 +829,9 @@ fn scheduler_leaves_tasks_alone_that_are_not_pending() {
     task.stack.borrow_mut().clear();
     let _ = world.full_dmesg();
     world.kernel.machine.current.set(Some(Thread(1)));
-    switch_if_pending(&world.kernel, &task, &world.kernel.preemption_off());
+    let off = world.kernel.preemption_off();
+    switch_if_pending(&world.kernel, &task, &off, Way::Stopper);
+    drop(off);
     assert_eq!(state(&world, Thread(1)), (State::Unpatched, false));
     assert_eq!(world.full_dmesg(), [""; 0]);
     task.set_pending();

@@ -12,7 +12,7 @@ use host_tests::script::Access;
 use host_tests::simulation::Simulation;
 use host_tests::tasks::{SimulatedTask, TaskId};
 use livepatch_core::task::Tasks;
-use livepatch_core::transition::switch_if_pending;
+use livepatch_core::transition::{switch_if_pending, Way};
 use std::collections::HashMap;
 
 /// The part of the core that runs.
@@ -139,7 +139,8 @@ impl Programs {
             Kind::Leave => {
                 simulation.shared().update(&task, &off);
             }
-            Kind::Switch | Kind::Look => switch_if_pending(&simulation, &task, &off),
+            Kind::Switch => switch_if_pending(&simulation, &task, &off, Way::Scheduler),
+            Kind::Look => switch_if_pending(&simulation, &task, &off, Way::Stopper),
             Kind::Fork => simulation.shared().copy(&task, &child, &off),
         };
         let number = replayer.run_task(job, &key.1)?.map(|next| {

@@ -36,7 +36,7 @@ use livepatch_core::sysfs::Directories;
 use livepatch_core::task::{Shared, State, Task, Tasks, Unreliable};
 use livepatch_core::transition::{
     moved, switch_if_pending, Busy, Clock, DebugMessage, Early, Identify, Log, Scheduler, Stuck,
-    Words,
+    Trace, Way, Words,
 };
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{fence, AtomicBool, AtomicUsize, Ordering};
@@ -253,7 +253,14 @@ impl Cpu {
         };
         let cpus: Vec<_> = tasks.into_iter().enumerate().map(cpu).collect();
         // The first access creates loom's atomics.
-        cpus.first().into_iter().for_each(moved);
+        if let Some(cpu) = cpus.first() {
+            for way in Way::ALL {
+                moved(cpu, &*cpu.current, way);
+            }
+            let (parent, child) = (LoomTask::new(), LoomTask::new());
+            parent.set_pending();
+            cpu.shared().copy(&parent, &child, &PreemptionOff(()));
+        }
         cpus
     }
 
@@ -307,14 +314,14 @@ impl Cpu {
     pub fn leave_kernel(&self) {
         let (_section, off) = self.section();
         if self.shared().update(&*self.current, &off) {
-            moved(self);
+            moved(self, &*self.current, Way::Exit);
         }
     }
 
     /// Runs the scheduler's part for the current task, which is about to be switched away from.
     pub fn schedule(&self) {
         let (_section, off) = self.section();
-        switch_if_pending(self, &*self.current, &off);
+        switch_if_pending(self, &*self.current, &off, Way::Scheduler);
     }
 
     /// Puts the current task to sleep, and wakes it up.
@@ -327,7 +334,7 @@ impl Cpu {
     /// long ago, or never.
     pub fn look(&self, at: &Self) {
         let (_section, off) = self.section();
-        switch_if_pending(self, &*at.current, &off);
+        switch_if_pending(self, &*at.current, &off, Way::Stopper);
     }
 
     /// Preempts the current task where preemption is on, and gives it the CPU back. The scheduler
@@ -498,6 +505,10 @@ impl Early for Cpu {
     fn retry_now(&self) {
         self.machine.hurry.set(true);
     }
+}
+
+impl Trace for Cpu {
+    const COUNTS: bool = true;
 }
 
 impl Clock for Cpu {

@@ -10,6 +10,7 @@ use crate::machine::{patch, replacement, About, Cpu, FUNCTION};
 use kernel::print;
 use livepatch_core::registry::Core;
 use livepatch_core::task::{State, Task, Tasks};
+use livepatch_core::transition::{Counts, Way};
 use loom::thread;
 
 /// The administrator, which holds the core's lock.
@@ -52,6 +53,11 @@ impl Admin {
             assert_eq!(task.state() != State::Idle, in_transition, "a state");
             assert_eq!(task.is_pending(), task.state() != target, "pending");
         }
+    }
+
+    /// Returns the counts of the oldest patch's last transition.
+    fn counts(&self) -> Option<Counts> {
+        self.core.patches().first()?.last_counts().cloned()
     }
 
     /// Ends the transition: the tasks on the other CPUs leave the kernel, and the core retries.
@@ -210,6 +216,35 @@ fn the_last_move_is_not_missed() {
         let ended = admin.cpu.shared().target() == State::Idle;
         assert!(ended || admin.cpu.is_in_a_hurry(), "nobody knows");
     });
+}
+
+/// Whichever way the task takes, and whenever the attempts come: it moves once, and is counted once.
+#[test]
+fn every_move_is_counted() {
+    let ways: [(&str, fn(&Cpu)); 2] = [
+        ("counts, task leaves the kernel", Cpu::leave_kernel),
+        ("counts, task sleeps", Cpu::sleep),
+    ];
+    for (name, way) in ways {
+        explore(name, 2, move || {
+            print::take();
+            let mut others = Cpu::machine(2);
+            let mut admin = Admin {
+                cpu: others.remove(0),
+                others,
+                core: Core::new(),
+            };
+            let task = admin.others[0].clone();
+            let thread = thread::spawn(move || way(&task));
+            admin.enable(0, About::Function);
+            admin.retry();
+            thread.join().unwrap();
+            admin.settle();
+            let counts = admin.counts().expect("it has ended");
+            let moves = Way::ALL.map(|way| counts.moves(way));
+            assert_eq!(moves.iter().sum::<usize>(), 1, "{moves:?}");
+        });
+    }
 }
 
 const OLD: usize = replacement(0);

@@ -2,7 +2,7 @@
 
 //! Atomics built on loom's, which explores what the memory model allows.
 
-use super::{AcquireOrRelaxed, Full, ReleaseOrRelaxed};
+use super::{AcquireOrRelaxed, Full, Relaxed, ReleaseOrRelaxed};
 use crate::sync::weaken::is_weakened;
 use loom::sync::atomic::{fence, AtomicI32, AtomicUsize};
 use std::panic::Location;
@@ -76,6 +76,11 @@ pub struct Atomic<T: AtomicType> {
 }
 
 impl Atomic<usize> {
+    /// Adds `value`.
+    pub fn add(&self, value: usize, _: Relaxed) {
+        self.cell().fetch_add(value, Ordering::Relaxed);
+    }
+
     /// Adds `value` and returns what was there before.
     #[track_caller]
     pub fn fetch_add(&self, value: usize, _: Full) -> usize {

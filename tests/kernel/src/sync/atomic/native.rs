@@ -2,7 +2,7 @@
 
 //! Atomics built on those of the standard library.
 
-use super::{AcquireOrRelaxed, Full, ReleaseOrRelaxed};
+use super::{AcquireOrRelaxed, Full, Relaxed, ReleaseOrRelaxed};
 use std::cell::{RefCell, UnsafeCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
@@ -100,6 +100,12 @@ pub struct Atomic<T: AtomicType>(UnsafeCell<T>);
 unsafe impl<T: AtomicType> Sync for Atomic<T> {}
 
 impl Atomic<usize> {
+    /// Adds `value`.
+    pub fn add(&self, value: usize, _: Relaxed) {
+        // SAFETY: The cell is valid and aligned, and all accesses to it are atomic.
+        unsafe { AtomicUsize::from_ptr(self.0.get()) }.fetch_add(value, Ordering::Relaxed);
+    }
+
     /// Adds `value` and returns what was there before.
     pub fn fetch_add(&self, value: usize, _: Full) -> usize {
         // SAFETY: The cell is valid and aligned, and all accesses to it are atomic.
