@@ -46,8 +46,18 @@ fn within(value: u64, most: u64, default: u64) -> u64 {
 pub(crate) fn check_parameters() {
     let (most, used) = (Delays::SLOW, Linux.delays());
     for (name, value, most, used) in [
-        ("attempt_delay", attempt_delay.value(), most.attempt, used.attempt),
-        ("signal_delay", signal_delay.value(), most.signal, used.signal),
+        (
+            "attempt_delay",
+            attempt_delay.value(),
+            most.attempt,
+            used.attempt,
+        ),
+        (
+            "signal_delay",
+            signal_delay.value(),
+            most.signal,
+            used.signal,
+        ),
     ] {
         if value != used {
             pr_warn!(
