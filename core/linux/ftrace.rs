@@ -6,10 +6,8 @@
 //! The handler itself is in `livepatch.c`, with the table of the entries. In Rust, each of its
 //! loads and barriers would be the call of a helper.
 //!
-//! The C core has an `ftrace_ops` for each function. Unregistering each of them takes time: ftrace
-//! waits for tasks-RCU, since the memory and the trampoline of the `ftrace_ops` are freed with it.
-//! Here all functions that are attached together share one. A single one for all functions would
-//! not do. ftrace asks direct callers of the functions, such as BPF's trampolines, to respect the
+//! The C core has an `ftrace_ops` for each function. Here all functions that are attached together
+//! share one. A single one for all functions would not do. ftrace asks direct callers of the functions, such as BPF's trampolines, to respect the
 //! changed instruction pointer only when an `ftrace_ops` is registered. Adding a function to the
 //! filter of a registered one bypasses them.
 //!
@@ -25,10 +23,13 @@
 //! that was attached, and before a site shows another transition.
 //!
 //! A task can still be preempted in ftrace's trampoline, between the handler and the function that
-//! the handler chose. ftrace waits for such a task when a whole batch goes, since it frees the
-//! trampoline. The core does not rely on that wait: the task has not left the function that it
+//! the handler chose. The core does not wait for it: the task has not left the function that it
 //! called, so it does not move to the other version (`StackCheck` says how the core detects this).
 //! Until that task has moved, the transition does not end, and a module that is in use does not go.
+//! Once the batch has gone, ftrace does not know the trampoline that the task is in. Its stack is
+//! unreliable then, so the task does not move in a later transition either until it has left.
+//!
+//! ftrace itself waits for such tasks where it frees the trampoline (`ftrace_ops.rs`).
 //!
 //! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h).
 
@@ -170,10 +171,8 @@ const SAVE_REGISTERS: u32 = 0;
 #[cfg(not(CONFIG_HAVE_DYNAMIC_FTRACE_WITH_ARGS))]
 const SAVE_REGISTERS: u32 = bindings::FTRACE_OPS_FL_SAVE_REGS;
 
-const FLAGS: u32 = bindings::FTRACE_OPS_FL_DYNAMIC
-    | bindings::FTRACE_OPS_FL_IPMODIFY
-    | bindings::FTRACE_OPS_FL_PERMANENT
-    | SAVE_REGISTERS;
+const FLAGS: u32 =
+    bindings::FTRACE_OPS_FL_IPMODIFY | bindings::FTRACE_OPS_FL_PERMANENT | SAVE_REGISTERS;
 
 /// Functions that were attached together.
 struct Batch {
@@ -196,8 +195,7 @@ impl Batch {
             locations.push(hook.0.location as c_ulong, GFP_KERNEL)?;
         }
         Ok(Self {
-            // SAFETY: `livepatch_ftrace_handler()` takes any function and any context.
-            ops: unsafe { Ops::new(bindings::livepatch_ftrace_handler, FLAGS)? },
+            ops: Ops::new(FLAGS)?,
             settled: KVec::with_capacity(locations.len(), GFP_KERNEL)?,
             locations,
             stale: false,

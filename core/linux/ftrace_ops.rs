@@ -4,25 +4,85 @@
 //!
 //! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h).
 
+use crate::tasks::Since;
 use core::mem::ManuallyDrop;
 use kernel::{
     bindings,
     error::to_result,
     prelude::*,
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    },
     types::Opaque, //
 };
 
-/// The function that ftrace calls.
-pub(crate) type Handler =
-    unsafe extern "C" fn(c_ulong, c_ulong, *mut bindings::ftrace_ops, *mut bindings::ftrace_regs);
+/// Whose turn it is with each `livepatch_ops`: [`UNUSED`], [`TAKEN`], or since when it is not
+/// registered any more.
+static LASTING: [Atomic<usize>; bindings::LIVEPATCH_OPS as usize] =
+    [const { Atomic::new(UNUSED) }; bindings::LIVEPATCH_OPS as usize];
 
-/// A user of ftrace (`struct ftrace_ops`). If it is registered, dropping it unregisters it.
+const UNUSED: usize = 0;
+const TAKEN: usize = usize::MAX;
+
+/// The memory of a `struct ftrace_ops`.
+///
+/// When ftrace unregisters one that may be freed, it waits for tasks-RCU, which takes from 50 to
+/// some 200 ms. One that is never freed needs no wait, and keeps its trampoline. There are some of
+/// those. If all are taken, memory is allocated.
+enum Memory {
+    /// The element of `livepatch_ops` with this number.
+    Lasting(usize),
+    /// Memory of its own.
+    Own(ManuallyDrop<KBox<Opaque<bindings::ftrace_ops>>>),
+}
+
+impl Memory {
+    /// Takes a lasting one whose last user has left, or allocates one. Errors: `ENOMEM`.
+    fn take() -> Result<Self> {
+        for (number, turn) in LASTING.iter().enumerate() {
+            let since = turn.load(Relaxed);
+            // A handler may still be called with one that was unregistered just now.
+            let free = match since {
+                TAKEN => false,
+                UNUSED => true,
+                since => Since::from_raw(since).has_passed(),
+            };
+            // Acquire: pairs with the release in `drop`. What its last user did comes first.
+            if free && turn.cmpxchg(since, TAKEN, Acquire).is_ok() {
+                return Ok(Self::Lasting(number));
+            }
+        }
+        let mut ops: bindings::ftrace_ops = pin_init::zeroed();
+        ops.func = Some(bindings::livepatch_ftrace_handler);
+        Ok(Self::Own(ManuallyDrop::new(KBox::new(
+            Opaque::new(ops),
+            GFP_KERNEL,
+        )?)))
+    }
+
+    fn get(&self) -> *mut bindings::ftrace_ops {
+        match self {
+            Self::Own(own) => own.get(),
+            Self::Lasting(number) => {
+                let all: *mut [bindings::ftrace_ops; LASTING.len()] =
+                    &raw mut bindings::livepatch_ops;
+                all.cast::<bindings::ftrace_ops>().wrapping_add(*number)
+            }
+        }
+    }
+}
+
+/// A user of ftrace (`struct ftrace_ops`) with the core's handler. If it is registered, dropping it
+/// unregisters it.
 ///
 /// # Invariants
 ///
 /// The structure is initialized and does not move. ftrace knows it if and only if `registered`.
 pub(crate) struct Ops {
-    ops: ManuallyDrop<KBox<Opaque<bindings::ftrace_ops>>>,
+    memory: Memory,
     registered: bool,
 }
 
@@ -31,17 +91,15 @@ unsafe impl Send for Ops {}
 
 impl Ops {
     /// Makes a user with these flags (`FTRACE_OPS_FL_*`). Errors: `ENOMEM`.
-    ///
-    /// # Safety
-    ///
-    /// ftrace may call `handler` for any function, in any context.
-    pub(crate) unsafe fn new(handler: Handler, flags: u32) -> Result<Self> {
-        let mut ops: bindings::ftrace_ops = pin_init::zeroed();
-        ops.func = Some(handler);
-        ops.flags = flags as c_ulong;
+    pub(crate) fn new(flags: u32) -> Result<Self> {
+        let memory = Memory::take()?;
+        // SAFETY: The structure is allocated or static. It is not registered, and nothing else has
+        // taken it.
+        unsafe { (*memory.get()).flags |= flags as c_ulong };
         Ok(Self {
-            // INVARIANT: The structure is in a box, and ftrace does not know it yet.
-            ops: ManuallyDrop::new(KBox::new(Opaque::new(ops), GFP_KERNEL)?),
+            // INVARIANT: All other fields are zero, or as ftrace left them when it forgot the
+            // structure.
+            memory,
             registered: false,
         })
     }
@@ -54,7 +112,7 @@ impl Ops {
         // locations, up to the length that is given.
         to_result(unsafe {
             bindings::ftrace_set_filter_ips(
-                self.ops.get(),
+                self.memory.get(),
                 locations.as_mut_ptr(),
                 locations.len() as c_uint,
                 0,
@@ -67,7 +125,7 @@ impl Ops {
     pub(crate) fn register(&mut self) -> Result {
         // SAFETY: By the type's invariant, the structure is initialized and does not move. It is
         // freed only after ftrace has unregistered it.
-        to_result(unsafe { bindings::register_ftrace_function(self.ops.get()) })?;
+        to_result(unsafe { bindings::register_ftrace_function(self.memory.get()) })?;
         // INVARIANT: ftrace knows the structure from now on.
         self.registered = true;
         Ok(())
@@ -78,7 +136,7 @@ impl Ops {
     pub(crate) fn unregister(&mut self) -> Result {
         // SAFETY: By the type's invariant, the structure is initialized. ftrace refuses one that it
         // does not know.
-        to_result(unsafe { bindings::unregister_ftrace_function(self.ops.get()) })?;
+        to_result(unsafe { bindings::unregister_ftrace_function(self.memory.get()) })?;
         // INVARIANT: ftrace has forgotten the structure.
         self.registered = false;
         Ok(())
@@ -98,7 +156,7 @@ impl Ops {
         // up to `count`. The branches lead to where the handler leads, as the caller has promised.
         to_result(unsafe {
             bindings::ftrace_settle(
-                self.ops.get(),
+                self.memory.get(),
                 locations.as_ptr(),
                 addresses.as_ptr(),
                 count as c_uint,
@@ -120,7 +178,7 @@ impl Ops {
     #[cfg(CONFIG_DYNAMIC_FTRACE_WITH_SETTLED)]
     pub(crate) fn unsettle(&mut self) -> Result {
         // SAFETY: By the type's invariant, the structure is initialized.
-        to_result(unsafe { bindings::ftrace_unsettle(self.ops.get()) })
+        to_result(unsafe { bindings::ftrace_unsettle(self.memory.get()) })
     }
 
     /// Does nothing: this kernel's ftrace has no such branches.
@@ -133,13 +191,24 @@ impl Ops {
 impl Drop for Ops {
     fn drop(&mut self) {
         if self.registered && self.unregister().is_err() {
-            // ftrace may still use the structure, so its memory is lost.
+            // ftrace may still use the structure, so it is lost.
             return;
         }
-        // SAFETY: ftrace does not know the structure.
-        unsafe { bindings::ftrace_free_filter(self.ops.get()) };
-        // SAFETY: ftrace does not know the structure, and it is not used any more.
-        unsafe { ManuallyDrop::drop(&mut self.ops) };
+        match &mut self.memory {
+            // The filter stays until the next user sets its own: ftrace may still be looking at it.
+            Memory::Lasting(number) => {
+                if let Some(turn) = LASTING.get(*number) {
+                    // Release: pairs with the acquire in `Memory::take`.
+                    turn.store(Since::now().to_raw(), Release);
+                }
+            }
+            Memory::Own(own) => {
+                // SAFETY: ftrace does not know the structure, and has waited for its users.
+                unsafe { bindings::ftrace_free_filter(own.get()) };
+                // SAFETY: ftrace does not know the structure, and it is not used any more.
+                unsafe { ManuallyDrop::drop(own) };
+            }
+        }
     }
 }
 

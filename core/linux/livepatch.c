@@ -95,13 +95,16 @@ static __always_inline unsigned long livepatch_dispatch(unsigned long ip)
 	 * state. site.rs says why they belong together.
 	 */
 	word = smp_load_acquire(&site->word);
-	if (word != LIVEPATCH_IN_TRANSITION)
+	/* Outside of transitions, most calls do not come here: ftrace sends them to the version. */
+	if (unlikely(word != LIVEPATCH_IN_TRANSITION))
 		return word;
 	/* As View::choose() does. */
 	state = READ_ONCE(current->patch_state);
-	if (state == KLP_TRANSITION_UNPATCHED)
-		return READ_ONCE(site->below);
-	WARN_ON_ONCE(state == KLP_TRANSITION_IDLE);
+	if (unlikely(state != KLP_TRANSITION_PATCHED)) {
+		if (state == KLP_TRANSITION_UNPATCHED)
+			return READ_ONCE(site->below);
+		WARN_ON_ONCE(1);
+	}
 	return READ_ONCE(site->newest);
 }
 
@@ -119,10 +122,15 @@ void notrace livepatch_ftrace_handler(unsigned long ip, unsigned long parent_ip,
 	if (WARN_ON_ONCE(bit < 0))
 		return;
 	version = livepatch_dispatch(ip);
-	if (version)
+	if (likely(version))
 		ftrace_regs_set_instruction_pointer(fregs, version);
 	ftrace_test_recursion_unlock(bit);
 }
+
+/* The initializer puts them among the kernel's initialized data. */
+struct ftrace_ops livepatch_ops[LIVEPATCH_OPS] = {
+	[0 ... LIVEPATCH_OPS - 1] = { .func = livepatch_ftrace_handler },
+};
 
 void livepatch_visit_threads(void (*fn)(struct task_struct *task, void *arg), void *arg)
 {

@@ -31,6 +31,14 @@ void livepatch_ftrace_handler(unsigned long ip, unsigned long parent_ip, struct 
 			      struct ftrace_regs *fregs);
 
 /*
+ * These are never freed. So ftrace need not wait, when one is unregistered, until no task is in its
+ * trampoline. That wait takes from 50 to some 200 ms. They have to be data of the kernel: ftrace
+ * takes all others for memory that may be freed.
+ */
+#define LIVEPATCH_OPS 16
+extern struct ftrace_ops livepatch_ops[LIVEPATCH_OPS];
+
+/*
  * The table in which the handler finds the entry of a location. One caller at a time: they hold
  * the same lock. The handler may use an entry that was unlinked until every CPU has scheduled.
  */

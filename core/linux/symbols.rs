@@ -40,6 +40,33 @@ unsafe extern "C" fn kernel_symbol(data: *mut c_void, address: c_ulong) -> c_int
     answer(found(address))
 }
 
+/// A name, and a closure that gets the addresses of a module's symbols with that name.
+struct Named<'a> {
+    name: &'a Name,
+    found: Matches<'a>,
+}
+
+/// Passes a symbol of a module to the closure if its name matches.
+///
+/// # Safety
+///
+/// `data` points to a [`Named`] that nothing else uses during the call. `name` is a valid C string.
+unsafe extern "C" fn named_symbol(
+    data: *mut c_void,
+    name: *const c_char,
+    address: c_ulong,
+) -> c_int {
+    // SAFETY: `data` points to a `Named` that nothing else uses during the call.
+    let wanted = unsafe { &mut *data.cast::<Named<'_>>() };
+    let own = wanted.name.as_bytes_with_nul().as_ptr().cast();
+    // SAFETY: Both are C strings.
+    if unsafe { bindings::strcmp(own, name) } != 0 {
+        return 0;
+    }
+    // SAFETY: The arguments are as for this function, with the closure for `data`.
+    unsafe { kernel_symbol((&raw mut wanted.found).cast(), address) }
+}
+
 /// Passes a symbol of a module to the closure, unless kallsyms ignores it.
 ///
 /// # Safety
@@ -74,6 +101,24 @@ impl Symbols for Linux {
                 Some(kernel_symbol),
                 name.as_bytes_with_nul().as_ptr().cast(),
                 (&raw mut found).cast(),
+            );
+        }
+    }
+
+    fn each_match_in(
+        &self,
+        object: &Name,
+        name: &Name,
+        found: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) {
+        let mut wanted = Named { name, found };
+        // SAFETY: A `Name` ends with a NUL. The callback gets `wanted` only during the call, and
+        // nothing else uses it.
+        unsafe {
+            bindings::module_kallsyms_on_each_symbol(
+                object.as_bytes_with_nul().as_ptr().cast(),
+                Some(named_symbol),
+                (&raw mut wanted).cast(),
             );
         }
     }

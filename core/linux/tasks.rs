@@ -63,7 +63,8 @@ use kernel::{
             Acquire,
             Atomic,
             Full,
-            Relaxed, //
+            Relaxed,
+            Release, //
         },
         barrier::smp_mb, //
     },
@@ -79,6 +80,9 @@ static STACK_CHECK: Atomic<*mut StackCheck> = Atomic::new(core::ptr::null_mut())
 
 /// The number of the last wait for all CPUs that has begun. Never 0, see [`Since`].
 static WAITS: Atomic<usize> = Atomic::new(1);
+
+/// The number of a wait for all CPUs that has ended. Those with a lower number may still go on.
+static ENDED: Atomic<usize> = Atomic::new(0);
 
 /// Work that retries the transition.
 static RETRY: Static<MaybeUninit<bindings::delayed_work>> = Static::new(MaybeUninit::uninit());
@@ -448,7 +452,13 @@ impl Since {
         !warn_on_once!(quiesced.0 <= self.0)
     }
 
-    /// The number, for storage. It is not 0.
+    /// Whether nothing uses the thing any more: a wait that began later has ended.
+    pub(crate) fn has_passed(self) -> bool {
+        // Acquire: pairs with the release in `Scheduler::synchronize`.
+        ENDED.load(Acquire) > self.0
+    }
+
+    /// The number, for storage. It is neither 0 nor `usize::MAX`.
     pub(crate) const fn to_raw(self) -> usize {
         self.0
     }
@@ -472,6 +482,8 @@ impl Scheduler for Linux {
             // SAFETY: The context may sleep, and `nothing_either` has no requirements.
             unsafe { bindings::livepatch_work_on_each_cpu(Some(nothing_either)) };
         }
+        // Release: pairs with the acquire in `Since::has_passed`.
+        ENDED.store(number, Release);
         Quiesced(number)
     }
 

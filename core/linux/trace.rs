@@ -87,7 +87,7 @@ fn direction_text(direction: Direction) -> *const c_char {
         Direction::Patching => c"patching",
         Direction::Unpatching => c"unpatching",
     };
-    text.as_ptr().cast()
+    text.as_char_ptr()
 }
 
 /// The word for a way, the same as [`Way::text`].
@@ -100,7 +100,7 @@ fn way_text(way: Way) -> *const c_char {
         Way::Stopper => c"stopper",
         Way::Force => c"force",
     };
-    text.as_ptr().cast()
+    text.as_char_ptr()
 }
 
 /// The word for a gear, as in the attribute `gear`.
@@ -109,7 +109,7 @@ fn gear_text(gear: Gear) -> *const c_char {
         Gear::Handler => c"handler",
         Gear::Settled => c"settled",
     };
-    text.as_ptr().cast()
+    text.as_char_ptr()
 }
 
 impl Trace for Linux {

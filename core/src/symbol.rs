@@ -96,6 +96,23 @@ pub trait Symbols {
     /// the symbol table, until `found` breaks. This search is quick.
     fn each_match(&self, name: &Name, found: &mut dyn FnMut(usize) -> ControlFlow<()>);
 
+    /// Calls `found` with the address of each symbol `name` of the module `object`, in the order of
+    /// the symbol table, until `found` breaks.
+    fn each_match_in(
+        &self,
+        object: &Name,
+        name: &Name,
+        found: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) {
+        self.each_symbol(object, &mut |own, address| {
+            if own == name.as_bytes() {
+                found(address)
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+    }
+
     /// Calls `found` with the name and the address of each symbol of the module `object`, in the
     /// order of the symbol table, until `found` breaks. Leaves out the names that kallsyms ignores:
     /// some assemblers mark with them where code and data begin.
@@ -169,15 +186,10 @@ pub fn find<S: Symbols + ?Sized>(
     position: usize,
 ) -> Result<usize> {
     let mut tally = Tally::default();
+    let mut found = |address| tally.add(position, address);
     match object {
-        None => symbols.each_match(name, &mut |address| tally.add(position, address)),
-        Some(object) => symbols.each_symbol(object, &mut |own, address| {
-            if own == name.as_bytes() {
-                tally.add(position, address)
-            } else {
-                ControlFlow::Continue(())
-            }
-        }),
+        None => symbols.each_match(name, &mut found),
+        Some(object) => symbols.each_match_in(object, name, &mut found),
     }
     tally.address(object, name, position)
 }
@@ -192,15 +204,21 @@ pub fn find_all<'a, S: Symbols + ?Sized>(
     wanted: impl Iterator<Item = (&'a Name, usize)>,
 ) -> Result<KVec<Tally>> {
     let mut tallies = KVec::new();
-    let mut index: KVec<(&[u8], usize, usize)> = KVec::new();
+    let mut index: KVec<(&Name, usize, usize)> = KVec::new();
     for (order, (name, position)) in wanted.enumerate() {
         tallies.push(Tally::default(), GFP_KERNEL)?;
-        index.push((name.as_bytes(), order, position), GFP_KERNEL)?;
+        index.push((name, order, position), GFP_KERNEL)?;
     }
-    sort_by_key(&mut index, |own| (own.0, own.1));
+    // A single one needs no search for each symbol.
+    if let ([(name, _, position)], [tally]) = (&*index, &mut *tallies) {
+        symbols.each_match_in(object, name, &mut |address| tally.add(*position, address));
+        return Ok(tallies);
+    }
+    sort_by_key(&mut index, |own| (own.0.as_bytes(), own.1));
     symbols.each_symbol(object, &mut |name, address| {
-        let first = index.partition_point(|own| own.0 < name);
-        let own = index.iter().skip(first).take_while(|own| own.0 == name);
+        let first = index.partition_point(|own| own.0.as_bytes() < name);
+        let own = index.iter().skip(first);
+        let own = own.take_while(|own| own.0.as_bytes() == name);
         for &(_, order, position) in own {
             if let Some(tally) = tallies.get_mut(order) {
                 let _ = tally.add(position, address);
@@ -249,6 +267,10 @@ impl Sizes {
         }
         sort_by_key(&mut extents, |own| own.start);
         let mut sizes = Self(extents);
+        // For a single address, the search by kallsyms costs less.
+        if sizes.0.len() == 1 {
+            return Ok(sizes);
+        }
         symbols.each_symbol(object, &mut |_, address| {
             sizes.add(address);
             ControlFlow::Continue(())
@@ -416,6 +438,29 @@ mod tests {
             assert_eq!(sizes.at(&table, address), Some(expected));
         }
         assert_eq!(table.asked.get(), 4);
+        Ok(())
+    }
+
+    #[test]
+    fn the_size_of_a_single_one_comes_from_kallsyms() -> Result {
+        let table = Table::new(&[(b"a", 0x1000), (b"b", 0x1010)]);
+        let sizes = Sizes::of(&table, &Name::new(b"object")?, [0x1000].into_iter())?;
+        assert_eq!(sizes.at(&table, 0x1000), Some(table.size));
+        assert_eq!(table.asked.get(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_single_one_is_found_as_with_others() -> Result {
+        let table = Table::new(SYMBOLS);
+        let object = Name::new(b"object")?;
+        for (name, position, expected) in LOOKUPS {
+            let name = Name::new(name)?;
+            let tallies = find_all(&table, &object, [(&name, position)].into_iter())?;
+            let mut found = tallies.iter().map(|own| own.address(Some(&object), &name, position));
+            assert_eq!(found.next().and_then(Result::ok), expected);
+            assert!(found.next().is_none());
+        }
         Ok(())
     }
 

@@ -132,7 +132,8 @@ impl Shared {
         self.target.store(target.to_raw(), Relaxed);
     }
 
-    /// Moves `task` if its flag is set, and returns whether it was. The task is current or can't run.
+    /// Moves `task` if its flag is set, and returns whether it was. The task is current or can't
+    /// run.
     ///
     /// Preemption is off, so the target does not change between the read of the flag and the write
     /// of the state: a reversal waits for this. C counterpart: `klp_update_patch_state()`.

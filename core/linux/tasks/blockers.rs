@@ -30,8 +30,8 @@ impl Identify for Linux {
     fn identity(&self, task: &KernelTask) -> Identity {
         // SAFETY: The task exists. This only takes the address of the field.
         let flags = unsafe { &raw const (*task.as_ptr()).flags };
-        // SAFETY: The task exists. It may change its flags meanwhile, so the read is volatile. Where
-        // a kthread becomes a program, either answer will do.
+        // SAFETY: The task exists. It may change its flags meanwhile, so the read is volatile.
+        // Where a kthread becomes a program, either answer will do.
         let flags = unsafe { flags.read_volatile() };
         Identity {
             process: task.tgid(),

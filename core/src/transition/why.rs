@@ -10,7 +10,7 @@
 //! signals: 8
 //! left: 2
 //! blockers:
-//!   - {pid: 81, tid: 83, comm: "reader", kthread: false, reason: asleep, function: "f", object: "vmlinux"}
+//!   - {pid: 81, tid: 83, comm: "cat", kthread: false, reason: asleep, function: "f", object: "m"}
 //!   - {pid: 90, tid: 90, comm: "spin", kthread: true, reason: running, cpu: 1}
 //! more: 0
 //! last: null

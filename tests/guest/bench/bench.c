@@ -10,6 +10,7 @@
  *	patches SIZE...	enabling, settling, disabling and unloading a patch of SIZE functions
  *	tasks COUNT...	one attempt to end a transition with COUNT tasks, and the longest time
  *			for which it keeps the CPU from a more urgent task
+ *	transitions	the time until a transition is over, with tasks of several kinds
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -17,6 +18,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -124,7 +126,13 @@ static void unload(void)
 static void settle(void)
 {
 	while (is(transition, '1'))
-		nap(1000000);
+		nap(100000);
+}
+
+/* Lets what was just asked for come to its end. */
+static void rest(void)
+{
+	nap(100000000);
 }
 
 static void wait_gone(void)
@@ -132,7 +140,7 @@ static void wait_gone(void)
 	struct stat none;
 
 	while (!stat(directory, &none))
-		nap(1000000);
+		nap(100000);
 }
 
 static void disable(void)
@@ -241,19 +249,21 @@ static void patches(long size)
 	int run;
 
 	for (run = 0; run < RUNS && (!run || now() - begin < BUDGET); run++) {
-		uint64_t start = now(), loaded, settled, gone;
+		uint64_t start = now(), loaded, settled, asked, gone;
 
 		load(size, "");
 		loaded = now();
 		settle();
 		settled = now();
+		rest();
+		asked = now();
 		put(enabled, "0");
 		wait_gone();
 		gone = now();
 		unload();
 		tell("enable", size, loaded - start);
 		tell("settle", size, settled - loaded);
-		tell("disable", size, gone - settled);
+		tell("disable", size, gone - asked);
 		tell("unload", size, now() - gone);
 	}
 }
@@ -301,15 +311,15 @@ static uint64_t attempt(void)
 	return now() - start;
 }
 
-static void tasks(long count)
+/* Starts threads that sleep. */
+static pthread_t *start_sleepers(long count)
 {
-	struct sched_param urgent = { .sched_priority = 50 };
-	pthread_t *threads = calloc(count, sizeof(*threads)), watch;
+	pthread_t *threads = calloc(count, sizeof(*threads));
 	pthread_attr_t small;
-	pid_t child;
 	long i;
-	int run;
 
+	put("/proc/sys/kernel/threads-max", "30000");
+	put("/proc/sys/vm/max_map_count", "100000");
 	pthread_attr_init(&small);
 	pthread_attr_setstacksize(&small, PTHREAD_STACK_MIN);
 	pthread_attr_setguardsize(&small, 0);
@@ -319,38 +329,179 @@ static void tasks(long count)
 		if (errno)
 			fail("pthread_create");
 	}
-	nap(100000000);
-	for (run = 0; run < 2 * RUNS; run++) {
-		uint64_t quiet;
+	rest();
+	return threads;
+}
 
+static void end_sleepers(pthread_t *threads, long count)
+{
+	long i;
+
+	pthread_mutex_unlock(&gate);
+	for (i = 0; i < count; i++)
+		pthread_join(threads[i], NULL);
+	free(threads);
+}
+
+static pthread_t watch;
+static uint64_t quiet;
+
+/* Starts the most urgent task, and looks how late it comes while nothing is asked of the core. */
+static void start_watch(void)
+{
+	struct sched_param urgent = { .sched_priority = 50 };
+
+	watching = true;
+	if (pthread_create(&watch, NULL, watcher, NULL) ||
+	    pthread_setschedparam(watch, SCHED_FIFO, &urgent))
+		fail("watcher");
+	longest = 0;
+	nap(20000000);
+	quiet = longest;
+	longest = 0;
+}
+
+static void end_watch(const char *name, long count)
+{
+	tell(name, count, longest > quiet ? longest - quiet : 0);
+	watching = false;
+	pthread_join(watch, NULL);
+}
+
+static void tasks(long count)
+{
+	pthread_t *threads = start_sleepers(count);
+	pid_t child;
+	int run;
+
+	for (run = 0; run < 2 * RUNS; run++) {
 		load(1, "hold=1");
 		settle();
 		child = hold();
 		if (run < RUNS) {
 			tell("attempt", count, attempt());
 		} else {
-			watching = true;
-			if (pthread_create(&watch, NULL, watcher, NULL) ||
-			    pthread_setschedparam(watch, SCHED_FIFO, &urgent))
-				fail("watcher");
-			/* The delay while nothing else happens. */
-			longest = 0;
-			nap(20000000);
-			quiet = longest;
-			longest = 0;
+			start_watch();
 			attempt();
-			tell("stretch", count, longest > quiet ? longest - quiet : 0);
-			watching = false;
-			pthread_join(watch, NULL);
+			end_watch("stretch", count);
 		}
 		release(child);
 		wait_gone();
 		unload();
 	}
-	pthread_mutex_unlock(&gate);
-	for (i = 0; i < count; i++)
-		pthread_join(threads[i], NULL);
-	free(threads);
+	end_sleepers(threads, count);
+}
+
+/* --- transitions --------------------------------------------------------------------------------- */
+
+/* Enables a patch of bench_hold(). Returns how long it took until the transition was over. */
+static uint64_t over(void)
+{
+	uint64_t start = now();
+
+	load(1, "hold=1");
+	settle();
+	return now() - start;
+}
+
+static void measure(const char *name, int runs)
+{
+	while (runs--) {
+		tell(name, 0, over());
+		disable();
+	}
+}
+
+static pid_t start_child(void (*fn)(void))
+{
+	pid_t child = fork();
+
+	if (child < 0)
+		fail("fork");
+	if (!child) {
+		fn();
+		_exit(0);
+	}
+	return child;
+}
+
+static void end_child(pid_t child)
+{
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
+static void spin(void)
+{
+	for (;;)
+		;
+}
+
+static void storm(void)
+{
+	for (;;) {
+		pid_t child = fork();
+
+		if (!child)
+			_exit(0);
+		if (child > 0)
+			waitpid(child, NULL, 0);
+	}
+}
+
+#define SLEEPERS 1000
+#define CROWD 10000
+
+static void transitions(void)
+{
+	long i, cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	pid_t children[64], child;
+	pthread_t *threads;
+	uint64_t start;
+
+	measure("idle", RUNS);
+
+	threads = start_sleepers(SLEEPERS);
+	measure("sleepers", RUNS);
+	end_sleepers(threads, SLEEPERS);
+
+	for (i = 0; i < cpus && i < 64; i++)
+		children[i] = start_child(spin);
+	measure("spinners", 1);
+	while (i--)
+		end_child(children[i]);
+
+	put(TARGET "light", "1");
+	child = hold();
+	tell("light", 0, over());
+	release(child);
+	disable();
+	put(TARGET "light", "0");
+
+	child = hold();
+	load(1, "hold=1");
+	sleep(3);
+	start = now();
+	put(TARGET "release", "1");
+	settle();
+	tell("heavy", 0, now() - start);
+	release(child);
+	disable();
+
+	put(TARGET "busy", "1");
+	rest();
+	tell("busy", 0, over());
+	put(TARGET "busy", "0");
+	disable();
+
+	child = start_child(storm);
+	threads = start_sleepers(CROWD);
+	start_watch();
+	tell("storm", 0, over());
+	end_watch("storm-stretch", 0);
+	end_child(child);
+	end_sleepers(threads, CROWD);
+	disable();
 }
 
 int main(int argc, char **argv)
@@ -361,6 +512,8 @@ int main(int argc, char **argv)
 		return 2;
 	if (!strcmp(argv[1], "calls"))
 		all_calls();
+	if (!strcmp(argv[1], "transitions"))
+		transitions();
 	for (i = 2; i < argc; i++) {
 		long size = atol(argv[i]);
 
@@ -369,8 +522,6 @@ int main(int argc, char **argv)
 			if (i == argc - 1)
 				memory(size);
 		} else {
-			put("/proc/sys/kernel/threads-max", "30000");
-			put("/proc/sys/vm/max_map_count", "100000");
 			tasks(size);
 		}
 	}

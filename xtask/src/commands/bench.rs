@@ -10,7 +10,7 @@ mod plot;
 
 use crate::commands::bench::figures::{Report, Samples};
 use crate::commands::cli::{self, Group};
-use crate::guest::qemu::{Boot, Clock};
+use crate::guest::qemu::{self, Boot, Clock};
 use crate::guest::userspace::Userspace;
 use crate::guest::{initramfs, modules};
 use crate::kernel::build;
@@ -68,9 +68,10 @@ fn leave(path: &Path, text: &str) -> Result<()> {
 /// Measures a group of figures on one kernel.
 fn measure(cx: &Context, kernel: &Kernel, group: Group) -> Result<Samples> {
     let (script, clock) = match group {
-        Group::Calls => ("bench-calls", Clock::Instructions),
-        Group::Patches => ("bench-patches", Clock::Time),
-        Group::Tasks => ("bench-tasks", Clock::Instructions),
+        Group::Calls => ("bench-calls", Clock::Instructions(1)),
+        Group::Patches => ("bench-patches", Clock::Instructions(1)),
+        Group::Tasks => ("bench-tasks", Clock::Instructions(1)),
+        Group::Transitions => ("bench-transitions", Clock::Instructions(qemu::CPUS)),
         Group::Size => return text_size(kernel),
     };
     println!("{script}, {} core", kernel.core);

@@ -382,6 +382,9 @@ pub enum Group {
     Patches,
     /// Attempts to end a transition with 10 to 10000 tasks
     Tasks,
+    /// Time until a transition is over: with sleeping, busy and forking tasks, and with tasks inside
+    /// the patched function
+    Transitions,
     /// Size of the core's code
     Size,
 }

@@ -2,13 +2,16 @@
 /*
  * The functions that the benchmark's patch changes. /proc/bench_calls times calls of the first one. A
  * reader of /proc/bench_hold stays inside bench_hold() until "release" is set, and keeps a transition that
- * changes bench_hold() from ending.
+ * changes bench_hold() from ending. A signal reaches it there if "light" is set. While "busy" is set, a
+ * kthread neither sleeps nor leaves the kernel.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/proc_fs.h>
+#include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/wait.h>
 
@@ -58,11 +61,18 @@ static int held;
 module_param(held, int, 0444);
 MODULE_PARM_DESC(held, "how many tasks are inside bench_hold()");
 
+static bool light;
+module_param(light, bool, 0644);
+MODULE_PARM_DESC(light, "whether a signal reaches the tasks inside bench_hold()");
+
 /* Holds the callers of both versions of bench_hold(). */
 void bench_wait(void)
 {
 	held++;
-	wait_event_idle(queue, release);
+	if (light)
+		wait_event_interruptible(queue, release);
+	else
+		wait_event_idle(queue, release);
 	held--;
 }
 EXPORT_SYMBOL_GPL(bench_wait);
@@ -119,6 +129,23 @@ static int hold_show(struct seq_file *m, void *v)
 	return bench_hold();
 }
 
+static bool busy;
+module_param(busy, bool, 0644);
+MODULE_PARM_DESC(busy, "whether the kthread never sleeps");
+
+static int busy_thread(void *unused)
+{
+	while (!kthread_should_stop()) {
+		if (READ_ONCE(busy))
+			cond_resched();
+		else
+			schedule_timeout_idle(HZ / 10);
+	}
+	return 0;
+}
+
+static struct task_struct *thread;
+
 static int __init target_init(void)
 {
 	if (!proc_create_single("bench_calls", 0, NULL, calls_show))
@@ -127,12 +154,19 @@ static int __init target_init(void)
 		remove_proc_entry("bench_calls", NULL);
 		return -ENOMEM;
 	}
+	thread = kthread_run(busy_thread, NULL, "bench_busy");
+	if (IS_ERR(thread)) {
+		remove_proc_entry("bench_hold", NULL);
+		remove_proc_entry("bench_calls", NULL);
+		return PTR_ERR(thread);
+	}
 	return 0;
 }
 module_init(target_init);
 
 static void __exit target_exit(void)
 {
+	kthread_stop(thread);
 	remove_proc_entry("bench_hold", NULL);
 	remove_proc_entry("bench_calls", NULL);
 }

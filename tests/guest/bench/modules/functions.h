@@ -13,6 +13,9 @@
 	BENCH_HUNDRED(X, n##9)
 #define EACH_1(X) X(0000)
 #define EACH_10(X) BENCH_TEN(X, 000)
+#define EACH_50(X)                                                                               \
+	BENCH_TEN(X, 000) BENCH_TEN(X, 001) BENCH_TEN(X, 002) BENCH_TEN(X, 003)                  \
+	BENCH_TEN(X, 004)
 #define EACH_100(X) BENCH_HUNDRED(X, 00)
 #define EACH_500(X)                                                                              \
 	BENCH_HUNDRED(X, 00) BENCH_HUNDRED(X, 01) BENCH_HUNDRED(X, 02) BENCH_HUNDRED(X, 03)      \

@@ -5,7 +5,7 @@
  *
  *	i	an interruptible sleep
  *	u	an uninterruptible one
- *	b	an interruptible one, called by code that no unwinder knows (x86_64 only)
+ *	b	an uninterruptible one, called by code that no unwinder knows (x86_64 only)
  *
  * While the parameter "busy" is set, a kthread neither sleeps nor leaves the kernel. It calls
  * cond_resched(), and never transitions_nap().
@@ -13,6 +13,7 @@
 #include <linux/err.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
+#include <linux/objtool.h>
 #include <linux/proc_fs.h>
 #include <linux/uaccess.h>
 #include <linux/wait.h>
@@ -65,20 +66,29 @@ MODULE_PARM_DESC(version, "What the function returns to whoever reads this");
 int transitions_sleep(void);
 int transitions_sleep(void)
 {
-	return wait_event_interruptible(queue, READ_ONCE(wake));
+	wait_event(queue, READ_ONCE(wake));
+	return 1;
 }
 
 #ifdef CONFIG_X86_64
-/* It is no function for objtool, so there is nothing that tells the unwinder about its frame. */
+/*
+ * objtool is told to ignore its frame, so there is nothing that tells the unwinder about it. The
+ * frame holds an address in transitions_nap(), as one that was left there by an earlier call would
+ * be. So it takes the unwinder to tell whether the task is in that function.
+ */
 asm(".pushsection .text, \"ax\"\n"
     ".balign 16\n"
+    ".type transitions_blind, @function\n"
     "transitions_blind:\n"
-    "	subq $8, %rsp\n"
+    "	leaq transitions_nap+1(%rip), %rax\n"
+    "	pushq %rax\n"
     "	call transitions_sleep\n"
     "	addq $8, %rsp\n"
     "	ret\n"
+    ".size transitions_blind, . - transitions_blind\n"
     ".popsection");
 int transitions_blind(void);
+STACK_FRAME_NON_STANDARD(transitions_blind);
 #else
 static int transitions_blind(void)
 {

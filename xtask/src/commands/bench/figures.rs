@@ -148,6 +148,21 @@ const TASKS: &[Plain] = &[
         MILLISECONDS,
     ),
 ];
+const TRANSITIONS: &[Plain] = &[
+    ("idle", "over, idle guest", "ms", MILLISECONDS),
+    ("sleepers", "over, 1000 sleeping threads", "ms", MILLISECONDS),
+    ("spinners", "over, busy user task per CPU", "ms", MILLISECONDS),
+    ("light", "over, sleeper in function", "ms", MILLISECONDS),
+    ("heavy", "over, after deep sleeper woke", "ms", MILLISECONDS),
+    ("busy", "over, busy kthread", "ms", MILLISECONDS),
+    ("storm", "over, 10000 tasks and fork storm", "ms", MILLISECONDS),
+    (
+        "storm-stretch",
+        "longest stretch, fork storm",
+        "ms",
+        MILLISECONDS,
+    ),
+];
 const SIZE: &[Plain] = &[("text", "code", "KiB", 1024.0)];
 
 impl Report {
@@ -166,6 +181,7 @@ impl Report {
             Group::Calls => return self.add_calls(c, rust),
             Group::Patches => PATCHES,
             Group::Tasks => TASKS,
+            Group::Transitions => TRANSITIONS,
             Group::Size => SIZE,
         };
         for &(sample, name, unit, worth) in plain {
