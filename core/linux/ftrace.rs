@@ -7,9 +7,9 @@
 //! loads and barriers would be the call of a helper.
 //!
 //! The C core has an `ftrace_ops` for each function. Here all functions that are attached together
-//! share one. A single one for all functions would not do. ftrace asks direct callers of the functions, such as BPF's trampolines, to respect the
-//! changed instruction pointer only when an `ftrace_ops` is registered. Adding a function to the
-//! filter of a registered one bypasses them.
+//! share one. A single one for all functions would not do. ftrace asks direct callers of the
+//! functions, such as BPF's trampolines, to respect the changed instruction pointer only when an
+//! `ftrace_ops` is registered. Adding a function to the filter of a registered one bypasses them.
 //!
 //! Some functions of a batch may have to stay when others go, because another patch has versions of
 //! them. Then the whole filter is set anew. If there is no memory for that, the locations that

@@ -457,7 +457,9 @@ mod tests {
         for (name, position, expected) in LOOKUPS {
             let name = Name::new(name)?;
             let tallies = find_all(&table, &object, [(&name, position)].into_iter())?;
-            let mut found = tallies.iter().map(|own| own.address(Some(&object), &name, position));
+            let mut found = tallies
+                .iter()
+                .map(|own| own.address(Some(&object), &name, position));
             assert_eq!(found.next().and_then(Result::ok), expected);
             assert!(found.next().is_none());
         }

@@ -150,9 +150,7 @@ impl Boot<'_> {
         let (qemu, own) = (emulator::program(cx, target)?, target.qemu_args);
         let (accel, cpus, clock) = match self.clock {
             Clock::Time => (accel, CPUS, None),
-            Clock::Instructions(cpus) => {
-                (Accel::Tcg, cpus, Some(["-icount", "shift=1,sleep=off"]))
-            }
+            Clock::Instructions(cpus) => (Accel::Tcg, cpus, Some(["-icount", "shift=1,sleep=off"])),
         };
         let accel = accel.argument();
         let clock = clock.into_iter().flatten();

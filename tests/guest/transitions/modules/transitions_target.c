@@ -17,6 +17,9 @@
 #include <linux/proc_fs.h>
 #include <linux/uaccess.h>
 #include <linux/wait.h>
+#ifdef CONFIG_X86_64
+#include <asm/orc_types.h>
+#endif
 
 static DECLARE_WAIT_QUEUE_HEAD(queue);
 
@@ -72,9 +75,9 @@ int transitions_sleep(void)
 
 #ifdef CONFIG_X86_64
 /*
- * objtool is told to ignore its frame, so there is nothing that tells the unwinder about it. The
- * frame holds an address in transitions_nap(), as one that was left there by an earlier call would
- * be. So it takes the unwinder to tell whether the task is in that function.
+ * objtool is told that the frame can't be known during the call. The frame holds an address in
+ * transitions_nap(), as one that was left there by an earlier call would be. So it takes the unwinder
+ * to tell whether the task is in that function.
  */
 asm(".pushsection .text, \"ax\"\n"
     ".balign 16\n"
@@ -82,13 +85,14 @@ asm(".pushsection .text, \"ax\"\n"
     "transitions_blind:\n"
     "	leaq transitions_nap+1(%rip), %rax\n"
     "	pushq %rax\n"
+    UNWIND_HINT(UNWIND_HINT_TYPE_UNDEFINED, 0, 0, 0)
     "	call transitions_sleep\n"
+    UNWIND_HINT(UNWIND_HINT_TYPE_CALL, ORC_REG_SP, 16, 0)
     "	addq $8, %rsp\n"
     "	ret\n"
     ".size transitions_blind, . - transitions_blind\n"
     ".popsection");
 int transitions_blind(void);
-STACK_FRAME_NON_STANDARD(transitions_blind);
 #else
 static int transitions_blind(void)
 {

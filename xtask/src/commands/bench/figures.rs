@@ -150,12 +150,27 @@ const TASKS: &[Plain] = &[
 ];
 const TRANSITIONS: &[Plain] = &[
     ("idle", "over, idle guest", "ms", MILLISECONDS),
-    ("sleepers", "over, 1000 sleeping threads", "ms", MILLISECONDS),
-    ("spinners", "over, busy user task per CPU", "ms", MILLISECONDS),
+    (
+        "sleepers",
+        "over, 1000 sleeping threads",
+        "ms",
+        MILLISECONDS,
+    ),
+    (
+        "spinners",
+        "over, busy user task per CPU",
+        "ms",
+        MILLISECONDS,
+    ),
     ("light", "over, sleeper in function", "ms", MILLISECONDS),
     ("heavy", "over, after deep sleeper woke", "ms", MILLISECONDS),
     ("busy", "over, busy kthread", "ms", MILLISECONDS),
-    ("storm", "over, 10000 tasks and fork storm", "ms", MILLISECONDS),
+    (
+        "storm",
+        "over, 10000 tasks and fork storm",
+        "ms",
+        MILLISECONDS,
+    ),
     (
         "storm-stretch",
         "longest stretch, fork storm",
