@@ -298,7 +298,10 @@ impl Automaton {
     fn end(&mut self, rest: usize, op: Op, way: Way, run: &Run) -> Result<Number, String> {
         let before = &self.rests[rest];
         let ended = crate::replay::in_transition(&run.world).is_none();
-        let books = before.books.after(&self.scenario, op, &before.look, ended);
+        let target = run.seen.target;
+        let books = before
+            .books
+            .after(&self.scenario, op, &before.look, target, ended);
         books.check(&self.replayer, &self.scenario, run, &before.books)?;
         let mut history = before.history.clone();
         history.push((op, way.tape));

@@ -89,8 +89,16 @@ pub struct Books {
 }
 
 impl Books {
-    /// Returns the books after an operation. `ended` says that no transition is left.
-    pub fn after(&self, scenario: &Scenario, op: Op, look: &Look, ended: bool) -> Self {
+    /// Returns the books after an operation. `target` is where the tasks go now, and `ended` says
+    /// that no transition is left.
+    pub fn after(
+        &self,
+        scenario: &Scenario,
+        op: Op,
+        look: &Look,
+        target: State,
+        ended: bool,
+    ) -> Self {
         let mut books = self.clone();
         let begin = |patch, enabling| {
             let to = if enabling {
@@ -131,6 +139,12 @@ impl Books {
                 books.before = None;
             }
             Op::Tick => {}
+            // The deadline turns the transition, unless the last task has moved meanwhile.
+            Op::Late => {
+                if let Some(transition) = books.transition.as_mut().filter(|_| !ended) {
+                    transition.to = target;
+                }
+            }
         }
         if let Some(transition) = books.transition.filter(|_| ended) {
             let replaces = scenario.patches[usize::from(transition.patch)].replace;

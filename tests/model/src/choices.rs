@@ -116,6 +116,7 @@ impl Model {
                 Op::Insmod(patch) => !moving && !books.stack.contains(&patch),
                 Op::Disable(patch) => !moving && books.stack.contains(&patch),
                 Op::Reverse | Op::Force => moving,
+                Op::Late => moving && seen.retry,
                 Op::Load => !books.module,
                 Op::Unload => books.module && !self.is_module_used(machine),
                 Op::Tick => false,

@@ -17,6 +17,7 @@ use host_tests::world::World;
 use livepatch_core::site::{Target, View};
 use livepatch_core::stack::{Check, StackCheck};
 use livepatch_core::task::State;
+use livepatch_core::transition::Deadline;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
@@ -442,6 +443,21 @@ impl Replayer {
             Op::Load => world.load_module(MODULE).expect("the module is loaded"),
             Op::Unload => world.unload_module(MODULE),
             Op::Tick => world.tick(),
+            Op::Late => {
+                let patch = in_transition(world).expect("a transition");
+                let set = |world: &mut World, deadline| {
+                    let result = world.core.set_deadline(&world.kernel, patch, deadline);
+                    result.expect("the patch is there");
+                };
+                set(world, Deadline::from_seconds(1));
+                let clock = &world.kernel.machine.clock;
+                clock.set(clock.get() + 1000);
+                world.tick();
+                // Other retries come before a deadline.
+                if in_transition(world).is_some() {
+                    set(world, Deadline::OFF);
+                }
+            }
         }
     }
 

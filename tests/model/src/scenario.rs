@@ -72,6 +72,8 @@ pub enum Op {
     Unload,
     /// The core's own retry.
     Tick,
+    /// The core's own retry, after the transition's deadline.
+    Late,
 }
 
 /// A thread: where it runs, and what it does.

@@ -3,7 +3,7 @@
 //! The scenarios.
 
 use crate::scenario::Do::{Again, Call, Exit, Fork, Leave, Maybe, Preempted, Return, Sleep};
-use crate::scenario::Op::{Disable, Force, Insmod, Load, Reverse, Unload};
+use crate::scenario::Op::{Disable, Force, Insmod, Late, Load, Reverse, Unload};
 use crate::scenario::{Do, Scenario, Thread, COPY, MODULE, READ, SHOW};
 use host_tests::recipe::Recipe;
 
@@ -138,6 +138,24 @@ fn late_looks() -> Scenario {
             &[Call(COPY), Preempted, Return, Preempted, Maybe, Exit, Again],
         )],
         looks: 2,
+        ..one_patch()
+    }
+}
+
+/// The deadline of a transition comes at any time, also around a reversal.
+fn deadline() -> Scenario {
+    Scenario {
+        name: "deadline",
+        actors: vec![vec![Insmod(0), Disable(0)], vec![Reverse], vec![Late]],
+        ..one_patch()
+    }
+}
+
+/// The deadline comes while the transition is forced.
+fn deadline_and_force() -> Scenario {
+    Scenario {
+        name: "deadline and force",
+        actors: vec![vec![Insmod(0), Disable(0)], vec![Force], vec![Late]],
         ..one_patch()
     }
 }
@@ -281,11 +299,13 @@ pub fn all(quick: bool) -> Vec<Scenario> {
         fork(),
         fork_exit_hotplug(),
         late_looks(),
+        deadline(),
         force(),
     ];
     if !quick {
         scenarios.extend([
             force_and_reverse(),
+            deadline_and_force(),
             stack(),
             for_ever(),
             hotplug(),

@@ -43,6 +43,7 @@ fn operation(model: &Model, op: Op) -> String {
         Op::Load => format!("load the module '{MODULE}'"),
         Op::Unload => format!("unload the module '{MODULE}'"),
         Op::Tick => "retry the transition".to_owned(),
+        Op::Late => "retry the transition after its deadline".to_owned(),
     }
 }
 
