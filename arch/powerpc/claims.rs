@@ -12,9 +12,5 @@ impl Claim for Powerpc {
             "apply_relocate_add() makes a stub for each new address, and none is ever given back",
         ),
         (Capability::UnalignedReplacement, reason::ALIGNED),
-        (
-            Capability::SettledGear,
-            "a branch does not change the TOC: calls stay in the handler",
-        ),
     ];
 }

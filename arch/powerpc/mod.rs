@@ -15,6 +15,9 @@
 //! its own until the new function returns. If the trampoline is reached through an out-of-line
 //! stub, `nip` still points into the function.
 //!
+//! A settled call needs the same around the new function. The stub of each function has a place for
+//! the address of the new one, and calls code that reads it from there.
+//!
 //! The stubs of relocations are never freed, so a module can be loaded only a few times.
 //!
 //! Headers: [`arch/powerpc/include/asm/ftrace.h`](srctree/arch/powerpc/include/asm/ftrace.h),
@@ -38,9 +41,10 @@ impl Backend for Powerpc {
     /// there that save the return address.
     const SITE_OFFSETS: &'static [usize] = &[0, 4, 8, 12, 16];
 
-    /// A branch would neither set the TOC pointer of the replacement nor restore the caller's.
-    fn settled_call(_function: usize) -> Option<usize> {
-        None
+    /// The lowest bit asks for code that calls the function with the trampoline's own stack around
+    /// it, but without the handler.
+    fn settled_call(function: usize) -> Option<usize> {
+        (function & 3 == 0).then_some(function | 1)
     }
 }
 
@@ -50,9 +54,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_no_branch() {
-        assert_eq!(Powerpc::settled_call(0x1000), None);
-        assert_eq!(Powerpc::settled_call(0x1004), None);
+    fn a_branch_goes_to_whole_instructions() {
+        assert_eq!(Powerpc::settled_call(0x1000), Some(0x1001));
+        assert_eq!(Powerpc::settled_call(0x1001), None);
+        assert_eq!(Powerpc::settled_call(0x1002), None);
+        assert_eq!(Powerpc::settled_call(0x1003), None);
+        assert_eq!(Powerpc::settled_call(0x1004), Some(0x1005));
     }
 
     #[test]

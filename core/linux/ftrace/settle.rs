@@ -11,7 +11,8 @@
 //! other as a whole. Both lead to the same function as long as the site does not change. So ftrace
 //! may write the branches one after the other while the handler is in use. Sites change only after
 //! `ftrace_unsettle()` has returned, when no CPU executes a branch any more. A task that has taken
-//! a branch is in the replacement, where the stack check finds it.
+//! a branch is in the replacement, where the stack check finds it. Where code is in between, only
+//! an interrupt can stop the task there, and that makes its stack unreliable.
 
 use super::{
     find,
