@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         if !arguments.is_empty() && !arguments.iter().any(|name| name == scenario.name) {
             continue;
         }
-        match search::search(&scenario, exact, true) {
+        match search::search(&scenario, exact || scenario.looks_twice(), true) {
             Ok(summary) => println!(
                 "  {} places in the core, {} of them at rest, {} runs of it; longest way home {}; \
                  {:.1} s, {} MB\nmodel: {}: {} states, {} transitions, depth {}, 5 properties hold",

@@ -108,3 +108,11 @@ pub struct Scenario {
     /// search must find a violation.
     pub preemption_off: bool,
 }
+
+impl Scenario {
+    /// Whether the core looks at a task twice in one operation. The deadline names the tasks that
+    /// have not moved. The reductions take it that the core has forgotten a task once it has moved.
+    pub fn looks_twice(&self) -> bool {
+        self.actors.iter().flatten().any(|op| *op == Op::Late)
+    }
+}

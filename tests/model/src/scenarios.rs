@@ -299,12 +299,12 @@ pub fn all(quick: bool) -> Vec<Scenario> {
         fork(),
         fork_exit_hotplug(),
         late_looks(),
-        deadline(),
         force(),
     ];
     if !quick {
         scenarios.extend([
             force_and_reverse(),
+            deadline(),
             deadline_and_force(),
             stack(),
             for_ever(),
