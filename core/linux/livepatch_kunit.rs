@@ -7,7 +7,7 @@
 //! as it is without tests: in one crate with them, the compiler would inline other functions.
 
 // Only tests use the logic here.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 #[path = "../core/livepatch_core.rs"]
 #[macro_use]

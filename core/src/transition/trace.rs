@@ -24,8 +24,8 @@
 //!
 //! The C core has no counterpart.
 
-// What only prints the counts may not be part of this kernel.
-#![cfg_attr(CONFIG_LIVEPATCH, allow(dead_code))]
+// Without tracepoints nothing prints the counts.
+#![cfg_attr(all(CONFIG_LIVEPATCH, not(CONFIG_LIVEPATCH_TRACE)), allow(dead_code))]
 
 use super::{
     super::{

@@ -8,6 +8,7 @@
 //! seconds: 12.345
 //! attempts: 18
 //! signals: 8
+//! moved: {attempt: 38, exit: 3, idle: 1, scheduler: 0, stopper: 0, force: 0, forks: 0}
 //! left: 2
 //! blockers:
 //!   - {pid: 81, tid: 83, comm: "cat", kthread: false, reason: asleep, function: "f", object: "m"}
@@ -15,6 +16,9 @@
 //! more: 0
 //! last: null
 //! ```
+//!
+//! `moved` has the number of tasks that have moved by each way ([`Way`]), and of children that were
+//! forked by tasks that had not moved. It needs the counts of `trace.rs`, and is all 0 without them.
 //!
 //! All keys are always there, in this order. What comes from outside is in quotation marks and
 //! escaped.
@@ -39,8 +43,10 @@ use super::{
         Reason,
         Symbol, //
     },
+    Counts,
     Direction,
     Transition,
+    Way,
     SECOND, //
 };
 use kernel::{
@@ -102,6 +108,16 @@ impl<K: Kernel> Core<K> {
     }
 }
 
+/// Writes how many tasks have moved by each way.
+fn write_moves(f: &mut fmt::Formatter<'_>, counts: Option<&Counts>) -> fmt::Result {
+    f.write_str("{")?;
+    for way in Way::ALL {
+        let moves = counts.map_or(0, |counts| counts.moves(way));
+        f.write_fmt(fmt!("{}: {}, ", way.text(), moves))?;
+    }
+    f.write_fmt(fmt!("forks: {}}}", counts.map_or(0, Counts::forks)))
+}
+
 impl<K: Kernel> Report<'_, K> {
     fn blocker(&self, f: &mut fmt::Formatter<'_>, blocker: &Blocker) -> fmt::Result {
         let Blocker { task, reason } = blocker;
@@ -154,8 +170,11 @@ impl<K: Kernel> fmt::Display for Report<'_, K> {
             progress.attempts,
             progress.signals
         ))?;
+        let counts = self.patch.and_then(|own| own.current_counts(self.kernel));
+        f.write_str("moved: ")?;
+        write_moves(f, counts.as_ref())?;
         let blockers = &self.blockers;
-        f.write_fmt(fmt!("left: {}\n", blockers.left))?;
+        f.write_fmt(fmt!("\nleft: {}\n", blockers.left))?;
         if blockers.list.is_empty() {
             f.write_str("blockers: []\n")?;
         } else {
@@ -165,15 +184,17 @@ impl<K: Kernel> fmt::Display for Report<'_, K> {
             self.blocker(f, blocker)?;
         }
         f.write_fmt(fmt!("more: {}\n", blockers.more()))?;
-        match self.patch.and_then(|patch| patch.last) {
-            None => f.write_str("last: null\n"),
-            Some(last) => f.write_fmt(fmt!(
-                "last: {{transition: {}, milliseconds: {}, attempts: {}, signals: {}}}\n",
-                last.direction.verb(),
-                last.took,
-                last.attempts,
-                last.signals
-            )),
-        }
+        let Some((patch, last)) = self.patch.and_then(|own| Some((own, own.last?))) else {
+            return f.write_str("last: null\n");
+        };
+        f.write_fmt(fmt!(
+            "last: {{transition: {}, milliseconds: {}, attempts: {}, signals: {}, moved: ",
+            last.direction.verb(),
+            last.took,
+            last.attempts,
+            last.signals
+        ))?;
+        write_moves(f, patch.last_counts())?;
+        f.write_str("}\n")
     }
 }

@@ -16,6 +16,10 @@ use livepatch_core::task::State;
 /// How many blockers are listed.
 const MOST: usize = 64;
 
+/// What is said of moves where there are none.
+const NO_MOVES: &str =
+    "{attempt: 0, exit: 0, idle: 0, scheduler: 0, stopper: 0, force: 0, forks: 0}";
+
 /// Returns the lines of the file of the patch `one`.
 fn why(world: &World, patch: PatchId) -> Vec<String> {
     let before = world.snapshot();
@@ -91,6 +95,7 @@ fn the_whole_file() {
         "seconds: 12.345",
         "attempts: 4",
         "signals: 2",
+        "moved: {attempt: 2, exit: 0, idle: 2, scheduler: 0, stopper: 0, force: 0, forks: 0}",
         "left: 1",
         "blockers:",
         "  - {pid: 1, tid: 1, comm: \"task1\", kthread: false, reason: asleep, \
@@ -106,13 +111,16 @@ fn the_whole_file() {
     expected[2] = "seconds: 0.000".to_owned();
     expected[3] = "attempts: 0".to_owned();
     expected[4] = "signals: 0".to_owned();
-    expected[5] = "left: 0".to_owned();
-    expected[6] = "blockers: []".to_owned();
-    expected.remove(7);
+    expected[5] = format!("moved: {NO_MOVES}");
+    expected[6] = "left: 0".to_owned();
+    expected[7] = "blockers: []".to_owned();
+    expected.remove(8);
     let last = expected.last_mut().unwrap();
     let time = world.kernel.machine.clock.get();
-    *last =
-        format!("last: {{transition: patching, milliseconds: {time}, attempts: 5, signals: 2}}");
+    *last = format!(
+        "last: {{transition: patching, milliseconds: {time}, attempts: 5, signals: 2, moved: \
+         {{attempt: 2, exit: 1, idle: 2, scheduler: 0, stopper: 0, force: 0, forks: 0}}}}"
+    );
     assert_eq!(why(&world, patch), expected);
 }
 
@@ -308,7 +316,8 @@ fn last_is_about_the_transition_before() {
     world.settle();
     assert_eq!(
         value(&world, patch, "last"),
-        "{transition: patching, milliseconds: 11, attempts: 2, signals: 0}"
+        "{transition: patching, milliseconds: 11, attempts: 2, signals: 0, moved: \
+         {attempt: 4, exit: 0, idle: 4, scheduler: 0, stopper: 0, force: 0, forks: 0}}"
     );
 }
 
@@ -343,6 +352,7 @@ fn a_patch_that_was_given_up() {
         "seconds: 0.000",
         "attempts: 0",
         "signals: 0",
+        &format!("moved: {NO_MOVES}"),
         "left: 0",
         "blockers: []",
         "more: 0",
