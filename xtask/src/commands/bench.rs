@@ -10,13 +10,14 @@ mod plot;
 
 use crate::commands::bench::figures::{Report, Samples};
 use crate::commands::cli::{self, Group};
-use crate::guest::qemu::{self, Boot, Clock};
+use crate::guest::qemu::{Boot, Clock};
 use crate::guest::userspace::Userspace;
 use crate::guest::{initramfs, modules};
 use crate::kernel::build;
 use crate::kernel::flavour::Core;
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
+use crate::tools::target::Target;
 use crate::tools::{place, provision};
 use anyhow::{bail, Context as _, Result};
 use clap::ValueEnum;
@@ -68,19 +69,24 @@ fn leave(path: &Path, text: &str) -> Result<()> {
 /// Measures a group of figures on one kernel.
 fn measure(cx: &Context, kernel: &Kernel, group: Group) -> Result<Samples> {
     let (script, clock) = match group {
-        Group::Calls => ("bench-calls", Clock::Instructions(1)),
-        Group::Patches => ("bench-patches", Clock::Instructions(1)),
-        Group::Tasks => ("bench-tasks", Clock::Instructions(1)),
-        Group::Transitions => ("bench-transitions", Clock::Instructions(qemu::CPUS)),
+        Group::Calls => ("bench-calls", Clock::Instructions),
+        Group::Patches => ("bench-patches", Clock::Instructions),
+        Group::Tasks => ("bench-tasks", Clock::Instructions),
+        // CPUs that run in turn would wait a whole turn for each other's interrupts.
+        Group::Transitions => ("bench-transitions", Clock::Time),
         Group::Size => return text_size(kernel),
     };
     println!("{script}, {} core", kernel.core);
+    let append = match clock {
+        Clock::Time => fine_clock(kernel.target),
+        Clock::Instructions => String::new(),
+    };
     let initramfs = initramfs(cx, kernel, script)?;
     let boot = Boot {
         kernel,
         initramfs: &initramfs,
         script,
-        append: "",
+        append: &append,
         deadline: DEADLINE,
         // The single write that disables a patch of 2000 functions may be silent for minutes.
         silence: DEADLINE,
@@ -100,6 +106,20 @@ fn measure(cx: &Context, kernel: &Kernel, group: Group) -> Result<Samples> {
         );
     }
     Ok(samples)
+}
+
+/// Returns the words on the kernel's command line that give an emulated guest a clock finer than its
+/// ticks. An emulated x86 counts the host's cycles, but the guest can't find out how fast they are.
+fn fine_clock(target: &Target) -> String {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let mut lines = cpuinfo.lines().filter(|line| line.starts_with("cpu MHz"));
+    let megahertz = lines.next().and_then(|line| line.split(": ").nth(1));
+    match megahertz.and_then(|text| text.parse::<f64>().ok()) {
+        Some(megahertz) if target.name == "x86_64" => {
+            format!("tsc=reliable tsc_early_khz={:.0}", megahertz * 1000.0)
+        }
+        _ => String::new(),
+    }
 }
 
 /// Adds up the code in all objects of the kernel's livepatch core.

@@ -25,7 +25,7 @@ use xshell::{cmd, Shell};
 
 /// The number of CPUs. A transition involves several CPUs, and a single one would hide bugs that
 /// two show.
-pub const CPUS: usize = 2;
+const CPUS: usize = 2;
 
 /// The guest's memory, enough for the kernel and all of a userspace in an initramfs.
 const MEMORY: &str = "768M";
@@ -62,10 +62,9 @@ pub struct Boot<'a> {
 pub enum Clock {
     /// The time.
     Time,
-    /// The instructions that its CPUs, this many, have executed together,
-    /// [`NANOSECONDS_PER_INSTRUCTION`] each. They run in turn. Idle time passes at once. The clock
-    /// shows the same on every run, however busy the host is.
-    Instructions(usize),
+    /// The instructions that its only CPU has executed, [`NANOSECONDS_PER_INSTRUCTION`] each. Idle
+    /// time passes at once. The clock shows the same on every run, however busy the host is.
+    Instructions,
 }
 
 /// The time that one instruction counts for with [`Clock::Instructions`].
@@ -150,7 +149,7 @@ impl Boot<'_> {
         let (qemu, own) = (emulator::program(cx, target)?, target.qemu_args);
         let (accel, cpus, clock) = match self.clock {
             Clock::Time => (accel, CPUS, None),
-            Clock::Instructions(cpus) => (Accel::Tcg, cpus, Some(["-icount", "shift=1,sleep=off"])),
+            Clock::Instructions => (Accel::Tcg, 1, Some(["-icount", "shift=1,sleep=off"])),
         };
         let accel = accel.argument();
         let clock = clock.into_iter().flatten();
