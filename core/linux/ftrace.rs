@@ -97,6 +97,7 @@ const _: () = {
     assert!(newest == offset_of!(bindings::livepatch_site, newest));
     assert!(below == offset_of!(bindings::livepatch_site, below));
     assert!(Site::IN_TRANSITION == bindings::LIVEPATCH_IN_TRANSITION as usize);
+    assert!(Site::ORIGINAL == bindings::LIVEPATCH_ORIGINAL as usize);
 };
 
 /// The entry has never been in the table.

@@ -8,13 +8,13 @@
 #include <linux/bpf.h>
 #include <linux/cpu.h>
 #include <linux/export.h>
-#include <linux/hashtable.h>
 #include <linux/init.h>
 #include <linux/livepatch.h>
 #include <linux/moduleloader.h>
 #include <linux/percpu.h>
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
+#include <linux/rculist.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/trace_recursion.h>
@@ -40,7 +40,16 @@ EXPORT_SYMBOL_GPL(klp_shadow_get_or_alloc);
 early_initcall(livepatch_early_init);
 
 /* The patched functions by location. Changed under a lock of ftrace.rs, read as below. */
-static DEFINE_HASHTABLE(livepatch_table, 9);
+static struct hlist_head livepatch_table[512];
+
+/*
+ * The linker puts functions at multiples of 16 on most architectures, one after the other. The
+ * bits above are spread well, and take a single instruction. A hash of the address takes up to 7.
+ */
+static __always_inline struct hlist_head *livepatch_bucket(unsigned long location)
+{
+	return &livepatch_table[location / 16 % ARRAY_SIZE(livepatch_table)];
+}
 
 void livepatch_link(struct livepatch_entry *entry)
 {
@@ -49,13 +58,16 @@ void livepatch_link(struct livepatch_entry *entry)
 	 * the table before, without a wait since. A reader that is still at it then goes through
 	 * the start of the same list again.
 	 */
-	hash_add_rcu(livepatch_table, &entry->node, entry->location);
+	hlist_add_head_rcu(&entry->node, livepatch_bucket(entry->location));
 }
 
 void livepatch_unlink(struct livepatch_entry *entry)
 {
-	hash_del_rcu(&entry->node);
+	hlist_del_init_rcu(&entry->node);
 }
+
+#define livepatch_follow(next)							\
+	hlist_entry_safe(rcu_dereference_raw_check(next), struct livepatch_entry, node)
 
 /*
  * The caller holds the lock of ftrace.rs, or has preemption off. An entry that was unlinked is
@@ -64,13 +76,14 @@ void livepatch_unlink(struct livepatch_entry *entry)
  */
 static __always_inline struct livepatch_entry *livepatch_search(unsigned long location)
 {
-	struct livepatch_entry *entry;
+	struct livepatch_entry *entry = livepatch_follow(livepatch_bucket(location)->first);
 
-	hash_for_each_possible_rcu_notrace(livepatch_table, entry, node, location) {
-		if (entry->location == location)
-			return entry;
-	}
-	return NULL;
+	/* Nearly always it is the first one. Without the loop, that takes fewer instructions. */
+	if (likely(entry && entry->location == location))
+		return entry;
+	while (entry && entry->location != location)
+		entry = livepatch_follow(entry->node.next);
+	return entry;
 }
 
 struct livepatch_entry *livepatch_find(unsigned long location)
@@ -97,12 +110,17 @@ static __always_inline unsigned long livepatch_dispatch(unsigned long ip)
 	word = smp_load_acquire(&site->word);
 	/* Outside of transitions, most calls do not come here: ftrace sends them to the version. */
 	if (unlikely(word != LIVEPATCH_IN_TRANSITION))
-		return word;
+		return word == LIVEPATCH_ORIGINAL ? 0 : word;
 	/* As View::choose() does. */
 	state = READ_ONCE(current->patch_state);
 	if (unlikely(state != KLP_TRANSITION_PATCHED)) {
-		if (state == KLP_TRANSITION_UNPATCHED)
-			return READ_ONCE(site->below);
+		if (state == KLP_TRANSITION_UNPATCHED) {
+			unsigned long below = READ_ONCE(site->below);
+
+			/* Keeps the compiler from merging this load with the next, for an address. */
+			OPTIMIZER_HIDE_VAR(below);
+			return below;
+		}
 		WARN_ON_ONCE(1);
 	}
 	return READ_ONCE(site->newest);

@@ -7,8 +7,9 @@
 #include <linux/sched.h>
 #include <linux/types.h>
 
-/* The word of a site in transition. */
-#define LIVEPATCH_IN_TRANSITION 1
+/* The word of a site in transition, and of one that is settled at the original. */
+#define LIVEPATCH_IN_TRANSITION 0
+#define LIVEPATCH_ORIGINAL 1
 
 /* Site in site.rs. */
 struct livepatch_site {

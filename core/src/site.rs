@@ -52,8 +52,12 @@ impl Target {
 /// The least word that is an address: no code is in the first page.
 const FIRST_ADDRESS: usize = 4096;
 
-/// The word of a site in transition. Like 0, it is below the addresses.
-const IN_TRANSITION: usize = 1;
+/// The word of a site in transition. The handler tests for 0 with an instruction less than for other
+/// words.
+const IN_TRANSITION: usize = 0;
+
+/// The word of a site that is settled at the original. It is below the addresses.
+const ORIGINAL: usize = 1;
 
 /// What a [`Site`] shows at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +83,8 @@ impl View {
                 newest: Target::decode(newest),
                 below: Target::decode(below),
             },
-            settled => Self::Settled(Target::decode(settled)),
+            ORIGINAL => Self::Settled(Target::Original),
+            address => Self::Settled(Target::Replacement(address)),
         }
     }
 
@@ -162,6 +167,9 @@ impl Site {
     /// The word of a site in transition.
     pub const IN_TRANSITION: usize = IN_TRANSITION;
 
+    /// The word of a site that is settled at the original.
+    pub const ORIGINAL: usize = ORIGINAL;
+
     /// The offsets of the word, of the newest version and of the one below.
     pub const OFFSETS: [usize; 3] = [
         offset_of!(Self, word),
@@ -173,7 +181,7 @@ impl Site {
     pub fn new(view: View) -> Self {
         let original = Target::Original.encode();
         let site = Self {
-            word: Atomic::new(original),
+            word: Atomic::new(ORIGINAL),
             newest: Atomic::new(original),
             below: Atomic::new(original),
         };
@@ -192,7 +200,8 @@ impl Site {
                 warn_on_once!(true);
                 return;
             }
-            View::Settled(target) => target.encode(),
+            View::Settled(Target::Replacement(address)) => address,
+            View::Settled(Target::Original) => ORIGINAL,
             View::InTransition { newest, below } => {
                 self.newest.store(newest.encode(), Relaxed);
                 self.below.store(below.encode(), Relaxed);
