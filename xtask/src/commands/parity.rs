@@ -295,6 +295,9 @@ fn side_by_side(cx: &Context, args: &cli::Parity, part: &Part) -> Result<Vec<Row
     Ok(rows)
 }
 
+/// The Rust core sends signals when the C core does. The C core ignores this.
+const SIGNALS: &str = "livepatch.signal_delay=15000";
+
 /// Runs one part on one core, and returns its transcript. A guest that does not get to the end is
 /// no error here, because the missing steps differ from the other core's transcript.
 fn transcript(cx: &Context, kernel: &Kernel, part: &Part) -> Result<Transcript> {
@@ -305,7 +308,7 @@ fn transcript(cx: &Context, kernel: &Kernel, part: &Part) -> Result<Transcript> 
         kernel,
         initramfs: &initramfs,
         script: part.name,
-        append: "",
+        append: SIGNALS,
         deadline: part.deadline,
         silence: SILENCE,
         clock: Clock::Time,
