@@ -117,7 +117,7 @@ static __always_inline unsigned long livepatch_dispatch(unsigned long ip)
 		if (state == KLP_TRANSITION_UNPATCHED) {
 			unsigned long below = READ_ONCE(site->below);
 
-			/* Keeps the compiler from merging this load with the next, for an address. */
+			/* Keeps the compiler from making one load of this and the one below. */
 			OPTIMIZER_HIDE_VAR(below);
 			return below;
 		}

@@ -52,8 +52,8 @@ impl Target {
 /// The least word that is an address: no code is in the first page.
 const FIRST_ADDRESS: usize = 4096;
 
-/// The word of a site in transition. The handler tests for 0 with an instruction less than for other
-/// words.
+/// The word of a site in transition. The handler tests for 0 with an instruction less than for
+/// other words.
 const IN_TRANSITION: usize = 0;
 
 /// The word of a site that is settled at the original. It is below the addresses.
