@@ -11,7 +11,7 @@
 //! moved: {attempt: 38, exit: 3, idle: 1, scheduler: 0, stopper: 0, force: 0, forks: 0}
 //! left: 2
 //! blockers:
-//!   - {pid: 81, tid: 83, comm: "a", kthread: false, reason: asleep, function: "f", object: "m"}
+//!   - {pid: 8, tid: 8, comm: "sh", kthread: false, reason: asleep, function: "f", object: "m"}
 //!   - {pid: 90, tid: 90, comm: "spin", kthread: true, reason: running, cpu: 1}
 //! more: 0
 //! last: null
