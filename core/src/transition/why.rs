@@ -18,7 +18,7 @@
 //! ```
 //!
 //! `moved` has the number of tasks that have moved by each way ([`Way`]), and of children that were
-//! forked by tasks that had not moved. It needs the counts of `trace.rs`, and is all 0 without them.
+//! forked by tasks that had not moved. It needs the counts of `trace.rs`. Without, all are 0.
 //!
 //! All keys are always there, in this order. What comes from outside is in quotation marks and
 //! escaped.
