@@ -324,6 +324,36 @@ fn an_attempt_comes_at_the_deadline() {
     }
 }
 
+/// A pause of a second, which may take nearly two, stays one as long as the deadline is two seconds
+/// away.
+#[test]
+fn pauses_are_shortened_in_the_last_two_seconds() {
+    for (left, expected) in [(5000, 1000), (2000, 1000), (1999, 999), (700, 700)] {
+        let (mut world, _) = patching("20");
+        attempts_until(&mut world, State::Patched, 5000);
+        // An attempt at that moment.
+        world.kernel.machine.clock.set(20_000 - left - 1);
+        world.kernel.machine.retry.set(Some(1));
+        world.tick();
+        assert_eq!(target(&world), State::Patched);
+        assert_eq!(world.kernel.machine.retry.get(), Some(expected), "{left}");
+    }
+}
+
+/// A deadline that is set asks for another attempt only in its last two seconds.
+#[test]
+fn a_deadline_far_away_asks_for_no_attempt() {
+    for (waited, expected) in [(1000, 5), (1001, 999), (1500, 999), (2500, 500)] {
+        let (mut world, patch) = patching("off");
+        attempts_until(&mut world, State::Patched, 900);
+        world.kernel.machine.clock.set(waited);
+        world.kernel.machine.retry.set(Some(5));
+        set(&mut world, patch, "3").unwrap();
+        let retry = world.kernel.machine.retry.get();
+        assert_eq!(retry, Some(expected), "after {waited} ms");
+    }
+}
+
 /// The attempt comes before the deadline, even if both are due.
 #[test]
 fn a_transition_that_can_end_ends() {
