@@ -368,6 +368,37 @@ static void end_watch(const char *name, long count)
 	pthread_join(watch, NULL);
 }
 
+static pid_t start_child(void (*fn)(void))
+{
+	pid_t child = fork();
+
+	if (child < 0)
+		fail("fork");
+	if (!child) {
+		fn();
+		_exit(0);
+	}
+	return child;
+}
+
+static void end_child(pid_t child)
+{
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
+static void storm(void)
+{
+	for (;;) {
+		pid_t child = fork();
+
+		if (!child)
+			_exit(0);
+		if (child > 0)
+			waitpid(child, NULL, 0);
+	}
+}
+
 static void tasks(long count)
 {
 	pthread_t *threads = start_sleepers(count);
@@ -392,14 +423,34 @@ static void tasks(long count)
 	end_sleepers(threads, count);
 }
 
-/* --- transitions --------------------------------------------------------------------------------- */
-
-/* Enables a patch of bench_hold(). Returns how long it took until the transition was over. */
-static uint64_t over(void)
+/* As the end of tasks(), while another process forks all the time. */
+static void crowded_tasks(long count)
 {
-	uint64_t start = now();
+	pid_t forker = start_child(storm), child;
+	pthread_t *threads = start_sleepers(count);
 
 	load(1, "hold=1");
+	settle();
+	child = hold();
+	start_watch();
+	attempt();
+	end_watch("storm-stretch", count);
+	release(child);
+	wait_gone();
+	unload();
+	end_sleepers(threads, count);
+	end_child(forker);
+}
+
+/* --- transitions --------------------------------------------------------------------------------- */
+
+/* Enables a patch of bench_hold(). Returns how long after that the transition is over. */
+static uint64_t over(void)
+{
+	uint64_t start;
+
+	load(1, "hold=1");
+	start = now();
 	settle();
 	return now() - start;
 }
@@ -412,45 +463,15 @@ static void measure(const char *name, int runs)
 	}
 }
 
-static pid_t start_child(void (*fn)(void))
-{
-	pid_t child = fork();
-
-	if (child < 0)
-		fail("fork");
-	if (!child) {
-		fn();
-		_exit(0);
-	}
-	return child;
-}
-
-static void end_child(pid_t child)
-{
-	kill(child, SIGKILL);
-	waitpid(child, NULL, 0);
-}
-
 static void spin(void)
 {
 	for (;;)
 		;
 }
 
-static void storm(void)
-{
-	for (;;) {
-		pid_t child = fork();
-
-		if (!child)
-			_exit(0);
-		if (child > 0)
-			waitpid(child, NULL, 0);
-	}
-}
-
 #define SLEEPERS 1000
 #define CROWD 10000
+#define PATIENCE (30 * 1000000000ull)
 
 static void transitions(void)
 {
@@ -488,17 +509,21 @@ static void transitions(void)
 	release(child);
 	disable();
 
+	/* With the C core this may never end. */
 	put(TARGET "busy", "1");
 	rest();
-	tell("busy", 0, over());
+	load(1, "hold=1");
+	start = now();
+	while (is(transition, '1') && now() - start < PATIENCE)
+		nap(100000);
+	tell("busy", 0, now() - start);
 	put(TARGET "busy", "0");
+	settle();
 	disable();
 
 	child = start_child(storm);
 	threads = start_sleepers(CROWD);
-	start_watch();
 	tell("storm", 0, over());
-	end_watch("storm-stretch", 0);
 	end_child(child);
 	end_sleepers(threads, CROWD);
 	disable();
@@ -523,6 +548,8 @@ int main(int argc, char **argv)
 				memory(size);
 		} else {
 			tasks(size);
+			if (i == argc - 1)
+				crowded_tasks(size);
 		}
 	}
 	printf("done\n");

@@ -183,6 +183,25 @@ fn signals_come_early_and_then_with_a_back_off() {
 }
 
 /// The message is the C core's, and comes when the C core's comes.
+/// A round that is late does not put off the next one: they come at multiples of 15 seconds.
+#[test]
+fn a_late_round_does_not_delay_the_next() {
+    let mut world = two_inside();
+    let mut at = |waited: u64| {
+        let before = world.thread(1).signals.get();
+        world.kernel.machine.clock.set(waited - 1);
+        world.kernel.machine.retry.set(Some(1));
+        world.tick();
+        world.thread(1).signals.get() > before
+    };
+    assert!(at(16_000));
+    assert!(!at(29_999));
+    assert!(at(30_000));
+    assert!(at(47_000));
+    assert!(!at(59_999));
+    assert!(at(60_000));
+}
+
 #[test]
 fn early_signals_are_not_announced() {
     let mut world = two_inside();

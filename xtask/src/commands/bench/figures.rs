@@ -147,6 +147,12 @@ const TASKS: &[Plain] = &[
         "ms",
         MILLISECONDS,
     ),
+    (
+        "storm-stretch",
+        "the same, in a fork storm",
+        "ms",
+        MILLISECONDS,
+    ),
 ];
 const TRANSITIONS: &[Plain] = &[
     ("idle", "over, idle guest", "ms", MILLISECONDS),
@@ -168,12 +174,6 @@ const TRANSITIONS: &[Plain] = &[
     (
         "storm",
         "over, 10000 tasks and fork storm",
-        "ms",
-        MILLISECONDS,
-    ),
-    (
-        "storm-stretch",
-        "longest stretch, fork storm",
         "ms",
         MILLISECONDS,
     ),
