@@ -223,14 +223,19 @@ impl World {
         }
     }
 
-    /// Sends the woken idle tasks through their loops, and ticks. Returns whether no transition is
-    /// left.
-    pub fn settle(&mut self) -> bool {
+    /// Sends the idle CPUs that were woken through their loops.
+    pub fn idle_loops(&self) {
         for (number, cpu) in (0..).zip(self.kernel.machine.cpus()) {
             if cpu.woken.get() {
                 let _ = self.kernel.step(Step::IdleLoop(number));
             }
         }
+    }
+
+    /// Sends the woken idle tasks through their loops, and ticks. Returns whether no transition is
+    /// left.
+    pub fn settle(&mut self) -> bool {
+        self.idle_loops();
         self.tick();
         self.kernel.machine.target() == State::Idle
     }

@@ -4,7 +4,7 @@
 #![cfg(not(loom))]
 
 use host_tests::recipe::Recipe;
-use host_tests::step::Step::{self, Call, Enter, IdleLoop, Leave, Run, Sleep};
+use host_tests::step::Step::{self, Call, Enter, Leave, Run, Sleep};
 use host_tests::tasks::TaskId::{self, Thread};
 use host_tests::world::World;
 use livepatch_core::task::State;
@@ -45,19 +45,10 @@ fn in_transition(world: &World) -> bool {
     world.kernel.machine.target() != State::Idle
 }
 
-/// Sends the idle CPUs that were woken through their loops.
-fn idle_loops(world: &World) {
-    for (number, cpu) in (0..).zip(world.kernel.machine.cpus()) {
-        if cpu.woken.get() {
-            let _ = world.kernel.step(IdleLoop(number));
-        }
-    }
-}
-
 #[test]
 fn the_last_task_that_moves_asks_for_the_attempt() {
     let mut world = two_inside();
-    idle_loops(&world);
+    world.idle_loops();
     let before = hurried(&world);
     world.steps(&out(Thread(1)));
     world.steps(&[Sleep(Thread(1))]);
@@ -97,7 +88,7 @@ fn a_move_in_the_middle_of_an_attempt_is_not_missed() {
     let mut later = 0;
     for point in 0.. {
         let mut world = two_inside();
-        idle_loops(&world);
+        world.idle_loops();
         world.steps(&out(Thread(2)));
         world.steps(&[Sleep(Thread(2))]);
         let before = hurried(&world);
@@ -120,7 +111,7 @@ fn a_move_in_the_middle_of_an_attempt_is_not_missed() {
 #[test]
 fn nobody_asks_without_a_transition() {
     let mut world = two_inside();
-    idle_loops(&world);
+    world.idle_loops();
     world.steps(&out(Thread(1)));
     world.steps(&[Sleep(Thread(1))]);
     world.steps(&out(Thread(2)));

@@ -4,7 +4,7 @@
 #![cfg(not(loom))]
 
 use host_tests::recipe::Recipe;
-use host_tests::step::Step::{Call, Enter, IdleLoop, Leave, Return, Run, Sleep};
+use host_tests::step::Step::{Call, Enter, Leave, Return, Run, Sleep};
 use host_tests::structures::PatchId;
 use host_tests::tasks::TaskId::{self, Thread};
 use host_tests::world::World;
@@ -36,15 +36,6 @@ fn wake(world: &mut World, task: TaskId) {
     world.steps(&[Run(task, 0), Return(task), Leave(task), Sleep(task)]);
 }
 
-/// Sends the idle CPUs that were woken through their loops.
-fn idle_loops(world: &World) {
-    for (number, cpu) in (0..).zip(world.kernel.machine.cpus()) {
-        if cpu.woken.get() {
-            let _ = world.kernel.step(IdleLoop(number));
-        }
-    }
-}
-
 fn set(world: &mut World, patch: PatchId, text: &str) -> Result {
     let deadline = Deadline::parse(text.as_bytes())?;
     world.core.set_deadline(&world.kernel, patch, deadline)
@@ -58,7 +49,7 @@ fn patching(deadline: &str) -> (World, PatchId) {
         .insmod(&Recipe::of_kernel("one", &["cmdline"]))
         .unwrap();
     set(&mut world, patch, deadline).unwrap();
-    idle_loops(&world);
+    world.idle_loops();
     (world, patch)
 }
 
@@ -73,7 +64,7 @@ fn unpatching(deadline: &str) -> (World, PatchId) {
     sleep_inside(&mut world, Thread(1), "cmdline");
     world.kernel.machine.clock.set(0);
     world.write_enabled(patch, "0").unwrap();
-    idle_loops(&world);
+    world.idle_loops();
     (world, patch)
 }
 
@@ -507,7 +498,7 @@ fn the_message_names_the_first_tasks() {
         let recipe = Recipe::of_kernel("one", &["cmdline"]);
         let patch = world.insmod(&recipe).unwrap();
         set(&mut world, patch, "2").unwrap();
-        idle_loops(&world);
+        world.idle_loops();
         attempts_until(&mut world, State::Patched, u64::MAX);
         let expected = format!(
             "a\\x0ab\\\":1 asleep in cmdline of vmlinux, task2:2 unreliable stack at uptime, \
@@ -537,7 +528,7 @@ fn the_message_without_reliable_stacks() {
     let recipe = Recipe::of_kernel("one", &["cmdline"]);
     let patch = world.insmod(&recipe).unwrap();
     set(&mut world, patch, "1").unwrap();
-    idle_loops(&world);
+    world.idle_loops();
     attempts_until(&mut world, State::Patched, u64::MAX);
     let expected = "task1:1 stack not checked, task2:2 stack not checked, \
                     task3:3 stack not checked";

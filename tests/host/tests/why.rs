@@ -4,9 +4,7 @@
 #![cfg(not(loom))]
 
 use host_tests::recipe::Recipe;
-use host_tests::step::Step::{
-    Call, Enter, Exit, Fork, IdleLoop, Leave, Online, Return, Run, Sleep,
-};
+use host_tests::step::Step::{Call, Enter, Exit, Fork, Leave, Online, Return, Run, Sleep};
 use host_tests::structures::PatchId;
 use host_tests::tasks::TaskId::{Idle, Thread};
 use host_tests::world::World;
@@ -63,15 +61,6 @@ fn start(world: &mut World) -> PatchId {
     world.insmod(&recipe).unwrap()
 }
 
-/// Sends the idle CPUs that were woken through their loops.
-fn idle_loops(world: &World) {
-    for (number, cpu) in (0..).zip(world.kernel.machine.cpus()) {
-        if cpu.woken.get() {
-            let _ = world.kernel.step(IdleLoop(number));
-        }
-    }
-}
-
 /// Ends a transition that waits for thread 1 inside a function.
 fn end(world: &mut World) {
     world.steps(&[Run(Thread(1), 0), Return(Thread(1)), Leave(Thread(1))]);
@@ -84,7 +73,7 @@ fn end(world: &mut World) {
 fn the_whole_file() {
     let mut world = inside();
     let patch = start(&mut world);
-    idle_loops(&world);
+    world.idle_loops();
     for _ in 0..3 {
         world.settle();
     }
@@ -148,7 +137,7 @@ fn each_reason() {
     world.thread(5).process.set(4);
     world.thread(5).reliable.set(false);
     let patch = start(&mut world);
-    idle_loops(&world);
+    world.idle_loops();
     world.thread(5).reliable.set(true);
     let entry = |pid: usize, tid: usize, kthread: bool, reason: &str| {
         format!(
@@ -181,7 +170,7 @@ fn without_reliable_stacks() {
     world.kernel.machine.reliable.set(false);
     world.steps(&[Run(Thread(2), 1)]);
     let patch = start(&mut world);
-    idle_loops(&world);
+    world.idle_loops();
     let entries = blockers(&world, patch);
     assert_eq!(entries.len(), 4);
     assert!(entries[0].ends_with("reason: unchecked}"));
@@ -223,7 +212,7 @@ fn the_function_of_a_module() {
     let recipe = Recipe::of_kernel("one", &["cmdline", "uptime"]);
     let recipe = recipe.module("target").function("show").function("store");
     let patch = world.insmod(&recipe).unwrap();
-    idle_loops(&world);
+    world.idle_loops();
     let entries = blockers(&world, patch);
     assert_eq!(entries.len(), 1);
     assert!(entries[0].ends_with("reason: asleep, function: \"store\", object: \"target\"}"));
@@ -240,7 +229,7 @@ fn the_list_has_a_bound() {
             thread.reliable.set(false);
         }
         let patch = start(&mut world);
-        idle_loops(&world);
+        world.idle_loops();
         assert_eq!(value(&world, patch, "left"), (MOST + surplus).to_string());
         assert_eq!(value(&world, patch, "more"), surplus.to_string());
         assert_eq!(blockers(&world, patch).len(), MOST);
@@ -252,7 +241,7 @@ fn the_list_has_a_bound() {
 fn without_memory() {
     let mut world = inside();
     let patch = start(&mut world);
-    idle_loops(&world);
+    world.idle_loops();
     let name = Name::new(b"one").unwrap();
     kernel::alloc::fail_after(Some(0));
     let report = world.core.why(&world.kernel, patch, &name);
@@ -280,7 +269,7 @@ fn odd_names() {
         let mut world = inside();
         world.thread(1).comm.replace(comm.to_vec());
         let patch = start(&mut world);
-        idle_loops(&world);
+        world.idle_loops();
         let entries = blockers(&world, patch);
         let start = format!("{{pid: 1, tid: 1, comm: \"{expected}\", kthread: false, reason: ");
         assert!(entries[0].starts_with(&start), "{}", entries[0]);
@@ -291,7 +280,7 @@ fn odd_names() {
 fn last_is_about_the_transition_before() {
     let mut world = inside();
     let patch = start(&mut world);
-    idle_loops(&world);
+    world.idle_loops();
     world.settle();
     end(&mut world);
     let last = value(&world, patch, "last");
@@ -303,7 +292,7 @@ fn last_is_about_the_transition_before() {
         Sleep(Thread(1)),
     ]);
     world.write_enabled(patch, "0").unwrap();
-    idle_loops(&world);
+    world.idle_loops();
     assert_eq!(value(&world, patch, "transition"), "unpatching");
     assert_eq!(value(&world, patch, "last"), last);
     // After a reversal the time and the attempts count anew.
@@ -368,7 +357,7 @@ fn tasks_come_and_go_during_the_search() {
         let mut world = inside();
         world.steps(&[Run(Thread(2), 1), Enter(Thread(2))]);
         let patch = start(&mut world);
-        idle_loops(&world);
+        world.idle_loops();
         let plan = [
             (point, Fork(Thread(2))),
             (point, Exit(Thread(2))),
