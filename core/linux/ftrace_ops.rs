@@ -19,8 +19,8 @@ use kernel::{
     types::Opaque, //
 };
 
-/// Whose turn it is with each `livepatch_ops`: [`UNUSED`], [`TAKEN`], or since when it is not
-/// registered any more.
+/// Who uses each element of `livepatch_ops`: nobody yet ([`UNUSED`]), an [`Ops`] ([`TAKEN`]), or
+/// nobody since the moment with this number ([`Since`]).
 static LASTING: [Atomic<usize>; bindings::LIVEPATCH_OPS as usize] =
     [const { Atomic::new(UNUSED) }; bindings::LIVEPATCH_OPS as usize];
 
@@ -30,8 +30,8 @@ const TAKEN: usize = usize::MAX;
 /// The memory of a `struct ftrace_ops`.
 ///
 /// When ftrace unregisters one that may be freed, it waits for tasks-RCU, which takes from 50 to
-/// some 200 ms. One that is never freed needs no wait, and keeps its trampoline. There are some of
-/// those. If all are taken, memory is allocated.
+/// some 200 ms. It does not wait for one that is never freed, which keeps its trampoline. There are
+/// `LIVEPATCH_OPS` of those. If all are taken, memory is allocated.
 enum Memory {
     /// The element of `livepatch_ops` with this number.
     Lasting(usize),
@@ -42,8 +42,8 @@ enum Memory {
 impl Memory {
     /// Takes a lasting one whose last user has left, or allocates one. Errors: `ENOMEM`.
     fn take() -> Result<Self> {
-        for (number, turn) in LASTING.iter().enumerate() {
-            let since = turn.load(Relaxed);
+        for (number, user) in LASTING.iter().enumerate() {
+            let since = user.load(Relaxed);
             // A handler may still be called with one that was unregistered just now.
             let free = match since {
                 TAKEN => false,
@@ -51,7 +51,7 @@ impl Memory {
                 since => Since::from_raw(since).has_passed(),
             };
             // Acquire: pairs with the release in `drop`. What its last user did comes first.
-            if free && turn.cmpxchg(since, TAKEN, Acquire).is_ok() {
+            if free && user.cmpxchg(since, TAKEN, Acquire).is_ok() {
                 return Ok(Self::Lasting(number));
             }
         }
@@ -197,9 +197,9 @@ impl Drop for Ops {
         match &mut self.memory {
             // The filter stays until the next user sets its own: ftrace may still be looking at it.
             Memory::Lasting(number) => {
-                if let Some(turn) = LASTING.get(*number) {
+                if let Some(user) = LASTING.get(*number) {
                     // Release: pairs with the acquire in `Memory::take`.
-                    turn.store(Since::now().to_raw(), Release);
+                    user.store(Since::now().to_raw(), Release);
                 }
             }
             Memory::Own(own) => {

@@ -6,6 +6,7 @@
 //! [`include/linux/stacktrace.h`](srctree/include/linux/stacktrace.h).
 
 use super::{
+    flags,
     Pinned,
     TaskName, //
 };
@@ -28,16 +29,12 @@ const SYMBOL_LEN: usize = 256;
 
 impl Identify for Linux {
     fn identity(&self, task: &KernelTask) -> Identity {
-        // SAFETY: The task exists. This only takes the address of the field.
-        let flags = unsafe { &raw const (*task.as_ptr()).flags };
-        // SAFETY: The task exists. It may change its flags meanwhile, so the read is volatile.
-        // Where a kthread becomes a program, either answer will do.
-        let flags = unsafe { flags.read_volatile() };
         Identity {
             process: task.tgid(),
             thread: task.pid(),
             name: TaskName::of(task).0,
-            kthread: flags & bindings::PF_KTHREAD != 0,
+            // Where a kthread becomes a program, either answer will do.
+            kthread: flags(task) & bindings::PF_KTHREAD != 0,
         }
     }
 
