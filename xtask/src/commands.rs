@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod env;
 pub mod graft;
 pub mod lint;
+pub mod package;
 pub mod parity;
 pub mod patch;
 pub mod series;

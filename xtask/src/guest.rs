@@ -4,6 +4,7 @@
 //! | file | concern |
 //! |---|---|
 //! | [`userspace`], [`modules`], [`klp`] | what is in a guest |
+//! | [`klpctl`] | the administrator's tool in it |
 //! | [`archive`], [`initramfs`] | building its initramfs |
 //! | [`qemu`] | booting it, and telling how it ended |
 //! | [`ktap`], [`suite`] | running a script in it, and reading its results |
@@ -11,6 +12,7 @@
 pub mod archive;
 pub mod initramfs;
 pub mod klp;
+pub mod klpctl;
 pub mod ktap;
 pub mod modules;
 pub mod qemu;

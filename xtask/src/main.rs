@@ -45,6 +45,7 @@ fn run(Cli { global, command }: &Cli) -> anyhow::Result<()> {
         Command::Doctor(args) => commands::doctor::run(&cx, args),
         Command::Build(args) => commands::build::run(&cx, args),
         Command::Patch(args) => commands::patch::run(&cx, args),
+        Command::Package(args) => commands::package::run(&cx, args),
         Command::Series(args) => commands::series::run(&cx, args),
         Command::Env(args) => commands::env::run(&cx, args),
         Command::Graft(args) => commands::graft::run(&cx, args),

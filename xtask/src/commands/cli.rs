@@ -71,6 +71,8 @@ pub enum Command {
     Graft(Graft),
     /// Make a live patch module of a patch of the kernel's source, or test it in a guest
     Patch(Patch),
+    /// Make packages of klpctl, the administrator's tool, for Debian and with RPM
+    Package(Package),
     /// Write the patch series for `git am`, or take an edited git tree back into it
     Series(Series),
     /// Print the environment for running `make` by hand: `eval "$(cargo xtask env)"`
@@ -118,8 +120,8 @@ pub struct Test {
     #[arg(long, conflicts_with = "guest")]
     pub host: bool,
     /// Run only this guest suite: `smoke`, `kunit`, `kselftest`, `neighbours`, `settle`,
-    /// `regressions`, `transitions`, `conformance`, `patches`, `stress`, or with `--debug-kernel`
-    /// the `scenarios` of `parity`
+    /// `regressions`, `transitions`, `klpctl`, `conformance`, `patches`, `stress`, or with
+    /// `--debug-kernel` the `scenarios` of `parity`
     #[arg(long, value_name = "SUITE")]
     pub guest: Option<String>,
     /// Architectures to test: a name, or `all`
@@ -173,6 +175,17 @@ pub enum Check {
     Warnings,
 }
 
+/// Flags of `package`.
+#[derive(Args)]
+pub struct Package {
+    /// Architecture of the machines that the packages are for
+    #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
+    pub arch: &'static Target,
+    /// Directory for the packages
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub out: PathBuf,
+}
+
 /// What `patch` does.
 #[derive(Args)]
 pub struct Patch {
@@ -221,6 +234,9 @@ pub struct PatchBuild {
     /// several times
     #[arg(long, value_name = "NAME")]
     pub cve: Vec<String>,
+    /// Who builds the module, such as `Jo Doe <jo@example.org>`, to be noted in it
+    #[arg(long, value_name = "WHO")]
+    pub builder: Option<String>,
     /// Refuse if the build directory is not that of the kernel which runs here
     #[arg(long, requires = "build_dir")]
     pub running: bool,

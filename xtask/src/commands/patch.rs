@@ -13,7 +13,7 @@ use crate::kernel::build;
 use crate::kernel::flavour::Core;
 use crate::kernel::make::Kernel;
 use crate::kernel::patch::base::Base;
-use crate::kernel::patch::{self, Module};
+use crate::kernel::patch::{self, Module, Notes};
 use crate::tools::context::Context;
 use crate::tools::tally::{self, Tally};
 use crate::tools::target;
@@ -72,7 +72,11 @@ fn build(cx: &Context, args: &cli::PatchBuild) -> Result<()> {
         base.check_running()?;
     }
     let start = Instant::now();
-    let module = patch::build(cx, &base, &args.patch, &name, &args.cve)?;
+    let notes = Notes {
+        cves: &args.cve,
+        builder: args.builder.as_deref(),
+    };
+    let module = patch::build(cx, &base, &args.patch, &name, notes)?;
     write(&out, &module.bytes)?;
     describe(&module);
     println!(
@@ -133,7 +137,7 @@ fn in_guest(cx: &Context, kernel: &Kernel, tests: &[Trial], view: View) -> Resul
                 .with_context(|| format!("cannot read the script {}", path.display()))?,
             None => b":\n".to_vec(),
         };
-        match patch::build(cx, &base, patch, name, &[]) {
+        match patch::build(cx, &base, patch, name, Notes::default()) {
             Ok(module) => {
                 describe(&module);
                 files.push((format!("{NAME}/{name}.ko"), module.bytes));

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Runs one script in a guest and reads its results.
 
-use crate::guest::initramfs;
 use crate::guest::ktap::{Case, Event, Reader, Report, Verdict};
 use crate::guest::qemu::{Boot, Clock, EmulatorHangs, Finished, SILENCE};
 use crate::guest::userspace::Userspace;
+use crate::guest::{initramfs, klpctl};
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
 use crate::tools::tally::{self, Tally};
 use anyhow::{bail, Result};
 use console::style;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Builds the initramfs of the suite with this name.
+pub type Image = fn(&Context, &Kernel, Userspace, &str) -> Result<PathBuf>;
 
 /// A script of `tests/guest/`, and what it takes to run it.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +25,8 @@ pub struct Suite {
     pub about: &'static str,
     /// The userspace it needs.
     pub userspace: Userspace,
+    /// Builds its initramfs.
+    pub image: Image,
     /// Words that it needs on the kernel's command line; may be empty.
     pub append: &'static str,
     /// How long it may take, including emulation on a busy host.
@@ -38,6 +43,7 @@ impl Suite {
             name,
             about,
             userspace: Userspace::Small,
+            image: initramfs::suite,
             append: "",
             deadline: Duration::from_secs(60 * minutes),
             may_skip: false,
@@ -56,6 +62,7 @@ const KSELFTEST: &str = "upstream's livepatch selftests, unmodified";
 const KUNIT: &str = "the core's unit tests, inside the kernel";
 const NEIGHBOURS: &str = "tracers, kprobes and BPF programs on patched functions, in every gear";
 const TRANSITIONS: &str = "what holds a transition up, who says so, and what brings it to an end";
+const KLPCTL: &str = "the administrator's tool: every command, and what bad input gets";
 const SETTLE: &str = "the boot parameter livepatch.settle=0, and what is ready when";
 
 /// The suites that `test` runs, in order.
@@ -87,6 +94,12 @@ pub static TESTS: &[Suite] = &[
         // Only the Rust core says what a transition waits for, and some scenes are x86_64's.
         may_skip: true,
         ..Suite::new("transitions", TRANSITIONS, 8)
+    },
+    Suite {
+        image: klpctl::image,
+        // Some scenes are x86_64's.
+        may_skip: true,
+        ..Suite::new("klpctl", KLPCTL, 5)
     },
     Suite {
         append: "livepatch.settle=0 initcall_debug",
@@ -155,7 +168,7 @@ impl Suite {
     ///
     /// Fails if there is no guest to boot. Failures in the guest are in the outcome.
     pub fn run(&self, cx: &Context, kernel: &Kernel, view: View) -> Result<Outcome> {
-        let initramfs = initramfs::suite(cx, kernel, self.userspace, self.name)?;
+        let initramfs = (self.image)(cx, kernel, self.userspace, self.name)?;
         self.run_in(cx, kernel, &initramfs, view)
     }
 

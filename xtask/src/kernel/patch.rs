@@ -54,7 +54,16 @@ pub struct Module {
     pub functions: Vec<(String, Vec<String>)>,
 }
 
-/// Makes the module `name` of a patch. `cves` are the names of what the patch fixes.
+/// What a module says of itself besides what is known of its patch and its kernel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Notes<'a> {
+    /// The names of what the patch fixes.
+    pub cves: &'a [String],
+    /// Who builds it.
+    pub builder: Option<&'a str>,
+}
+
+/// Makes the module `name` of a patch.
 ///
 /// Prints what the author should know though nothing is refused.
 pub fn build(
@@ -62,7 +71,7 @@ pub fn build(
     base: &Base,
     patch: &Path,
     name: &str,
-    cves: &[String],
+    notes: Notes<'_>,
 ) -> Result<Module> {
     let fix = Fix::read(patch)?;
     let dir = room(cx, base);
@@ -90,7 +99,7 @@ pub fn build(
     let at = dir.join("view");
     let result = View::create(cx, base, &at, &fix, &records).and_then(|view| {
         let pairs = compile::compile(cx, base, &dir, (name, &view), &records)?;
-        module(cx, base, &dir, &fix, &pairs, (name, cves))
+        module(cx, base, &dir, &fix, &pairs, (name, notes))
     });
     // The view has a link for each file beside those of the patch, and is of no further use.
     let removed = place::remove(&at);
@@ -178,13 +187,16 @@ fn module(
     dir: &Path,
     fix: &Fix,
     pairs: &[Pair<'_>],
-    (name, cves): (&str, &[String]),
+    (name, notes): (&str, Notes<'_>),
 ) -> Result<Module> {
-    let cves = cves.join(",");
+    let cves = notes.cves.join(",");
     let (hash, build_id) = (fix.hash()?, base.build_id()?);
     let mut modinfo = vec![("klp_patch_sha256", &*hash), ("klp_build_id", &*build_id)];
     if !cves.is_empty() {
         modinfo.push(("klp_cve", &cves));
+    }
+    if let Some(builder) = notes.builder {
+        modinfo.push(("klp_builder", builder));
     }
     let symvers = base.read_text("Module.symvers")?;
     let exports = Exports::parse(&symvers);

@@ -21,6 +21,8 @@ pub struct Target {
     /// Rust's name, as in [`std::env::consts::ARCH`]. It tells whether the host has this
     /// architecture.
     pub rust_arch: &'static str,
+    /// Rust's name of what programs for it are compiled for.
+    pub triple: &'static str,
     /// Debian's name. The guest's packages are built for it.
     pub debian_arch: &'static str,
     /// Debian's suite that these packages come from, for an architecture that older suites do not
@@ -75,6 +77,7 @@ pub static TARGETS: &[Target] = &[
         name: "x86_64",
         kernel_arch: "x86",
         rust_arch: "x86_64",
+        triple: "x86_64-unknown-linux-gnu",
         debian_arch: "amd64",
         suite: None,
         image_target: "bzImage",
@@ -98,6 +101,7 @@ pub static TARGETS: &[Target] = &[
         name: "arm64",
         kernel_arch: "arm64",
         rust_arch: "aarch64",
+        triple: "aarch64-unknown-linux-gnu",
         debian_arch: "arm64",
         suite: None,
         image_target: "Image",
@@ -120,6 +124,7 @@ pub static TARGETS: &[Target] = &[
         name: "s390",
         kernel_arch: "s390",
         rust_arch: "s390x",
+        triple: "s390x-unknown-linux-gnu",
         debian_arch: "s390x",
         suite: None,
         image_target: "bzImage",
@@ -145,6 +150,7 @@ pub static TARGETS: &[Target] = &[
         name: "powerpc",
         kernel_arch: "powerpc",
         rust_arch: "powerpc64",
+        triple: "powerpc64le-unknown-linux-gnu",
         debian_arch: "ppc64el",
         suite: None,
         image_target: "vmlinux",
@@ -178,6 +184,7 @@ pub static TARGETS: &[Target] = &[
         name: "riscv64",
         kernel_arch: "riscv",
         rust_arch: "riscv64",
+        triple: "riscv64gc-unknown-linux-gnu",
         debian_arch: "riscv64",
         suite: Some("trixie"),
         image_target: "Image",

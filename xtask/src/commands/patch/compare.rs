@@ -13,8 +13,8 @@ use crate::guest::modules;
 use crate::kernel::build;
 use crate::kernel::flavour::Core;
 use crate::kernel::klp_build::{KlpBuild, Made, NEEDS};
-use crate::kernel::patch;
 use crate::kernel::patch::base::Base;
+use crate::kernel::patch::{self, Notes};
 use crate::tools::context::Context;
 use crate::tools::{provision, target};
 use anyhow::{ensure, Context as _, Result};
@@ -104,7 +104,7 @@ fn row(cx: &Context, base: &Base, klp_build: &KlpBuild, patch: &Path) -> Result<
 /// Makes a module of a patch as `patch build` does.
 fn ours(cx: &Context, base: &Base, patch: &Path, name: &str) -> Result<Made> {
     let start = Instant::now();
-    let module = patch::build(cx, base, patch, name, &[]);
+    let module = patch::build(cx, base, patch, name, Notes::default());
     let seconds = start.elapsed().as_secs_f32();
     let result = match module {
         Ok(module) => {

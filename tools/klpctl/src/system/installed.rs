@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The live patches that are kept for each kernel, below `/var/lib/klpctl/<release>`.
+
+use super::{entries, no_patch, System};
+use crate::failure::{Exit, Failure, Result};
+use crate::module::Module;
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Where they are.
+const DIRECTORY: &str = "var/lib/klpctl";
+
+/// How the names of modules end.
+const ENDINGS: [&str; 4] = [".ko", ".ko.xz", ".ko.zst", ".ko.gz"];
+
+/// Returns the name of the module in a file of that name.
+fn stem(file: &str) -> Option<&str> {
+    ENDINGS.iter().find_map(|ending| file.strip_suffix(ending))
+}
+
+/// Whether a word on the command line means a file, and not the name of a live patch.
+pub fn is_path(word: &str) -> bool {
+    word.contains('/') || stem(word).is_some()
+}
+
+impl System {
+    fn kept(&self, release: &str) -> PathBuf {
+        self.path(DIRECTORY).join(release)
+    }
+
+    /// Returns the files that are kept for a kernel, sorted by name.
+    pub fn installed(&self, release: &str) -> Vec<PathBuf> {
+        let directory = self.kept(release);
+        let names = entries(&directory).into_iter();
+        names
+            .filter(|name| stem(name).is_some())
+            .map(|name| directory.join(name))
+            .collect()
+    }
+
+    /// Returns the file of a live patch that is kept for a kernel.
+    pub fn find_installed(&self, name: &str, release: &str) -> Result<PathBuf> {
+        let is_it = |path: &PathBuf| {
+            let file = path.file_name().and_then(OsStr::to_str);
+            file.and_then(stem).is_some_and(|stem| stem == name)
+        };
+        let found = self.installed(release).into_iter().find(is_it);
+        found.ok_or_else(|| {
+            let cause = format!("no live patch `{name}` is installed for Linux {release}");
+            Failure::new(Exit::NoPatch, cause, "klpctl list, or name a file")
+        })
+    }
+
+    /// Keeps a module. Either all of its file is in place afterwards, or nothing has changed.
+    pub fn install(&self, module: &Module) -> Result<PathBuf> {
+        let release = &module.origin.kernel;
+        if release.contains('/') || release.starts_with('.') {
+            return Err(no_patch(release));
+        }
+        let directory = self.kept(release);
+        let source = module
+            .path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        let ending = ENDINGS
+            .iter()
+            .rev()
+            .find(|ending| source.ends_with(**ending));
+        let name = format!("{}{}", module.origin.name, ending.unwrap_or(&".ko"));
+        let path = directory.join(name);
+        let cannot = |error: io::Error| {
+            Failure::of_system(format_args!("cannot install {}", path.display()), &error)
+        };
+        fs::create_dir_all(&directory).map_err(cannot)?;
+        let partial = directory.join(format!(".partial-{}", std::process::id()));
+        let placed = write(&partial, &module.bytes).and_then(|()| fs::rename(&partial, &path));
+        if placed.is_err() {
+            let _ = fs::remove_file(&partial);
+        }
+        placed.map_err(cannot)?;
+        // The name lasts once the directory is on the disk too.
+        let synced = File::open(&directory).and_then(|directory| directory.sync_all());
+        synced.map_err(cannot)?;
+        // The same patch may have been kept in another form.
+        for ending in ENDINGS {
+            let other = directory.join(format!("{}{ending}", module.origin.name));
+            if other != path && other.exists() {
+                fs::remove_file(other).map_err(cannot)?;
+            }
+        }
+        Ok(path)
+    }
+
+    /// Keeps a live patch no longer. Returns the file that it was in.
+    pub fn uninstall(&self, name: &str, release: &str) -> Result<PathBuf> {
+        let path = self.find_installed(name, release)?;
+        fs::remove_file(&path).map_err(|error| {
+            Failure::of_system(format_args!("cannot remove {}", path.display()), &error)
+        })?;
+        // Other patches may be kept there, so the directory may stay.
+        let _ = fs::remove_dir(self.kept(release));
+        Ok(path)
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}

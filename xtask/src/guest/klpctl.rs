@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Builds `klpctl` for a guest, or for a machine: one static program for each architecture.
+
+use crate::guest::initramfs;
+use crate::guest::modules;
+use crate::guest::userspace::Userspace;
+use crate::kernel::make::Kernel;
+use crate::kernel::rustc;
+use crate::tools::cargo;
+use crate::tools::context::Context;
+use crate::tools::step::Step;
+use crate::tools::target::Target;
+use anyhow::{ensure, Context as _, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The largest that the program may be. It has to fit in an initramfs.
+const MOST_BYTES: u64 = 3 << 20;
+
+/// The suite whose modules hold transitions up.
+const SCENES: &str = "transitions";
+
+/// Builds the program. It depends on nothing on the machine that it runs on.
+pub fn build(cx: &Context, target: &Target) -> Result<PathBuf> {
+    let triple = target.triple;
+    let mut arguments =
+        format!("build --package klpctl --bin klpctl --profile small --target {triple}");
+    let rustc = rustc::chosen(cx)?;
+    let lacks_library = !rustc.sysroot.join("lib/rustlib").join(triple).is_dir();
+    if lacks_library {
+        // An empty list of features leaves out what prints backtraces.
+        arguments.push_str(" -Zbuild-std=std,panic_abort -Zbuild-std-features=");
+    }
+    let mut command = cargo::command(cx, &arguments)?;
+    if lacks_library {
+        let _lock = cx.lock("tools")?;
+        let library = match rustc.library(cx) {
+            Some(library) => library,
+            None => rustc.get_library(cx)?,
+        };
+        // Cargo looks for the source in rustc's own directory, or where this variable says.
+        command.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
+        command.env("RUSTC_BOOTSTRAP", "1");
+    }
+    let linker = format!(
+        "CARGO_TARGET_{}_LINKER",
+        triple.replace('-', "_").to_uppercase()
+    );
+    command
+        .env(linker, format!("{}gcc", target.cross_compile()))
+        .env(
+            "RUSTFLAGS",
+            "-Ctarget-feature=+crt-static -Crelocation-model=static",
+        );
+    Step::new(cx, &format!("Build klpctl for {}", target.name), command)
+        .counting(|line| line.trim_start().starts_with("Compiling "))
+        .hint("see that the crates' registry is in reach, then run this again")
+        .run()?;
+    let program = cx.root.join("target").join(triple).join("small/klpctl");
+    let size = fs::metadata(&program)
+        .with_context(|| format!("there is no {}", program.display()))?
+        .len();
+    ensure!(
+        size <= MOST_BYTES,
+        "klpctl for {} has {size} bytes, and may have {MOST_BYTES}: leave a dependency out",
+        target.name
+    );
+    Ok(program)
+}
+
+/// Builds the initramfs of the suite `name`: the program, the suite's files, and the modules that hold
+/// transitions up.
+pub fn image(cx: &Context, kernel: &Kernel, userspace: Userspace, name: &str) -> Result<PathBuf> {
+    let program = build(cx, kernel.target)?;
+    let base = initramfs::base(cx, kernel, userspace)?;
+    let title = format!("Build the modules of {name}");
+    initramfs::extended(cx, kernel, &base, (name, name), &title, |archive, work| {
+        archive.copy("usr/bin/klpctl", &program)?;
+        let scenes = scenes(cx, kernel, work)?;
+        archive.copy_all(SCENES, &scenes)
+    })
+}
+
+fn scenes(cx: &Context, kernel: &Kernel, work: &Path) -> Result<Vec<PathBuf>> {
+    let dir = work.join("scenes");
+    modules::mirror(
+        &cx.root.join("tests/guest").join(SCENES).join("modules"),
+        &dir,
+    )?;
+    modules::make(
+        cx,
+        kernel,
+        &dir,
+        "Build the modules of transitions for klpctl",
+    )?;
+    modules::objects(&dir)
+}
