@@ -64,6 +64,7 @@ fn write(page: &mut Vec<u8>) -> io::Result<()> {
         let about = own.get_about().unwrap_or_default().to_string();
         if let Some(long) = own.get_long_about().map(ToString::to_string) {
             let more = long.strip_prefix(&about).unwrap_or(&long);
+            roff.control("sp", []);
             roff.text([roman(more.trim().replace('\n', " "))]);
         }
         for argument in own.get_arguments().filter(|own| !own.is_global_set()) {
