@@ -173,7 +173,9 @@ impl Waiting<'_> {
         let bar = self.bar.get_or_insert_with(|| {
             let bar = ProgressBar::with_draw_target(Some(number), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{prefix} [{bar:20}] {elapsed} {wide_msg}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+            // A serial console may know no others.
+            bar.set_style(style.progress_chars("=>-"));
             bar
         });
         let length = bar.length().unwrap_or_default().max(number);
