@@ -102,7 +102,7 @@ fn rpm(cx: &Context, target: &Target, work: &Path, files: &Path, out: &Path) -> 
     // Macros have no other way in.
     let macros = [
         format!("_topdir {}", top.display()),
-        format!("files {}", files.display()),
+        format!("content {}", files.display()),
         format!("version {VERSION}"),
     ];
     let defines = macros.iter().flat_map(|own| ["--define", own.as_str()]);
