@@ -99,7 +99,8 @@ pub enum Command {
     /// End a transition without waiting for the tasks that are left; asks first
     ///
     /// Tasks inside the patched functions go on with the old code and call the new. This may corrupt
-    /// data or crash the machine. The module can't be unloaded before the next boot.
+    /// data or crash the machine. The module of a live patch that is being taken back or replaced
+    /// can't be unloaded before the next boot.
     Force {
         /// The live patch in transition
         #[arg(value_name = "NAME")]

@@ -31,7 +31,7 @@ pub fn run(system: &System, output: &Output, name: &str, yes: bool) -> Result<An
         "{name}: {}, {}{}.\n\
          Forced, these tasks count as moved wherever they are. One that is inside a patched\n\
          function may mix old and new code: data may be corrupted, and the machine may crash.\n\
-         The module stays loaded until the next boot, and so do those that it replaces.",
+         A live patch that is being taken back or replaced stays loaded until the next boot.",
         patch.state.word(),
         left(&progress),
         first_blockers(&progress)
