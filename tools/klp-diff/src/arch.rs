@@ -25,6 +25,11 @@ pub fn find(machine: Machine, big_endian: bool) -> Option<&'static dyn Arch> {
     all.find(|arch| arch.machine() == machine && arch.big_endian() == big_endian)
 }
 
+/// Returns the names of the architectures.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ARCHITECTURES.iter().map(|arch| arch.name())
+}
+
 /// What a relocation changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relocation {

@@ -2,25 +2,21 @@
 //! From the object that the patch engine writes to the module. Kbuild links it, as it does any module
 //! outside of the tree.
 
-use crate::kernel::content::{put, Content};
-use crate::kernel::patch::base::Base;
-use crate::tools::context::Context;
-use crate::tools::place;
-use crate::tools::step::Step;
+use crate::base::Base;
 use anyhow::{bail, Context as _, Result};
-use klp_diff::author::READS_WISHES;
+use klp_diff::author::{INIT, READS_WISHES};
 use klp_diff::finish::{self, PREFIX};
 use klp_diff::outside::Exports;
 use object::{Object, ObjectSymbol};
 use std::fs;
 use std::path::Path;
-
-/// What enables the live patch, below the project's root.
-const INIT: &str = "tools/klp-diff/module/init.c";
+use steps::place;
+use steps::step::Step;
+use steps::workplace::Workplace;
 
 /// Links the module `name` of an object in `dir`. Returns the content of its file.
 pub fn link(
-    cx: &Context,
+    work: &Workplace,
     base: &Base,
     dir: &Path,
     name: &str,
@@ -28,24 +24,18 @@ pub fn link(
     exports: &Exports<'_>,
 ) -> Result<Vec<u8>> {
     check(object, exports)?;
-    let init = cx.root.join(INIT);
-    let init = fs::read(&init).with_context(|| format!("cannot read {}", init.display()))?;
     // In a directory of their own, so that a module may have any name.
     let list = format!("obj-m := {name}.o\n{name}-y := parts/init.o parts/patch.o\n");
     // modpost reads the record of each object.
     let record = "savedcmd_parts/patch.o := true\n";
     let files = [
         ("Kbuild", list.as_bytes()),
-        ("parts/init.c", &*init),
+        ("parts/init.c", INIT.as_bytes()),
         ("parts/patch.o", object),
         ("parts/.patch.o.cmd", record.as_bytes()),
     ];
     for (file, bytes) in files {
-        let content = Content {
-            bytes: bytes.to_vec(),
-            executable: false,
-        };
-        put(dir, Path::new(file), Some(&content))?;
+        place::put(&dir.join(file), bytes)?;
     }
     let linked = dir.join(format!("{name}.ko"));
     place::remove(&linked)?;
@@ -61,7 +51,7 @@ pub fn link(
         make.arg("delay-objtool=")
             .arg(format!("objtool-args={arguments} --module"));
     }
-    Step::new(cx, &format!("Link {name}.ko"), make)
+    Step::new(work, &format!("Link {name}.ko"), make)
         .hint("see that the build directory is complete; if the disk is full, free some space")
         .run()?;
     let linked = fs::read(&linked).with_context(|| format!("there is no {}", linked.display()))?;
