@@ -5,9 +5,7 @@
 use crate::{image, record};
 use anyhow::{bail, ensure, Context as _, Result};
 use klp_diff::arch;
-use object::elf::FileHeader64;
-use object::read::elf::FileHeader as _;
-use object::{Endianness, Object};
+use object::Object;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -148,10 +146,7 @@ impl Base {
     /// Whether the patch engine knows the architecture of the linked kernel.
     fn knows_architecture(&self) -> Result<bool> {
         let bytes = image::read(&self.out.join("vmlinux"))?;
-        let header = FileHeader64::<Endianness>::parse(&*bytes)?;
-        let endian = header.endian()?;
-        let big = endian == Endianness::Big;
-        Ok(arch::find(header.e_machine(endian), big).is_some())
+        Ok(arch::of(&bytes).is_some())
     }
 
     /// Checks that it is the kernel that runs here.
@@ -240,7 +235,7 @@ fn make(
     if tree != out {
         make.arg(format!("O={}", out.display()));
     }
-    let program = compiler.rsplit(['/', ' ']).next().unwrap_or(compiler);
+    let program = program(compiler);
     match program.strip_prefix("clang") {
         Some("") => make.arg("LLVM=1"),
         Some(suffix) => make.arg(format!("LLVM={suffix}")),
@@ -256,6 +251,13 @@ fn make(
 fn compiler(command: &str) -> String {
     let words = command.split(' ').take_while(|word| !word.starts_with('-'));
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// Returns the name of the compiler that a command runs.
+pub fn program(command: &str) -> String {
+    let compiler = compiler(command);
+    let name = compiler.rsplit(['/', ' ']).next();
+    name.unwrap_or_default().to_owned()
 }
 
 /// Returns what a compiler says of its version.
@@ -450,6 +452,17 @@ mod tests {
         fs::remove_file(out.join("vmlinux")).unwrap();
         assert!(of(&out, None).contains("it has no vmlinux"));
         assert!(of(&dir.path().join("none"), None).contains("--build-dir"));
+    }
+
+    #[test]
+    fn the_compiler_is_known_by_its_name() {
+        for (command, name) in [
+            ("gcc -Wall", "gcc"),
+            ("ccache /usr/bin/clang-22 -c a.c", "clang-22"),
+            ("", ""),
+        ] {
+            assert_eq!(program(command), name);
+        }
     }
 
     #[test]

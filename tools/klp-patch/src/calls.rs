@@ -48,9 +48,7 @@ impl Calls {
     fn parse(bytes: &[u8]) -> Result<Self> {
         let header = FileHeader64::<Endianness>::parse(bytes)?;
         let endian = header.endian()?;
-        let machine = header.e_machine(endian);
-        let arch = arch::find(machine, endian == Endianness::Big)
-            .context("the patch engine does not know its architecture")?;
+        let arch = arch::of(bytes).context("the patch engine does not know its architecture")?;
         let sections = header.sections(endian, bytes)?;
         let mut code = Vec::new();
         for section in sections.iter() {

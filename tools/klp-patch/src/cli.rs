@@ -109,6 +109,6 @@ pub struct Explain {
     pub kernel: Kernel,
     /// Also count how often each function is on the stacks of this system, looking N times; the
     /// kernel has to be the one that runs here
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "50")]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "50")]
     pub sample: Option<u32>,
 }

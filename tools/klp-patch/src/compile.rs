@@ -10,7 +10,7 @@
 //! What is made is kept, and used as long as the command and the files that it read are the same: an
 //! original by every patch, and a patched object by every patch that makes the same of its files.
 
-use crate::base::Base;
+use crate::base::{self, Base};
 use crate::job::{self, unfinished, Ages, Job};
 use crate::record::Record;
 use crate::view::View;
@@ -23,6 +23,10 @@ use steps::workplace::Workplace;
 
 /// A section for each function and variable.
 const SECTIONS: &str = "-ffunction-sections -fdata-sections";
+
+/// Keeps clang from making one block of several variables or strings, which it does for powerpc. A
+/// block is compared and copied as a whole.
+const UNMERGED: &str = "-mllvm -enable-global-merge=false";
 
 /// What makes the text of an object, without the numbers of lines, which are no change.
 const TEXT: &str = "-E -P -w -D__LINE__=0";
@@ -163,7 +167,13 @@ fn command(record: &Record, base: &Base, view: Option<&View>, output: &Path, for
         format!("-I{} ", view.headers.display())
     });
     let (flags, recorded) = match form {
-        Form::Object => (format!("{SECTIONS} {headers}-c"), recorded(record, base)),
+        Form::Object => {
+            let apart = match base::program(&record.command).starts_with("clang") {
+                true => format!("{SECTIONS} {UNMERGED}"),
+                false => SECTIONS.to_owned(),
+            };
+            (format!("{apart} {headers}-c"), recorded(record, base))
+        }
         // Nothing goes over a text later.
         Form::Text => (format!("{headers}{TEXT}"), compiler(&record.command)),
     };
@@ -285,6 +295,23 @@ mod tests {
         assert_eq!(view("../fs/../a.c", "../"), "/view/fs/../a.c");
         assert_eq!(view("fs/../a.c", "../"), "fs/../a.c");
         assert_eq!(view("fs/a.c", ""), "fs/a.c");
+    }
+
+    #[test]
+    fn clang_keeps_variables_and_strings_apart() {
+        let (dir, work) = Workplace::for_test().unwrap();
+        let base = Base::for_test(&work, dir.path(), dir.path(), "/t/");
+        for (compiler, expected) in [("clang-22", true), ("powerpc64le-linux-gnu-gcc", false)] {
+            let record = Record {
+                command: format!("{compiler} -O2 -c -o a.o /t/a.c"),
+                object: "a.o".into(),
+                source: "a.c".into(),
+                place: crate::record::Place::Kernel,
+            };
+            let command = command(&record, &base, None, Path::new("/o/a.o"), Form::Object);
+            assert!(command.contains(SECTIONS), "{command}");
+            assert_eq!(command.contains(UNMERGED), expected, "{command}");
+        }
     }
 
     /// Writes a file below `dir`, long before anything is built from it.

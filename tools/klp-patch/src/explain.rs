@@ -11,7 +11,7 @@ use crate::{combine, compared, layout, sample};
 use anyhow::{bail, Result};
 use klp_diff::compare::Difference;
 use klp_diff::outside::{Exports, Image};
-use klp_diff::{graph, runtime, Diff, Environment, Error, Input};
+use klp_diff::{graph, names, runtime, Diff, Environment, Error, Input};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
@@ -87,17 +87,17 @@ fn review(base: &Base, pairs: &[Pair<'_>], changes: &[Change], calls: &Calls) ->
     let symvers = base.read_text("Module.symvers")?;
     let exports = Exports::parse(&symvers);
     let files = combine::images(base, pairs)?;
+    let mut images = BTreeMap::new();
+    for (path, bytes) in &files {
+        images.insert(*path, Image::parse(bytes)?);
+    }
     let mut report = Report::default();
     let mut named = BTreeSet::new();
     for pair in pairs {
         let record = pair.record;
-        let image = files
-            .get(record.place.image())
-            .map(|bytes| Image::parse(bytes))
-            .transpose()?;
         let environment = Environment {
             module: record.place.module(),
-            image: image.as_ref(),
+            image: images.get(record.place.image()),
             exports: Some(&exports),
             modinfo: &[],
         };
@@ -163,8 +163,7 @@ fn of_module(diff: &Diff<'_>, changes: &[Change], calls: &Calls, in_image: bool)
 /// Returns why a function changes: its own source, what it inlines or uses, or else what the objects
 /// say.
 fn why(name: &str, difference: &Difference, changes: &[Change]) -> String {
-    let plain = name.split('.').next().unwrap_or(name);
-    let key = (Kind::Function, plain.to_owned());
+    let key = (Kind::Function, names::origin(name).to_owned());
     let changed: Vec<_> = changes
         .iter()
         .flat_map(|change| outline::changed(&change.before, &change.after, true))
@@ -225,10 +224,7 @@ fn hindrances(name: &str, calls: &Calls) -> Vec<String> {
 
 /// Returns notes about functions whose source changed and which are not in the module.
 fn unseen(changes: &[Change], named: &BTreeSet<String>) -> Vec<String> {
-    let is_named = |name: &str| {
-        let is_part = |own: &String| own.split('.').next() == Some(name);
-        named.iter().any(is_part)
-    };
+    let is_named = |name: &str| named.iter().any(|own| names::origin(own) == name);
     let mut notes = Vec::new();
     for change in changes {
         for (kind, name) in outline::changed(&change.before, &change.after, false) {

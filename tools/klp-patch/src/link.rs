@@ -4,6 +4,7 @@
 
 use crate::base::Base;
 use anyhow::{bail, Context as _, Result};
+use klp_diff::arch;
 use klp_diff::author::{INIT, READS_WISHES};
 use klp_diff::finish::{self, PREFIX};
 use klp_diff::outside::Exports;
@@ -74,13 +75,17 @@ fn check(object: &[u8], exports: &Exports<'_>) -> Result<()> {
 
 fn unknown(object: &[u8], exports: &Exports<'_>) -> Result<Vec<String>> {
     let file = object::File::parse(object).context("the engine wrote no object")?;
+    let arch = arch::of(object).context("the engine wrote an object of no architecture")?;
     let mut unknown = Vec::new();
     for symbol in file
         .symbols()
         .filter(|symbol| symbol.is_undefined() && !symbol.is_weak())
     {
         let name = symbol.name()?;
-        let is_known = name.is_empty() || name == READS_WISHES || name.starts_with(PREFIX);
+        let is_known = name.is_empty()
+            || name == READS_WISHES
+            || name.starts_with(PREFIX)
+            || arch.is_of_loader(name);
         if !is_known && exports.exporter(name).is_none() {
             unknown.push(name.to_owned());
         }
@@ -94,11 +99,11 @@ mod tests {
     use object::write::{Object, Symbol, SymbolSection};
     use object::{Architecture, BinaryFormat, Endianness, SymbolFlags, SymbolKind, SymbolScope};
 
-    #[test]
-    fn what_is_neither_exported_nor_for_livepatch_is_unknown() {
-        let mut object = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
+    /// Returns which of some symbols are unknown in an object of this architecture.
+    fn unknown_of(architecture: Architecture) -> Vec<String> {
+        let mut object = Object::new(BinaryFormat::Elf, architecture, Endianness::Little);
         let livepatch = finish::name("vmlinux", "vmlinux", "hidden", 1);
-        for name in ["exported", "missing", READS_WISHES, &livepatch] {
+        for name in ["exported", "missing", READS_WISHES, &livepatch, ".TOC."] {
             object.add_symbol(Symbol {
                 name: name.into(),
                 value: 0,
@@ -111,7 +116,12 @@ mod tests {
             });
         }
         let exports = Exports::parse("0x0\texported\tvmlinux\tEXPORT_SYMBOL\t\n");
-        let found = unknown(&object.write().unwrap(), &exports).unwrap();
-        assert_eq!(found, ["missing"]);
+        unknown(&object.write().unwrap(), &exports).unwrap()
+    }
+
+    #[test]
+    fn what_is_neither_exported_nor_for_livepatch_nor_the_loaders_is_unknown() {
+        assert_eq!(unknown_of(Architecture::X86_64), ["missing", ".TOC."]);
+        assert_eq!(unknown_of(Architecture::PowerPc64), ["missing"]);
     }
 }
