@@ -44,6 +44,13 @@ pub fn link(
     make.arg(format!("M={}", dir.display())).arg("modules");
     // Livepatch finds the symbols that modpost does not know. The others were checked above.
     make.arg("KBUILD_MODPOST_WARN=1");
+    if base
+        .read_text(".config")?
+        .contains("\nCONFIG_CC_IS_CLANG=y\n")
+    {
+        // It lists symbols by their numbers, which change in the end.
+        make.arg("KCFLAGS=-fno-addrsig");
+    }
     if let Some(objtool) = &base.objtool {
         // objtool has been over the engine's objects already, so it must not go over the linked one.
         let arguments = objtool

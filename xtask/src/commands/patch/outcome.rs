@@ -71,7 +71,7 @@ impl Outcome {
             };
             let verdicts: Option<Vec<bool>> = tests.iter().map(verdict).collect();
             // A failure counts even if a later test did not run.
-            let failed = tests.iter().any(|test| verdict(&test) == Some(false));
+            let failed = tests.iter().any(|test| verdict(test) == Some(false));
             *step = match verdicts {
                 _ if failed => Some(false),
                 verdicts => verdicts.map(|_| true),
