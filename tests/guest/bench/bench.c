@@ -344,9 +344,8 @@ static void end_sleepers(pthread_t *threads, long count)
 }
 
 static pthread_t watch;
-static uint64_t quiet;
 
-/* Starts the most urgent task, and looks how late it comes while nothing is asked of the core. */
+/* Starts the most urgent task. */
 static void start_watch(void)
 {
 	struct sched_param urgent = { .sched_priority = 50 };
@@ -355,17 +354,28 @@ static void start_watch(void)
 	if (pthread_create(&watch, NULL, watcher, NULL) ||
 	    pthread_setschedparam(watch, SCHED_FIFO, &urgent))
 		fail("watcher");
-	longest = 0;
-	nap(20000000);
-	quiet = longest;
-	longest = 0;
 }
 
-static void end_watch(const char *name, long count)
+static void end_watch(void)
 {
-	tell(name, count, longest > quiet ? longest - quiet : 0);
 	watching = false;
 	pthread_join(watch, NULL);
+}
+
+/* Returns how late the most urgent task comes at most while nothing is asked of the core. */
+static uint64_t latest_in(long nanoseconds)
+{
+	longest = 0;
+	nap(nanoseconds);
+	return longest;
+}
+
+/* Returns how late it comes at most during an attempt. */
+static uint64_t latest_in_attempt(void)
+{
+	longest = 0;
+	attempt();
+	return longest;
 }
 
 static pid_t start_child(void (*fn)(void))
@@ -402,6 +412,7 @@ static void storm(void)
 static void tasks(long count)
 {
 	pthread_t *threads = start_sleepers(count);
+	uint64_t quiet, late;
 	pid_t child;
 	int run;
 
@@ -413,8 +424,10 @@ static void tasks(long count)
 			tell("attempt", count, attempt());
 		} else {
 			start_watch();
-			attempt();
-			end_watch("stretch", count);
+			quiet = latest_in(20000000);
+			late = latest_in_attempt();
+			tell("stretch", count, late > quiet ? late - quiet : 0);
+			end_watch();
 		}
 		release(child);
 		wait_gone();
@@ -423,21 +436,29 @@ static void tasks(long count)
 	end_sleepers(threads, count);
 }
 
-/* As the end of tasks(), while another process forks all the time. */
+/*
+ * As the end of tasks(), while another process forks all the time. Forks themselves keep the most
+ * urgent task waiting, so this also tells how long they do so without an attempt, in a time that is
+ * longer than an attempt.
+ */
 static void crowded_tasks(long count)
 {
 	pid_t forker = start_child(storm), child;
 	pthread_t *threads = start_sleepers(count);
+	int run;
 
-	load(1, "hold=1");
-	settle();
-	child = hold();
-	start_watch();
-	attempt();
-	end_watch("storm-stretch", count);
-	release(child);
-	wait_gone();
-	unload();
+	for (run = 0; run < RUNS; run++) {
+		load(1, "hold=1");
+		settle();
+		child = hold();
+		start_watch();
+		tell("storm-alone", count, latest_in(500000000));
+		tell("storm-stretch", count, latest_in_attempt());
+		end_watch();
+		release(child);
+		wait_gone();
+		unload();
+	}
 	end_sleepers(threads, count);
 	end_child(forker);
 }
@@ -511,6 +532,8 @@ static void transitions(void)
 
 	/* With the C core this may never end. */
 	put(TARGET "busy", "1");
+	/* It sleeps for as long as one rest() before it sees that. */
+	rest();
 	rest();
 	load(1, "hold=1");
 	start = now();

@@ -130,8 +130,9 @@ void tell(void)
 			printf(" %llu", count.versions[cpu][version]);
 		printf("\n");
 	}
-	printf("# | %llu calls, %lu transitions (%lu turned round, %lu stacked, %lu replaced all, %lu forced)\n",
-	       count.all_calls, done.transitions, done.reversals, done.stacked, done.replacements, done.forced);
+	printf("# | %llu calls, %lu transitions (%lu turned round, %lu by a deadline, %lu stacked, %lu replaced all, %lu forced)\n",
+	       count.all_calls, done.transitions, done.reversals, done.deadlines, done.stacked, done.replacements,
+	       done.forced);
 	printf("# | neighbours: %lu times a tracer, %lu a kprobe; %lu rests; wrong results: %llu\n",
 	       done.tracers, done.kprobes, done.rests, count.all_wrong);
 	tell_company();
@@ -140,8 +141,8 @@ void tell(void)
 	if (!file)
 		give_up("cannot write " FIGURES);
 	fprintf(file, "calls=%llu least=%llu wrong=%llu\n", count.all_calls, count.least, count.all_wrong);
-	fprintf(file, "transitions=%lu reversals=%lu stacked=%lu replacements=%lu forced=%lu noticed=%d\n",
-		done.transitions, done.reversals, done.stacked, done.replacements, done.forced, done.noticed);
+	fprintf(file, "transitions=%lu reversals=%lu deadlines=%lu stacked=%lu replacements=%lu forced=%lu noticed=%d\n",
+		done.transitions, done.reversals, done.deadlines, done.stacked, done.replacements, done.forced, done.noticed);
 	fprintf(file, "cpus_off=%lu visits=%lu came_amid=%lu went_amid=%lu visitor_calls=%llu\n",
 		company->cpus_off, company->visits, company->came_amid, company->went_amid,
 		company->visitor_calls);

@@ -93,6 +93,39 @@ static bool enabled(int version)
 	return number(attribute(version, "enabled")) == 1;
 }
 
+/* Whether the transition in progress has a deadline, and may turn round at any time. */
+static bool may_turn_round;
+
+/* In a transition. "off" is the version that runs without the patch. */
+static void moving_phase(int version, int off, bool on)
+{
+	int towards = on ? version : off;
+
+	phase(BIT(version) | BIT(off), may_turn_round ? NOWHERE : towards, false);
+}
+
+/* Set once a patch has shown the attribute. The C core has none. */
+static bool has_deadlines;
+
+/* Gives the transition in progress a deadline. It may have ended already, and the patch may be gone. */
+static void set_deadline(int version, int off)
+{
+	may_turn_round = true;
+	moving_phase(version, off, true);
+	if (!put(attribute(version, "deadline"), "1"))
+		has_deadlines = true;
+	else
+		may_turn_round = false;
+}
+
+/* After the transition. The next one has no deadline before it is given one. */
+static void take_deadline(int version)
+{
+	if (may_turn_round)
+		put(attribute(version, "deadline"), "off");
+	may_turn_round = false;
+}
+
 /*
  * Reverses a transition. If it has just ended, this begins to disable the patch instead. Returns whether
  * the patch is being enabled from now on. "off" is the version that runs without the patch. A patch that
@@ -109,10 +142,15 @@ static bool turn(int version, bool on, int *off)
 		done.reversals++;
 		if (!on && *off && !enabled(*off))
 			*off = 0;
-	} else if (on || (error != EINVAL && error != ENOENT && error != ENODEV)) {
+	} else if ((on && !may_turn_round) || (error != EINVAL && error != ENOENT && error != ENODEV)) {
 		give_up("patch %d cannot be turned: %s", version, strerror(error));
+	} else {
+		/* The deadline was first, or the patch is gone. */
+		if (enabled(version) != on)
+			done.deadlines++;
+		on = enabled(version);
 	}
-	phase(BIT(version) | BIT(*off), on ? version : *off, false);
+	moving_phase(version, *off, on);
 	return on;
 }
 
@@ -125,10 +163,15 @@ static void force(int version)
 	phase(BIT(0) | BIT(version), version, false);
 }
 
+static bool deadline_left_out(void)
+{
+	return has_deadlines && !done.deadlines;
+}
+
 /* Whether chance has left out one of the actions of a patch. */
 static bool left_out(void)
 {
-	return !done.reversals || !done.stacked || !done.replacements;
+	return !done.reversals || !done.stacked || !done.replacements || deadline_left_out();
 }
 
 /*
@@ -144,6 +187,13 @@ static int choose_turns(void)
 	return any(3) ? any(6) : 0;
 }
 
+static bool choose_deadline(void)
+{
+	if (on_purpose)
+		return done.reversals && deadline_left_out();
+	return !any(3);
+}
+
 static bool choose_replace(void)
 {
 	if (on_purpose)
@@ -157,13 +207,22 @@ static bool settle(int version, bool on, int *off)
 	int turns = choose_turns();
 
 	done.transitions++;
+	if (choose_deadline()) {
+		set_deadline(version, *off);
+		moving_phase(version, *off, on);
+	}
 	while (turns-- && in_transition(version)) {
 		pass(any(4) ? any(30) : any(1200));
 		if (in_transition(version))
 			on = turn(version, on, off);
 	}
 	wait_settled(version, pass);
-	return enabled(version);
+	take_deadline(version);
+	if (enabled(version) != on) {
+		on = !on;
+		done.deadlines++;
+	}
+	return on;
 }
 
 static bool is_enabled(int version)
@@ -226,12 +285,19 @@ static void pop(void)
 	unload(version);
 }
 
+static unsigned int hold_on_purpose(void)
+{
+	if (!done.reversals)
+		return 1500;
+	return deadline_left_out() ? 3000 : 0;
+}
+
 static void play_round(void)
 {
 	static const unsigned int holds[] = { 0, 5, 100, 700, 1500, 3000 };
 
 	/* Without a held task, a transition may end before it can be reversed. */
-	set_hold(on_purpose ? (done.reversals ? 0 : 1500) : holds[any(6)]);
+	set_hold(on_purpose ? hold_on_purpose() : holds[any(6)]);
 	pass(any(60));
 	if (!depth || (depth < DEPTH && (on_purpose || any(2))))
 		push(!depth && !any(6));

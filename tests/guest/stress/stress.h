@@ -56,9 +56,9 @@ extern struct count {
 	unsigned long long all_calls, all_wrong, least;
 } count;
 
-/* Other actions so far. */
+/* Other actions so far. Deadlines are those that have turned a transition round. */
 extern struct done {
-	unsigned long transitions, reversals, replacements, stacked, forced, tracers, kprobes, rests, again;
+	unsigned long transitions, reversals, deadlines, replacements, stacked, forced, tracers, kprobes, rests, again;
 	bool noticed;
 } done;
 

@@ -14,7 +14,7 @@ use crate::guest::qemu::{Boot, Clock};
 use crate::guest::userspace::Userspace;
 use crate::guest::{initramfs, modules};
 use crate::kernel::build;
-use crate::kernel::flavour::Core;
+use crate::kernel::flavour::{Core, Flavour};
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
 use crate::tools::provision;
@@ -37,8 +37,9 @@ pub fn run(cx: &Context, args: &cli::Bench) -> Result<()> {
         [] => Group::value_variants(),
         only => only,
     };
-    let c = build::kernel(cx, args.arch, Core::C)?;
-    let rust = build::kernel(cx, args.arch, Core::Rust)?;
+    let flavour = args.config.map_or(Flavour::Plain, |named| named.flavour);
+    let c = build::kernel_of(cx, args.arch, Core::C, flavour)?;
+    let rust = build::kernel_of(cx, args.arch, Core::Rust, flavour)?;
     let mut report = Report::new(args.arch.name, &rust.release()?);
     for &group in groups {
         let (c, rust) = (measure(cx, &c, group)?, measure(cx, &rust, group)?);

@@ -2,7 +2,7 @@
 //! Every command and flag, in one place.
 
 use crate::kernel::flavour::Core;
-use crate::kernel::named;
+use crate::kernel::named::{self, Named};
 use crate::tools::target::{self, Target};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -132,9 +132,9 @@ pub struct Test {
     /// slower
     #[arg(long, conflicts_with = "host")]
     pub debug_kernel: bool,
-    /// Build this kernel configuration and run `smoke` and `kselftest` on it: `gcc`, `clang`,
-    /// `clang-inline`, `cfi`, `thinlto`, `rt`, `modversions`, `kasan`, `kcsan` or `all`; may be
-    /// given several times
+    /// Build this kernel configuration and run `smoke`, `kselftest` and `transitions` on it: `gcc`,
+    /// `clang`, `clang-inline`, `cfi`, `thinlto`, `rt`, `modversions`, `kasan`, `kcsan`, `nohz` or
+    /// `all`; may be given several times
     #[arg(long, value_name = "NAME", conflicts_with_all = ["host", "guest", "debug_kernel"])]
     pub config: Vec<named::Selection>,
 }
@@ -434,6 +434,9 @@ pub struct Bench {
     /// times
     #[arg(long, value_enum, value_name = "GROUP")]
     pub only: Vec<Group>,
+    /// Configuration of both kernels, as for `test --config` [default: gcc]
+    #[arg(long, value_parser = named::find, value_name = "NAME")]
+    pub config: Option<&'static Named>,
     /// Directory for the table, the JSON and the plots [default: beside the logs]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

@@ -181,9 +181,20 @@ impl Boot<'_> {
     /// Returns the kernel's command line. An oops is a panic and a panic ends the guest, because a
     /// kernel after an oops proves nothing in a test. The last words are for the guest's /init.
     fn command_line(&self) -> String {
-        let Kernel { target, core, .. } = self.kernel;
+        let Kernel {
+            target,
+            core,
+            flavour,
+            ..
+        } = self.kernel;
         let own = format!("core={core} guest={}", self.script);
-        let mut words = vec![target.boot_args, "panic=-1 oops=panic", self.append, &own];
+        let mut words = vec![
+            target.boot_args,
+            flavour.boot_args(),
+            "panic=-1 oops=panic",
+            self.append,
+            &own,
+        ];
         words.retain(|words| !words.is_empty());
         words.join(" ")
     }

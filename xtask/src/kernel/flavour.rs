@@ -61,6 +61,8 @@ pub enum Flavour {
     ModVersions,
     /// Data races are detected. Slow.
     Kcsan,
+    /// The second CPU has no tick while a single task runs there.
+    NoHzFull,
 }
 
 /// What a flavour consists of.
@@ -71,6 +73,8 @@ struct Parts {
     llvm: Option<&'static Llvm>,
     /// How many times slower than a plain kernel it is.
     slowness: u32,
+    /// Words for the kernel's command line.
+    boot_args: &'static str,
 }
 
 /// What differs least from a plain kernel.
@@ -78,6 +82,7 @@ const PLAIN: Parts = Parts {
     fragments: &[],
     llvm: None,
     slowness: 1,
+    boot_args: "",
 };
 
 impl Flavour {
@@ -100,6 +105,7 @@ impl Flavour {
                 // Kconfig allows KASAN together with Rust only if the C compiler is clang.
                 llvm: Some(&LLVM_19),
                 slowness: 8,
+                boot_args: "",
             },
             Self::Clang => clang(&["clang"]),
             Self::ClangInline => clang(&["clang", "clang-inline"]),
@@ -110,6 +116,10 @@ impl Flavour {
             Self::Kcsan => Parts {
                 slowness: 8,
                 ..gcc(&["kcsan"])
+            },
+            Self::NoHzFull => Parts {
+                boot_args: "nohz_full=1",
+                ..gcc(&["nohz"])
             },
         }
     }
@@ -134,5 +144,10 @@ impl Flavour {
     /// Returns how many times slower than a plain kernel this flavour is.
     pub fn slowness(self) -> u32 {
         self.parts().slowness
+    }
+
+    /// Returns the words that this flavour adds to the kernel's command line.
+    pub fn boot_args(self) -> &'static str {
+        self.parts().boot_args
     }
 }

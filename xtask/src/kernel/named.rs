@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The kernel configurations that `test --config` knows by name.
+//! The kernel configurations that `test --config` and `bench --config` know by name.
 
 use crate::kernel::flavour::Flavour;
 use anyhow::{bail, Result};
@@ -35,6 +35,11 @@ pub static NAMED: &[Named] = &[
         Flavour::Debug,
     ),
     named("kcsan", "KCSAN: data races are detected", Flavour::Kcsan),
+    named(
+        "nohz",
+        "NO_HZ_FULL: a CPU without a tick",
+        Flavour::NoHzFull,
+    ),
 ];
 
 const fn named(name: &'static str, about: &'static str, flavour: Flavour) -> Named {
@@ -53,28 +58,30 @@ impl FromStr for Selection {
     type Err = anyhow::Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        if name == "all" {
-            return Ok(Self(NAMED));
-        }
-        let one = NAMED.iter().find(|named| named.name == name);
-        match one {
-            Some(named) => Ok(Self(std::slice::from_ref(named))),
-            None => {
-                let width = NAMED
-                    .iter()
-                    .map(|named| named.name.len())
-                    .max()
-                    .unwrap_or(0);
-                let known = NAMED
-                    .iter()
-                    .map(|Named { name, about, .. }| format!("\n  {name:width$}  {about}"));
-                bail!(
-                    "no configuration is called `{name}`: known are `all`, and{}",
-                    known.collect::<String>()
-                )
-            }
+        match name {
+            "all" => Ok(Self(NAMED)),
+            name => find(name).map(|named| Self(std::slice::from_ref(named))),
         }
     }
+}
+
+/// Returns the configuration with that name. The error has the list of all.
+pub fn find(name: &str) -> Result<&'static Named> {
+    if let Some(named) = NAMED.iter().find(|named| named.name == name) {
+        return Ok(named);
+    }
+    let width = NAMED
+        .iter()
+        .map(|named| named.name.len())
+        .max()
+        .unwrap_or(0);
+    let known = NAMED
+        .iter()
+        .map(|Named { name, about, .. }| format!("\n  {name:width$}  {about}"));
+    bail!(
+        "no configuration is called `{name}`: known are `all`, and{}",
+        known.collect::<String>()
+    )
 }
 
 /// Returns the configurations that some flags name, each once, in the order of the flags.

@@ -113,14 +113,14 @@ static ssize_t nap_write(struct file *file, const char __user *buffer, size_t si
 
 static const struct proc_ops proc_ops = { .proc_write = nap_write };
 
-static bool busy;
-module_param(busy, bool, 0644);
-MODULE_PARM_DESC(busy, "Whether the kthread never sleeps");
+static struct task_struct *thread;
+static bool busy, seen_busy;
 
 static int busy_thread(void *unused)
 {
 	while (!kthread_should_stop()) {
-		if (READ_ONCE(busy))
+		WRITE_ONCE(seen_busy, READ_ONCE(busy));
+		if (READ_ONCE(seen_busy))
 			cond_resched();
 		else
 			schedule_timeout_interruptible(1);
@@ -128,7 +128,24 @@ static int busy_thread(void *unused)
 	return 0;
 }
 
-static struct task_struct *thread;
+/*
+ * Returns when the kthread has seen the value. Before that, a transition could find it asleep, and end.
+ */
+static int set_busy(const char *val, const struct kernel_param *kp)
+{
+	int ret = param_set_bool(val, kp);
+
+	while (thread && READ_ONCE(seen_busy) != READ_ONCE(busy))
+		schedule_timeout_uninterruptible(1);
+	return ret;
+}
+
+static const struct kernel_param_ops busy_ops = {
+	.set = set_busy,
+	.get = param_get_bool,
+};
+module_param_cb(busy, &busy_ops, &busy, 0644);
+MODULE_PARM_DESC(busy, "Whether the kthread never sleeps");
 
 static int __init target_init(void)
 {

@@ -148,8 +148,14 @@ const TASKS: &[Plain] = &[
         MILLISECONDS,
     ),
     (
+        "storm-alone",
+        "the same, of forks alone",
+        "ms",
+        MILLISECONDS,
+    ),
+    (
         "storm-stretch",
-        "the same, in a fork storm",
+        "the same, attempt and forks",
         "ms",
         MILLISECONDS,
     ),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `test --config`: upstream's selftests on kernels of other configurations, and a table of the
-//! results and the build times.
+//! `test --config`: upstream's selftests and the suite `transitions` on kernels of other
+//! configurations, and a table of the results and the build times.
 
 use crate::guest::suite::{self, Outcome, View};
 use crate::kernel::build;
@@ -15,7 +15,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 /// The suites that run on each kernel.
-const SUITES: &[&str] = &["smoke", "kselftest"];
+const SUITES: &[&str] = &["smoke", "kselftest", "transitions"];
 
 /// One line of the table.
 struct Row {
