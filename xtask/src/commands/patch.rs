@@ -8,7 +8,6 @@ mod outcome;
 mod trial;
 
 use crate::commands::cli;
-use crate::commands::patch::outcome::Outcome;
 use crate::commands::patch::trial::Trial;
 use crate::guest::modules;
 use crate::guest::suite::View;
@@ -134,7 +133,7 @@ fn test(cx: &Context, args: &cli::PatchTest) -> Result<()> {
                 trial::run(cx, &kernel, &trials, view)
             });
             let (these, results) = ran.unwrap_or_else(|error| {
-                let none = |trial| Outcome::new((target.name, core), trial, None);
+                let none = |trial: &Trial| trial.outcome((target.name, core), None);
                 let these = trials.iter().map(none).collect();
                 (these, Tally::failure(&error))
             });

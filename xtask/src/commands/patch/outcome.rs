@@ -2,7 +2,6 @@
 //! What became of each patch, on each architecture and core: one table.
 
 use crate::commands::patch::aligned::aligned;
-use crate::commands::patch::trial::Trial;
 use crate::guest::ktap::{Report, Verdict};
 use crate::kernel::flavour::Core;
 use klp_patch::Module;
@@ -37,10 +36,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Returns the outcome of a trial that has this module, or none, and that no guest has run yet.
+    /// Returns the outcome of a patch that has this module, or none, and that no guest has run yet.
+    /// `scripted` says whether there is a script that tells whether it works.
     pub fn new(
         (target, core): (&'static str, Core),
-        trial: &Trial,
+        name: &str,
+        scripted: bool,
         module: Option<&Module>,
     ) -> Self {
         let made = module.map(|module| {
@@ -50,8 +51,8 @@ impl Outcome {
         Self {
             target,
             core,
-            name: trial.name.clone(),
-            scripted: trial.check.is_some(),
+            name: name.to_owned(),
+            scripted,
             made,
             steps: [None; STEPS.len()],
         }
@@ -126,12 +127,7 @@ mod tests {
     use crate::tools::context::Context;
 
     fn outcome(scripted: bool, module: Option<&Module>) -> Outcome {
-        let trial = Trial {
-            patches: Vec::new(),
-            check: scripted.then(|| "fix.check".into()),
-            name: "fix".into(),
-        };
-        Outcome::new(("s390", Core::C), &trial, module)
+        Outcome::new(("s390", Core::C), "fix", scripted, module)
     }
 
     fn module() -> Module {

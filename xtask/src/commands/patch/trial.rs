@@ -5,6 +5,7 @@ use crate::commands::patch::outcome::Outcome;
 use crate::guest::initramfs;
 use crate::guest::suite::{Suite, View};
 use crate::guest::userspace::Userspace;
+use crate::kernel::flavour::Core;
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
 use crate::tools::tally::Tally;
@@ -52,6 +53,11 @@ impl Trial {
         })
     }
 
+    /// Returns its outcome with this module, or none.
+    pub fn outcome(&self, kernel: (&'static str, Core), module: Option<&Module>) -> Outcome {
+        Outcome::new(kernel, &self.name, self.check.is_some(), module)
+    }
+
     /// Makes its module, and reads its script. Without a script, any effect will do.
     fn make(&self, cx: &Context, base: &Base) -> Result<(Module, Vec<u8>)> {
         let script = match &self.check {
@@ -83,12 +89,12 @@ pub fn run(
         match trial.make(cx, &base) {
             Ok((module, script)) => {
                 output::describe(&module);
-                outcomes.push(Outcome::new(of, trial, Some(&module)));
+                outcomes.push(trial.outcome(of, Some(&module)));
                 files.push((format!("{NAME}/{name}.ko"), module.bytes));
                 files.push((format!("{NAME}/{name}.{CHECK}"), script));
             }
             Err(error) => {
-                outcomes.push(Outcome::new(of, trial, None));
+                outcomes.push(trial.outcome(of, None));
                 tally += Tally::failure(&error).within(name);
             }
         }
