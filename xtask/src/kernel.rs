@@ -9,7 +9,6 @@
 //! | [`rustc`], [`newer`], [`toolchain`] | the tools that compile Rust for the kernel |
 //! | [`flavour`], [`named`], [`config`], [`kconfig`] | what can be built, and its configuration |
 //! | [`make`], [`build`] | building it |
-//! | [`patch`] | live patch modules for it |
 //! | [`klp_build`] | the tree's own program for that, to be compared with |
 
 pub mod build;
@@ -23,7 +22,6 @@ pub mod klp_build;
 pub mod make;
 pub mod named;
 pub mod newer;
-pub mod patch;
 pub mod rustc;
 pub mod series;
 pub mod source;

@@ -20,9 +20,9 @@ mod tools;
 
 use crate::commands::cli::{Cli, Command};
 use crate::tools::context::Context;
-use crate::tools::place;
 use clap::Parser;
 use std::process::ExitCode;
+use steps::place;
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {

@@ -3,27 +3,25 @@
 //!
 //! | file | concern |
 //! |---|---|
-//! | [`context`] | paths of checkout, cache and logs; locks |
-//! | [`place`] | filling the cache with complete entries |
-//! | [`step`] | running one external program: progress, log, deadline |
+//! | [`context`] | the checkout, the kernel tree, and the cache |
 //! | [`tally`] | counting tests |
 //! | [`cargo`] | running cargo on the workspace |
-//! | [`git`] | running git in directories of xtask's own |
+//! | [`identity`] | who makes commits |
 //! | [`libclang`], [`need`] | what can be needed, and whether it is there |
 //! | [`target`] | the table of architectures |
 //! | [`apt`], [`provision`], [`prebuilt`], [`tool`], [`sphinx`] | installing what is needed |
+//!
+//! Locks, long steps and complete entries of the cache are in the crate [`steps`].
 
 pub mod apt;
 pub mod cargo;
 pub mod context;
-pub mod git;
+pub mod identity;
 pub mod libclang;
 pub mod need;
-pub mod place;
 pub mod prebuilt;
 pub mod provision;
 pub mod sphinx;
-pub mod step;
 pub mod tally;
 pub mod target;
 pub mod tool;

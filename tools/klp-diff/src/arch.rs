@@ -8,7 +8,9 @@ mod x86_64;
 
 use crate::graph::{Block, Reference};
 use crate::special::Special;
-use object::elf::{Machine, RelocationType};
+use object::elf::{FileHeader64, Machine, RelocationType};
+use object::read::elf::FileHeader as _;
+use object::Endianness;
 use std::fmt::Debug;
 
 /// The architectures that the engine knows.
@@ -23,6 +25,18 @@ static ARCHITECTURES: &[&dyn Arch] = &[
 pub fn find(machine: Machine, big_endian: bool) -> Option<&'static dyn Arch> {
     let mut all = ARCHITECTURES.iter().copied();
     all.find(|arch| arch.machine() == machine && arch.big_endian() == big_endian)
+}
+
+/// Returns the architecture of an ELF file.
+pub fn of(file: &[u8]) -> Option<&'static dyn Arch> {
+    let header = FileHeader64::<Endianness>::parse(file).ok()?;
+    let endian = header.endian().ok()?;
+    find(header.e_machine(endian), endian == Endianness::Big)
+}
+
+/// Returns the names of the architectures.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ARCHITECTURES.iter().map(|arch| arch.name())
 }
 
 /// What a relocation changes.
@@ -181,6 +195,12 @@ pub trait Arch: Sync + Debug {
     /// Special sections that only this architecture has, and those whose entries are laid out in
     /// its own way.
     fn special(&self) -> &'static [Special];
+
+    /// Whether the module loader itself gives a symbol its value, so that nothing exports it.
+    fn is_of_loader(&self, symbol: &str) -> bool {
+        let _ = symbol;
+        false
+    }
 
     /// Returns why a function that would be in the module can't be there, with what to do.
     /// `leaves` says whether a reference leaves the module.

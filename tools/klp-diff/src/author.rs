@@ -36,6 +36,20 @@ pub const REPLACE: &str = ".discard.klp_replace";
 /// The symbol that an initialisation defines which reads the tables of states and about replacing.
 pub const READS_WISHES: &str = "klp_init_reads_wishes";
 
+/// The source of that initialisation, which is linked into the module.
+pub const INIT: &str = include_str!("../module/init.c");
+/// The headers with the macros, by their names.
+pub const HEADERS: [(&str, &str); 2] = [
+    (
+        "livepatch-author.h",
+        include_str!("../include/livepatch-author.h"),
+    ),
+    (
+        "kpatch-macros.h",
+        include_str!("../include/kpatch-macros.h"),
+    ),
+];
+
 /// What contradicts itself in the callbacks, in one object or in all objects of a patch.
 pub const TWO_CALLBACKS: &str = "two callbacks of one kind for one object";
 /// What contradicts itself about replacing.

@@ -33,6 +33,10 @@ pub fn emit(plan: &Plan, arch: &dyn Arch, flags: u32) -> Result<Vec<u8>, Error> 
         };
         sections.push(section.id());
     }
+    for (planned, &id) in plan.sections.iter().zip(&sections) {
+        let by = planned.ordered_by.and_then(|index| sections.get(index));
+        builder.sections.get_mut(id).sh_link_section = by.copied();
+    }
     let table = add(
         &mut builder,
         ".symtab",
@@ -134,4 +138,46 @@ fn add<'a>(
     section.sh_addralign = if kind == elf::SHT_SYMTAB { 8 } else { 1 };
     section.data = data;
     section.id()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch;
+    use crate::plan::Shape;
+    use object::elf::FileHeader64;
+    use object::read::elf::{FileHeader, SectionHeader};
+
+    #[test]
+    fn a_section_that_is_ordered_by_another_one_names_it() {
+        let arch = arch::find(elf::EM_AARCH64, false).unwrap();
+        let mut plan = Plan::default();
+        let text = Shape::data(elf::SHF_EXECINSTR, 8);
+        let lists = Shape::data(elf::SHF_WRITE, 8);
+        let texts = [".text.f", ".text.g"].map(|name| plan.section(name, text));
+        let own = texts.map(|by| plan.ordered_section("list", lists, by));
+        assert_eq!(own[0], plan.ordered_section("list", lists, texts[0]));
+        assert_ne!(own[0], own[1]);
+        for index in texts.into_iter().chain(own) {
+            plan.append(index, &[0; 8], 8, 8, 0);
+        }
+        let bytes = emit(&plan, arch, 0).unwrap();
+        let header = FileHeader64::<Endianness>::parse(&*bytes).unwrap();
+        let endian = header.endian().unwrap();
+        let sections = header.sections(endian, &*bytes).unwrap();
+        let name = |section| sections.section_name(endian, section).unwrap();
+        let lists = sections.iter().filter(|section| name(section) == b"list");
+        let by: Vec<_> = lists
+            .map(|section| {
+                assert_ne!(section.sh_flags(endian).0 & elf::SHF_LINK_ORDER.0, 0);
+                name(
+                    sections
+                        .iter()
+                        .nth(section.sh_link(endian) as usize)
+                        .unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(by, [b".text.f", b".text.g"]);
+    }
 }

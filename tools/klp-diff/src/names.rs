@@ -20,7 +20,7 @@ const PRIVATE: &[&str] = &[
 ];
 
 /// Returns the name without the numbers that differ from build to build: those behind dots, the
-/// hashes of `.llvm.`, and the counter of `__UNIQUE_ID`. A mangled name of Rust becomes a path, without
+/// hashes of `.llvm.`, the counter of `__UNIQUE_ID`, and the counter and line of an initcall. A mangled name of Rust becomes a path, without
 /// the numbers of its crate, of blocks of methods, and of closures.
 pub fn stable(name: &str) -> String {
     match path(name) {
@@ -57,6 +57,11 @@ fn unnumbered(name: &str) -> String {
     let mut stable = parts.next().unwrap_or_default().to_owned();
     if stable.starts_with("__UNIQUE_ID_") {
         stable.truncate(stable.trim_end_matches(|c: char| c.is_ascii_digit()).len());
+    }
+    if stable.starts_with("__initcall__kmod_") {
+        // A counter, and the number of the line.
+        let words: Vec<_> = stable.split('_').filter(|word| !is_number(word)).collect();
+        stable = words.join("_");
     }
     for part in parts {
         stable.push('.');
@@ -115,6 +120,10 @@ mod tests {
             ("foo.v2", "foo.v2"),
             ("__UNIQUE_ID_foo123", "__UNIQUE_ID_foo"),
             (".Lubsan_data17", ".Lubsan_data17"),
+            (
+                "__initcall__kmod_proc__370_25_proc_cmdline_init5",
+                "__initcall__kmod_proc__proc_cmdline_init5",
+            ),
         ] {
             assert_eq!(stable(name), expected, "{name}");
         }

@@ -13,7 +13,7 @@ pub struct Plan {
     pub symbols: Vec<PlanSymbol>,
     /// The source files: from which symbol on, and the name.
     pub files: Vec<(usize, String)>,
-    by_name: BTreeMap<(String, u32, u64), usize>,
+    by_name: BTreeMap<(String, u32, u64, Option<usize>), usize>,
     undefined: BTreeMap<String, usize>,
     of_section: BTreeMap<usize, usize>,
 }
@@ -30,6 +30,8 @@ pub struct PlanSection {
     /// Its bytes; none in `.bss`.
     pub bytes: Vec<u8>,
     pub relocations: Vec<PlanRelocation>,
+    /// The index of the section that the linker orders it by, if it is of that kind.
+    pub ordered_by: Option<usize>,
 }
 
 /// A symbol.
@@ -84,7 +86,18 @@ impl Plan {
 
     /// Returns the section of this name and kind, a new one if there is none.
     pub fn section(&mut self, name: &str, shape: Shape) -> usize {
-        let key = (name.to_owned(), shape.kind.0, shape.flags.0);
+        self.find_section(name, shape, None)
+    }
+
+    /// Returns the section of this name and kind that is ordered by another one. Linkers do not take
+    /// two of one name, of which one is ordered and the other one is not.
+    pub fn ordered_section(&mut self, name: &str, shape: Shape, by: usize) -> usize {
+        let flags = SectionFlags(shape.flags.0 | elf::SHF_LINK_ORDER.0);
+        self.find_section(name, Shape { flags, ..shape }, Some(by))
+    }
+
+    fn find_section(&mut self, name: &str, shape: Shape, ordered_by: Option<usize>) -> usize {
+        let key = (name.to_owned(), shape.kind.0, shape.flags.0, ordered_by);
         if let Some(&index) = self.by_name.get(&key) {
             if let Some(section) = self.sections.get_mut(index) {
                 section.align = section.align.max(shape.align);
@@ -102,6 +115,7 @@ impl Plan {
             size: 0,
             bytes: Vec::new(),
             relocations: Vec::new(),
+            ordered_by,
         });
         index
     }

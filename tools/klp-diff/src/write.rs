@@ -406,8 +406,9 @@ impl<'a> Write<'_, 'a, '_> {
             .image
             .is_some_and(|image| image.defines(name));
         let object = match (exports.exporter(name), self.pair.environment.module) {
-            // Linkers and module loaders make it.
-            _ if name == ".TOC." => return self.module.plan.undefined(name.to_owned()),
+            _ if self.pair.diff.patched.arch.is_of_loader(name) => {
+                return self.module.plan.undefined(name.to_owned())
+            }
             (Some("vmlinux"), _) => return self.module.plan.undefined(name.to_owned()),
             (Some(exporter), _) => exporter.to_owned(),
             (None, Some(module)) if patched_here => module.to_owned(),
@@ -511,11 +512,14 @@ impl<'a> Write<'_, 'a, '_> {
                 true => "__mcount_loc",
                 false => "__patchable_function_entries",
             };
-            let index = self
-                .module
-                .plan
-                .section(name, Shape::data(elf::SHF_WRITE, 8));
-            tables::pointer(&mut self.module.plan, patched.arch, index, (placed, site));
+            let mut lists = patched.sections.iter().filter(|list| list.name == name);
+            let shape = Shape::data(elf::SHF_WRITE, 8);
+            let plan = &mut self.module.plan;
+            let index = match lists.any(|list| list.flags.0 & elf::SHF_LINK_ORDER.0 != 0) {
+                true => plan.ordered_section(name, shape, placed.section),
+                false => plan.section(name, shape),
+            };
+            tables::pointer(plan, patched.arch, index, (placed, site));
         }
     }
 }

@@ -17,14 +17,15 @@ use crate::kernel::build;
 use crate::kernel::flavour::{Core, Flavour};
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
+use crate::tools::provision;
 use crate::tools::target::Target;
-use crate::tools::{place, provision};
 use anyhow::{bail, Context as _, Result};
 use clap::ValueEnum;
 use console::style;
 use object::{Object, ObjectSection, SectionKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use steps::place;
 
 /// How long one guest may take. The C core needs minutes to disable a patch of 2000 functions.
 const DEADLINE: Duration = Duration::from_secs(60 * 60);

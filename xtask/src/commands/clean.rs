@@ -3,11 +3,11 @@
 
 use crate::commands::cli;
 use crate::tools::context::Context;
-use crate::tools::place;
 use anyhow::{Context as _, Result};
 use ignore::WalkBuilder;
 use std::fs;
 use std::path::{Path, PathBuf};
+use steps::place;
 
 /// Runs the command.
 pub fn run(cx: &Context, args: &cli::Clean) -> Result<()> {

@@ -203,14 +203,21 @@ pub enum PatchWhat {
     /// compares them. Kbuild links a module of the changed functions and of what they need.
     ///
     /// The module is for one kernel: the one in --build-dir, or without that option, the one that
-    /// xtask builds of --tree. Neither the tree nor the build directory is changed.
+    /// xtask builds of --tree for --arch. Neither the tree nor the build directory is changed.
     /// docs/patch-build.rst goes through an example.
+    ///
+    /// With `--arch all`, a module that is refused on one architecture does not keep the others from
+    /// being made. The exit status says that one is missing.
     Build(PatchBuild),
     /// Make the module, and load it into a guest: `cargo xtask patch test FIX.patch`
     ///
     /// The guest runs the kernel that xtask builds. The module is loaded, waited for, disabled and
-    /// unloaded. --check names a script that tells whether the patch has its effect.
+    /// unloaded. --check names a script that tells whether the patch has its effect. With `--arch all
+    /// --core both`, this happens on every architecture and with both cores; a table says how far each
+    /// module got.
     Test(PatchTest),
+    /// Say what patches change and why, and what is refused, without making a module
+    Explain(PatchExplain),
     /// Run this and the tree's klp-build over the same patches: functions, times, sizes
     ///
     /// klp-build builds in the source tree. It gets a copy of the tree, with the configuration of
@@ -221,13 +228,21 @@ pub enum PatchWhat {
 /// Flags of `patch build`.
 #[derive(Args)]
 pub struct PatchBuild {
-    /// The patch, as `git diff` writes it, against the source of the kernel
-    #[arg(value_name = "FIX.patch")]
-    pub patch: PathBuf,
+    /// The patches, or directories of patches, as `git diff` writes them, against the source of the
+    /// kernel; several become one module
+    #[arg(value_name = "FIX.patch", required = true)]
+    pub patches: Vec<PathBuf>,
+    /// Architectures to make the module for: a name, or `all`
+    #[arg(long, default_value = target::DEFAULT, value_name = "ARCH")]
+    pub arch: target::Selection,
+    /// Livepatch core of the kernel that the module is for
+    #[arg(long, value_enum, default_value_t = Core::Rust)]
+    pub core: Core,
     /// Directory that a kernel was built in, with `make` or by xtask; may be the tree itself
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["arch", "core"])]
     pub build_dir: Option<PathBuf>,
-    /// File for the module; its name is that of the live patch [default: FIX.ko here]
+    /// File for the module; its name is that of the live patch. For several architectures, each has
+    /// it in a directory of its own [default: FIX.ko here]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Name of what the patch fixes, such as CVE-2026-1234, to be noted in the module; may be given
@@ -237,6 +252,10 @@ pub struct PatchBuild {
     /// Who builds the module, such as `Jo Doe <jo@example.org>`, to be noted in it
     #[arg(long, value_name = "WHO")]
     pub builder: Option<String>,
+    /// Structure whose layout the patch may change, since no object of it outlives a call of what the
+    /// patch changes; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub layout: Vec<String>,
     /// Refuse if the build directory is not that of the kernel which runs here
     #[arg(long, requires = "build_dir")]
     pub running: bool,
@@ -245,16 +264,63 @@ pub struct PatchBuild {
 /// Flags of `patch test`.
 #[derive(Args)]
 pub struct PatchTest {
-    /// The patch, as `git diff` writes it, against the source of the kernel
-    #[arg(value_name = "FIX.patch")]
-    pub patch: PathBuf,
+    /// The patches, or directories of patches, as `git diff` writes them, against the source of the
+    /// kernel; several become one module
+    #[arg(value_name = "FIX.patch", required = true)]
+    pub patches: Vec<PathBuf>,
+    /// Make a module of each patch, and test one after the other
+    #[arg(long, conflicts_with = "check")]
+    pub each: bool,
     /// Script for the guest's shell, run with `before`, `while` and `after` as its argument; fails
-    /// the test if its exit status is not 0
+    /// the test if its exit status is not 0 [default: FIX.check beside FIX.patch, if it is there]
     #[arg(long, value_name = "SCRIPT")]
     pub check: Option<PathBuf>,
+    /// Architectures to test: a name, or `all`
+    #[arg(long, default_value = target::DEFAULT, value_name = "ARCH")]
+    pub arch: target::Selection,
     /// Livepatch core in the guest
+    #[arg(long, value_enum, default_value_t = Cores::Rust)]
+    pub core: Cores,
+}
+
+/// Flags of `patch explain`.
+#[derive(Args)]
+pub struct PatchExplain {
+    /// The patches, or directories of patches, as `git diff` writes them, against the source of the
+    /// kernel
+    #[arg(value_name = "FIX.patch", required = true)]
+    pub patches: Vec<PathBuf>,
+    /// Architecture of the kernel
+    #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
+    pub arch: &'static Target,
+    /// Livepatch core of the kernel
     #[arg(long, value_enum, default_value_t = Core::Rust)]
     pub core: Core,
+    /// Directory that a kernel was built in, with `make` or by xtask; may be the tree itself
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["arch", "core"])]
+    pub build_dir: Option<PathBuf>,
+}
+
+/// One core or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Cores {
+    /// The C core that the tree comes with
+    C,
+    /// The Rust core
+    Rust,
+    /// One after the other
+    Both,
+}
+
+impl Cores {
+    /// Returns the cores.
+    pub fn cores(self) -> &'static [Core] {
+        match self {
+            Self::C => &[Core::C],
+            Self::Rust => &[Core::Rust],
+            Self::Both => &[Core::Rust, Core::C],
+        }
+    }
 }
 
 /// Flags of `patch compare`.

@@ -5,8 +5,8 @@ use crate::commands::{cli, env};
 use crate::kernel::graft::{graft, lock_name};
 use crate::kernel::source::Source;
 use crate::tools::context::Context;
-use crate::tools::{place, step};
 use anyhow::Result;
+use steps::{place, step};
 use xshell::cmd;
 
 /// Runs the command.

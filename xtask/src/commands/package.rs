@@ -7,13 +7,13 @@ use crate::tools::cargo;
 use crate::tools::context::Context;
 use crate::tools::need::program;
 use crate::tools::provision;
-use crate::tools::step;
 use crate::tools::target::Target;
 use anyhow::{Context as _, Result};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use steps::step;
 use xshell::cmd;
 
 /// Where the sources of the packages are, below the project's root.

@@ -11,10 +11,10 @@ use crate::kernel::graft;
 use crate::kernel::history::{Extent, History};
 use crate::kernel::source::Source;
 use crate::tools::context::Context;
-use crate::tools::git::Identity;
-use crate::tools::{place, step};
+use crate::tools::identity::Identity;
 use anyhow::Result;
 use std::path::Path;
+use steps::{place, step};
 
 #[cfg(test)]
 mod tests;

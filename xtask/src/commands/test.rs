@@ -175,7 +175,7 @@ fn guest(cx: &Context, kernel: &Kernel, tests: &GuestTests) -> Tally {
     if tests.conformance {
         total += counted(conformance::NAME, conformance::of(cx, kernel));
     }
-    if tests.patches && kernel.target.patches.is_some() {
+    if tests.patches && patch::is_for(kernel.target) {
         println!("\n{}", style(patch::title(kernel)).bold());
         total += counted(patch::NAME, patch::of(cx, kernel));
     }

@@ -8,11 +8,11 @@ use crate::kernel::make::Kernel;
 use crate::kernel::rustc;
 use crate::tools::cargo;
 use crate::tools::context::Context;
-use crate::tools::step::Step;
 use crate::tools::target::Target;
 use anyhow::{ensure, Context as _, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
+use steps::step::Step;
 
 /// The largest that the program may be. It has to fit in an initramfs.
 const MOST_BYTES: u64 = 3 << 20;

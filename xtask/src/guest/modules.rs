@@ -8,13 +8,13 @@
 use crate::kernel::flavour::Core;
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
-use crate::tools::place;
-use crate::tools::step;
 use anyhow::{bail, Context as _, Result};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use steps::place;
+use steps::step;
 
 /// Where the samples are, below the object directory.
 const SAMPLES: &str = "samples/livepatch";

@@ -13,7 +13,6 @@ use crate::guest::qemu::console::{Console, End};
 use crate::kernel::flavour::Flavour;
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
-use crate::tools::step;
 use anyhow::{bail, Context as _, Result};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +20,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
+use steps::step;
 use xshell::{cmd, Shell};
 
 /// The number of CPUs. A transition involves several CPUs, and a single one would hide bugs that

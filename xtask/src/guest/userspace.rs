@@ -7,8 +7,6 @@
 use crate::guest::archive::Archive;
 use crate::tools::apt;
 use crate::tools::context::Context;
-use crate::tools::place;
-use crate::tools::step::Step;
 use crate::tools::target::Target;
 use anyhow::{Context as _, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +14,8 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use steps::place;
+use steps::step::Step;
 use xshell::cmd;
 
 /// The size of a userspace.

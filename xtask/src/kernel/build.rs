@@ -8,10 +8,11 @@ use crate::kernel::make::Kernel;
 use crate::kernel::source::Source;
 use crate::kernel::toolchain::Toolchain;
 use crate::tools::context::Context;
-use crate::tools::step::Step;
+use crate::tools::provision;
 use crate::tools::target::Target;
-use crate::tools::{place, provision};
 use anyhow::{bail, Result};
+use steps::place;
+use steps::step::Step;
 
 /// Returns a kernel for that target and with that core.
 ///
@@ -42,6 +43,11 @@ pub fn kernel_of(
     ));
     if !out.exists() {
         place::room(&out, 2 * place::GIB, "a kernel build")?;
+        eprintln!(
+            "note: there is no build of the {} kernel with the {core} core yet; it is made now, which \
+             takes some ten minutes on two cores",
+            target.name
+        );
     }
     let kernel = Kernel {
         src: source.linux(),

@@ -8,7 +8,6 @@ use crate::kernel::flavour::{Core, Flavour};
 use crate::kernel::kconfig;
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
-use crate::tools::step::Step;
 use anyhow::{bail, Context as _, Result};
 use ignore::WalkBuilder;
 use std::collections::BTreeMap;
@@ -17,6 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
+use steps::step::Step;
 use xshell::cmd;
 
 /// Configures the object directory of a kernel, unless it is up to date.

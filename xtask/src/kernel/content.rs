@@ -2,12 +2,12 @@
 //! The files of a tree: their content, whether they are executable, and writing only what differs.
 
 use crate::tools::need::is_executable;
-use crate::tools::place;
 use anyhow::{Context as _, Result};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use steps::place;
 
 /// The wanted content of each file, or `None` for a file that should not exist. Names are relative
 /// to the top of the tree.

@@ -6,10 +6,11 @@ use crate::kernel::series::{self, Patch, Stage};
 use crate::kernel::source::Source;
 use crate::kernel::{graft, source};
 use crate::tools::context::Context;
-use crate::tools::git::{self, Identity};
+use crate::tools::identity::Identity;
 use anyhow::{bail, ensure, Context as _, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use steps::git;
 use xshell::cmd;
 
 /// Settings of the repository, so that the same series gives the same commits everywhere.

@@ -5,17 +5,18 @@
 //! gets a copy of the tree, with the configuration of the kernel that the comparison is about.
 
 use crate::kernel::make;
-use crate::kernel::patch::base::Base;
 use crate::kernel::toolchain::Toolchain;
-use crate::tools::context::{Context, Lock};
+use crate::tools::context::Context;
 use crate::tools::need::{header, program, Need};
-use crate::tools::place;
-use crate::tools::step::{self, Step};
 use anyhow::{ensure, Context as _, Result};
+use klp_patch::base::Base;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
+use steps::place;
+use steps::step::{self, Step};
+use steps::workplace::Lock;
 
 /// What it runs and includes, beyond what a kernel build needs.
 pub const NEEDS: &[Need] = &[

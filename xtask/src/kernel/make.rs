@@ -6,6 +6,7 @@ use crate::kernel::toolchain::Toolchain;
 use crate::tools::context::Context;
 use crate::tools::target::Target;
 use anyhow::{Context as _, Result};
+use klp_patch::base::Base;
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
@@ -39,6 +40,11 @@ impl Kernel {
         command.arg(format!("-j{}", cx.jobs));
         command.arg("-C").arg(&self.src).arg(objects);
         Ok(command)
+    }
+
+    /// Returns it as live patches are made for it.
+    pub fn base(&self, cx: &Context) -> Result<Base> {
+        Ok(Base::of_directory(cx, &self.out, None)?.with_make(self.make(cx)?))
     }
 
     /// Returns the bootable image.

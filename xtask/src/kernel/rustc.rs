@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The compiler that `rust-toolchain.toml` chooses, and the library source of the same version.
 
+use crate::tools::apt;
 use crate::tools::context::Context;
-use crate::tools::step::Step;
-use crate::tools::{apt, place};
 use anyhow::{bail, Context as _, Result};
 use std::path::PathBuf;
 use std::time::Duration;
+use steps::place;
+use steps::step::Step;
 use xshell::cmd;
 
 /// Longest time that rustup may take. If its server is out of reach, waiting longer is of no use.

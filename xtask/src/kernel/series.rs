@@ -18,12 +18,12 @@
 
 use crate::kernel::source::WITHOUT_SERIES;
 use crate::tools::context::Context;
-use crate::tools::git;
 use anyhow::{bail, ensure, Context as _, Result};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use steps::git;
 
 /// The stages, in the order in which they are applied.
 const STAGES: &[&str] = &["fixes", "core", "settled", "ports"];

@@ -10,10 +10,9 @@
 //! | `placed` | the names of the files that the graft has added or changed |
 
 use crate::kernel::content::Content;
+use crate::tools::apt;
 use crate::tools::context::Context;
 use crate::tools::need::reaches;
-use crate::tools::step;
-use crate::tools::{apt, place};
 use anyhow::{bail, Context as _, Result};
 use ignore::WalkBuilder;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +20,8 @@ use std::fmt;
 use std::fs::{self, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use steps::place;
+use steps::step;
 use xshell::{cmd, Shell};
 
 /// The kernel series of the packaged source, and the oldest that the Rust core supports.

@@ -8,13 +8,13 @@
 
 use crate::tools::context::Context;
 use crate::tools::need::on_path;
-use crate::tools::place;
-use crate::tools::step::{self, Step};
 use anyhow::{bail, Context as _, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use steps::place;
+use steps::step::{self, Step};
 use xshell::{cmd, Shell};
 
 /// Suites to download single packages from, best first. Packages come and go in each suite, so the

@@ -2,11 +2,11 @@
 //! Runs cargo on the workspace, and reads the results of its tests.
 
 use crate::tools::context::Context;
-use crate::tools::step::Step;
 use crate::tools::tally::{self, Tally};
 use anyhow::Result;
 use std::path::PathBuf;
 use std::process::Command;
+use steps::step::Step;
 use xshell::cmd;
 
 /// Returns a cargo command with these arguments, which are words. It lacks the variables that the cargo that runs

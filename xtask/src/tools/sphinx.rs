@@ -3,11 +3,12 @@
 
 use crate::tools::context::Context;
 use crate::tools::need::{program, Need, Probe};
-use crate::tools::step::Step;
-use crate::tools::{place, provision};
+use crate::tools::provision;
 use anyhow::{Context as _, Result};
 use std::path::PathBuf;
 use std::process::Command;
+use steps::place;
+use steps::step::Step;
 use xshell::cmd;
 
 /// The version. Debian's is older, and installing it would change the machine.

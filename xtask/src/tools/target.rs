@@ -43,8 +43,6 @@ pub struct Target {
     pub llvm: Option<&'static Llvm>,
     /// Whether a kernel with BPF can be built: `xtask/kconfig/bpf.config`.
     pub bpf: bool,
-    /// The line that its configurations have, if live patches can be made from patches of the source.
-    pub patches: Option<&'static str>,
     /// The emulator.
     pub qemu: &'static str,
     /// Packages of the emulator, best first.
@@ -87,7 +85,6 @@ pub static TARGETS: &[Target] = &[
         libc_packages: &["libc6-dev-amd64-cross"],
         llvm: None,
         bpf: true,
-        patches: Some("CONFIG_X86_64=y"),
         qemu: "qemu-system-x86_64",
         qemu_packages: &["qemu-system-x86"],
         newer_qemu: None,
@@ -111,7 +108,6 @@ pub static TARGETS: &[Target] = &[
         libc_packages: &["libc6-dev-arm64-cross"],
         llvm: None,
         bpf: false,
-        patches: None,
         qemu: "qemu-system-aarch64",
         qemu_packages: &["qemu-system-arm"],
         newer_qemu: None,
@@ -134,7 +130,6 @@ pub static TARGETS: &[Target] = &[
         libc_packages: &["libc6-dev-s390x-cross"],
         llvm: None,
         bpf: false,
-        patches: None,
         qemu: "qemu-system-s390x",
         qemu_packages: &["qemu-system-s390x", "qemu-system-misc"],
         newer_qemu: Some(Newer {
@@ -162,7 +157,6 @@ pub static TARGETS: &[Target] = &[
         // other way to support ftrace.
         llvm: Some(&LLVM_22),
         bpf: false,
-        patches: None,
         qemu: "qemu-system-ppc64",
         qemu_packages: &["qemu-system-ppc"],
         newer_qemu: None,
@@ -195,7 +189,6 @@ pub static TARGETS: &[Target] = &[
         // On this architecture, Kconfig allows Rust only if the C compiler is clang.
         llvm: Some(&LLVM_19),
         bpf: false,
-        patches: None,
         qemu: "qemu-system-riscv64",
         qemu_packages: &["qemu-system-riscv", "qemu-system-misc"],
         newer_qemu: None,

@@ -4,12 +4,13 @@
 
 use crate::tools::context::Context;
 use crate::tools::need::on_path;
-use crate::tools::step::Step;
-use crate::tools::{apt, place, prebuilt};
+use crate::tools::{apt, prebuilt};
 use anyhow::Result;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use steps::place;
+use steps::step::Step;
 use xshell::cmd;
 
 /// A program of a crate.

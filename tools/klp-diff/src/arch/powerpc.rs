@@ -122,6 +122,10 @@ impl Arch for PowerPc {
         SPECIAL
     }
 
+    fn is_of_loader(&self, symbol: &str) -> bool {
+        symbol == ".TOC."
+    }
+
     fn objection(
         &self,
         function: &Block<'_>,

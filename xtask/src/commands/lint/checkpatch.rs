@@ -6,7 +6,6 @@ use crate::commands::lint::tree::Tree;
 use crate::kernel::series::{self, Patch};
 use crate::tools::context::Context;
 use crate::tools::provision;
-use crate::tools::step::{self, Step};
 use crate::tools::tally::Tally;
 use anyhow::{bail, ensure, Result};
 use ignore::WalkBuilder;
@@ -15,6 +14,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use steps::step::{self, Step};
 use xshell::cmd;
 
 /// Runs a program whose exit status is 1 if it found something.

@@ -4,12 +4,12 @@
 
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
-use crate::tools::step::Step;
 use crate::tools::tally::Tally;
 use anyhow::{Context as _, Result};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use steps::step::Step;
 use xshell::cmd;
 
 /// Make's record of the command that compiled the crate, in the kernel's object directory.

@@ -3,12 +3,13 @@
 
 use crate::commands::lint::tree::Tree;
 use crate::tools::context::Context;
-use crate::tools::step::Step;
+use crate::tools::sphinx;
 use crate::tools::tally::Tally;
-use crate::tools::{place, sphinx};
 use anyhow::{bail, Result};
 use std::fs;
 use std::path::Path;
+use steps::place;
+use steps::step::Step;
 use xshell::cmd;
 
 /// The directory of the documentation that ours is in.

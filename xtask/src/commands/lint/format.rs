@@ -4,9 +4,9 @@
 use crate::commands::lint::tree::Tree;
 use crate::kernel::graft;
 use crate::tools::context::Context;
-use crate::tools::step::Step;
 use crate::tools::tally::Tally;
 use anyhow::{ensure, Result};
+use steps::step::Step;
 use xshell::cmd;
 
 /// Formats each file from its standard input. From a named file rustfmt would go on to the file's

@@ -3,9 +3,9 @@
 
 use crate::commands::lint::tree::Tree;
 use crate::tools::context::Context;
-use crate::tools::step;
 use crate::tools::tally::Tally;
 use anyhow::Result;
+use steps::step;
 use xshell::cmd;
 
 /// Checks the comments that kernel-doc reads.

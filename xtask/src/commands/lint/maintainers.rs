@@ -4,9 +4,9 @@
 use crate::commands::lint::tree::Tree;
 use crate::tools::context::Context;
 use crate::tools::provision;
-use crate::tools::step::Step;
 use crate::tools::tally::Tally;
 use anyhow::Result;
+use steps::step::Step;
 use xshell::cmd;
 
 /// Prints the files that no section for live patching covers.

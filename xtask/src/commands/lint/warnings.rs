@@ -4,10 +4,10 @@
 use crate::commands::lint::tree::Tree;
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
-use crate::tools::step::Step;
 use crate::tools::tally::Tally;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
+use steps::step::Step;
 
 /// The directory whose files Kbuild compiles one by one. Others of ours are included elsewhere.
 const DIRECTORY: &str = "kernel/livepatch";

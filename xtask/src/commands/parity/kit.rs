@@ -8,10 +8,10 @@ use crate::guest::userspace::Userspace;
 use crate::guest::{initramfs, modules};
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
-use crate::tools::{place, step};
 use anyhow::{Context as _, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
+use steps::{place, step};
 use xshell::cmd;
 
 /// Where the player looks for its script and its modules, below the root.

@@ -13,11 +13,12 @@ use crate::guest::modules;
 use crate::kernel::build;
 use crate::kernel::flavour::Core;
 use crate::kernel::klp_build::{KlpBuild, Made, NEEDS};
-use crate::kernel::patch::base::Base;
-use crate::kernel::patch::{self, Notes};
 use crate::tools::context::Context;
 use crate::tools::{provision, target};
 use anyhow::{ensure, Context as _, Result};
+use klp_patch::base::Base;
+use klp_patch::fix::Fix;
+use klp_patch::Order;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -43,10 +44,7 @@ pub fn run(cx: &Context, args: &cli::PatchCompare) -> Result<()> {
     provision::ensure(cx, NEEDS)?;
     let base = match &args.build_dir {
         Some(dir) => Base::of_directory(cx, dir, cx.tree.as_deref())?,
-        None => Base::of_kernel(
-            cx,
-            &build::kernel(cx, target::find(target::DEFAULT)?, Core::Rust)?,
-        )?,
+        None => build::kernel(cx, target::find(target::DEFAULT)?, Core::Rust)?.base(cx)?,
     };
     let patches = match args.patches.as_slice() {
         [] => patches(cx)?,
@@ -83,9 +81,9 @@ fn row(cx: &Context, base: &Base, klp_build: &KlpBuild, patch: &Path) -> Result<
         .to_string_lossy()
         .into_owned();
     let load = load()?;
-    patch::forget(cx, base)?;
+    klp_patch::forget(cx, base)?;
     let cold = ours(cx, base, patch, &name)?;
-    patch::forget_patched(cx, base)?;
+    klp_patch::forget_patched(cx, base)?;
     let warm = ours(cx, base, patch, &name)?;
     ensure!(
         cold.result == warm.result,
@@ -104,7 +102,12 @@ fn row(cx: &Context, base: &Base, klp_build: &KlpBuild, patch: &Path) -> Result<
 /// Makes a module of a patch as `patch build` does.
 fn ours(cx: &Context, base: &Base, patch: &Path, name: &str) -> Result<Made> {
     let start = Instant::now();
-    let module = patch::build(cx, base, patch, name, Notes::default());
+    let fix = Fix::read(&[patch.to_owned()])?;
+    let order = Order {
+        name: name.to_owned(),
+        ..Order::default()
+    };
+    let module = klp_patch::build(cx, base, &fix, &order);
     let seconds = start.elapsed().as_secs_f32();
     let result = match module {
         Ok(module) => {

@@ -8,12 +8,13 @@ use crate::kernel::history;
 use crate::kernel::series;
 use crate::kernel::source::Source;
 use crate::tools::context::Context;
-use crate::tools::git::{self, Identity};
-use crate::tools::step;
+use crate::tools::identity::Identity;
 use crate::tools::tally::Tally;
 use anyhow::{bail, ensure, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use steps::git;
+use steps::step;
 
 /// Checks the series against the graft, as a test.
 pub fn check(cx: &Context) -> Tally {

@@ -9,9 +9,9 @@ use crate::kernel::source::Source;
 use crate::kernel::toolchain::Toolchain;
 use crate::kernel::{build, config, graft};
 use crate::tools::context::Context;
-use crate::tools::git::{self, Identity};
+use crate::tools::identity::Identity;
+use crate::tools::tally;
 use crate::tools::target::Target;
-use crate::tools::{place, step, tally};
 use anyhow::{ensure, Context as _, Result};
 use indicatif::FormattedDuration;
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind};
@@ -19,6 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use steps::git;
+use steps::{place, step};
 
 /// A column of the table: a kernel that is built after every patch.
 struct Column {

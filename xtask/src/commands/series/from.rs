@@ -5,10 +5,10 @@ use crate::kernel::content::{put, Content, Files};
 use crate::kernel::graft;
 use crate::kernel::series::{self, Patch};
 use crate::tools::context::Context;
-use crate::tools::git;
 use anyhow::{bail, ensure, Context as _, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use steps::git;
 
 /// Takes over what has changed in `dir`, which `series --git` made. `also` has files of the tree
 /// that the series may touch from now on.

@@ -6,11 +6,12 @@ use crate::kernel::history::{self, Extent, History};
 use crate::kernel::series::Stage;
 use crate::kernel::source::Source;
 use crate::tools::context::Context;
-use crate::tools::git::{self, Identity};
-use crate::tools::place;
+use crate::tools::identity::Identity;
 use anyhow::{ensure, Result};
 use std::fs;
 use std::path::Path;
+use steps::git;
+use steps::place;
 
 /// What the mails look like, whatever git's settings are.
 const FORMAT: &[&str] = &[

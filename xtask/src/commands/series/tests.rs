@@ -6,9 +6,10 @@ use crate::kernel::graft;
 use crate::kernel::history::{Extent, History};
 use crate::kernel::source::Source;
 use crate::tools::context::Context;
-use crate::tools::git::{self, Identity};
+use crate::tools::identity::Identity;
 use std::fs;
 use std::path::{Path, PathBuf};
+use steps::git;
 
 /// Places both files of ours, the first of which a later patch changes.
 const FIRST: &str = "\

@@ -4,10 +4,10 @@
 use crate::commands::verify::{loom, model, patches};
 use crate::tools::cargo;
 use crate::tools::context::Context;
-use crate::tools::step::Step;
 use crate::tools::tally::Tally;
 use anyhow::Result;
 use console::style;
+use steps::step::Step;
 
 /// Runs all of the host's tests.
 pub fn run(cx: &Context) -> Tally {

@@ -3,7 +3,6 @@
 //! backtraces.
 
 use crate::kernel::make::Kernel;
-use crate::tools::step;
 use crate::tools::tally::Tally;
 use anyhow::{bail, Context as _, Result};
 use object::{Object, ObjectSymbol};
@@ -11,6 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use steps::step;
 
 /// `KSYM_NAME_LEN` of `include/linux/kallsyms.h`: the length of the longest name, including the NUL
 /// that ends it.

@@ -4,13 +4,13 @@
 use crate::commands::verify::findings::{thousands, Findings};
 use crate::tools::cargo::{self, number_before};
 use crate::tools::context::Context;
-use crate::tools::place;
-use crate::tools::step::Step;
 use crate::tools::tally::Tally;
 use anyhow::{ensure, Result};
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
+use steps::place;
+use steps::step::Step;
 
 /// Longest time that one run of the tests may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(20 * 60);

@@ -4,8 +4,8 @@
 use crate::commands::verify::findings::{thousands, Findings};
 use crate::tools::cargo;
 use crate::tools::context::Context;
-use crate::tools::step::Step;
 use anyhow::Result;
+use steps::step::Step;
 
 /// Searches the model. If `quick`, the search takes only a few seconds.
 pub fn run(cx: &Context, quick: bool) -> Result<Findings> {

@@ -4,13 +4,14 @@
 
 use crate::commands::verify::findings::Findings;
 use crate::tools::context::Context;
-use crate::tools::step::Step;
-use crate::tools::{place, tool};
+use crate::tools::tool;
 use anyhow::{Context as _, Result};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+use steps::place;
+use steps::step::Step;
 
 /// How long all mutants may take, with hundreds of builds.
 const DEADLINE: Duration = Duration::from_secs(3 * 60 * 60);

@@ -4,10 +4,10 @@
 use crate::tools::apt;
 use crate::tools::context::Context;
 use crate::tools::need::reaches;
-use crate::tools::place;
 use crate::tools::target::{Newer, Target};
 use anyhow::{bail, Context as _, Result};
 use std::path::{Path, PathBuf};
+use steps::place;
 use xshell::{cmd, Shell};
 
 /// Returns the program that runs the target's kernels.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What both tools made of each patch, as text: a table of figures, and a list of functions.
 
+use crate::commands::patch::aligned::aligned;
 use crate::kernel::klp_build::Made;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -104,31 +105,6 @@ fn found(made: &Made) -> String {
 /// Returns the first line of a text.
 pub fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
-}
-
-/// Returns a simple table whose first line is its head.
-fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for line in lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = cell.len().max(*width);
-        }
-    }
-    let rule = widths.map(|width| "=".repeat(width)).join("  ");
-    let mut text = format!("{rule}\n");
-    for (index, line) in lines.iter().enumerate() {
-        let cells: Vec<_> = line
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        text += cells.join("  ").trim_end();
-        text += "\n";
-        if index == 0 {
-            text += &format!("{rule}\n");
-        }
-    }
-    text + &rule + "\n"
 }
 
 #[cfg(test)]

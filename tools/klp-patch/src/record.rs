@@ -132,9 +132,9 @@ fn used<'a>(record: &str, prefix: &str, files: &'a BTreeSet<PathBuf>) -> Vec<&'a
 }
 
 /// Returns a path without `.` and `..`.
-fn normal(path: &str) -> PathBuf {
+pub fn normal(path: impl AsRef<Path>) -> PathBuf {
     let mut normal = PathBuf::new();
-    for part in Path::new(path).components() {
+    for part in path.as_ref().components() {
         match part {
             Component::CurDir => {}
             Component::ParentDir if normal.file_name().is_some() => {

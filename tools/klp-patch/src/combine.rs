@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! From the pairs of objects to one object, by the patch engine.
 
-use crate::kernel::patch::base::Base;
-use crate::kernel::patch::compile::Pair;
-use crate::kernel::patch::image;
-use crate::kernel::patch::record::Record;
+use crate::base::Base;
+use crate::compile::Pair;
+use crate::image;
+use crate::record::Record;
 use anyhow::{bail, Result};
 use klp_diff::outside::{Exports, Image};
 use klp_diff::{runtime, Diff, Environment, Error, Input, Part};
@@ -123,7 +123,7 @@ fn refuse(refused: &[String]) -> Result<()> {
 }
 
 /// Returns the linked kernel and modules that the objects are part of, by their files.
-fn images<'a>(base: &Base, pairs: &[Pair<'a>]) -> Result<BTreeMap<&'a Path, Vec<u8>>> {
+pub fn images<'a>(base: &Base, pairs: &[Pair<'a>]) -> Result<BTreeMap<&'a Path, Vec<u8>>> {
     let mut images = BTreeMap::new();
     for pair in pairs {
         let path = pair.record.place.image();

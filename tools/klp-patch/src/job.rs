@@ -5,10 +5,7 @@
 //! notes all that it depends on. A product without the right stamp is made again, so a run that ends
 //! early loses only what it was about.
 
-use crate::kernel::patch::view::View;
-use crate::tools::context::Context;
-use crate::tools::place;
-use crate::tools::step::Step;
+use crate::view::View;
 use anyhow::{Context as _, Result};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -17,6 +14,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
+use steps::place;
+use steps::step::Step;
+use steps::workplace::Workplace;
 
 /// One run of a compiler.
 #[derive(Debug)]
@@ -76,12 +76,15 @@ impl Job<'_> {
             .context("cannot note what was compiled")
     }
 
-    /// Returns all that the product depends on, as text. A patched file is known by the file of the
-    /// tree and by the patch.
+    /// Returns all that the product depends on, as text. A patched file is known by its content, so
+    /// that a product of one patch serves every other that makes the same of its files.
     fn stamp(&self, ages: &Ages) -> Result<String> {
-        let patch = self.view.map_or("", |view| &view.patch);
-        let mut stamp = format!("{}\n{patch}\n", self.command);
+        let mut stamp = format!("{}\n", self.command);
         for file in self.read_files()? {
+            if let Some(hash) = self.view.and_then(|view| view.content(&file)) {
+                writeln!(stamp, "{} {hash}", file.display())?;
+                continue;
+            }
             let file = match self.view {
                 Some(view) => view.origin(&file),
                 None => file,
@@ -111,7 +114,7 @@ impl Job<'_> {
 ///
 /// If one fails, those that were done before it are kept, and nothing is left of the others.
 pub fn run(
-    cx: &Context,
+    work: &Workplace,
     dir: &Path,
     title: &str,
     jobs: &[Job<'_>],
@@ -143,14 +146,14 @@ pub fn run(
     let makefile = dir.join("objects.mk");
     fs::write(&makefile, text).with_context(|| format!("cannot write {}", makefile.display()))?;
     let mut make = Command::new("make");
-    make.arg(format!("-j{}", cx.jobs))
+    make.arg(format!("-j{}", work.jobs))
         .arg("SHELL=/bin/sh")
         .arg(".SHELLFLAGS=-ec")
         .arg("-f");
     make.arg(&makefile)
         .env("LC_ALL", "C")
         .env_remove("MAKEFLAGS");
-    let ran = Step::new(cx, title, make)
+    let ran = Step::new(work, title, make)
         .counting(|line| line.starts_with(DONE))
         .of(jobs.len())
         .each(|line| {
@@ -201,18 +204,18 @@ mod tests {
         }
     }
 
-    fn go(cx: &Context, dir: &Path, all: Vec<Job<'static>>) -> Result<()> {
+    fn go(work: &Workplace, dir: &Path, all: Vec<Job<'static>>) -> Result<()> {
         let ages = Ages::default();
         let jobs: Vec<_> = all.into_iter().filter(|job| !job.is_done(&ages)).collect();
-        run(cx, dir, "Compile some", &jobs, &ages, |_| Ok(()))
+        run(work, dir, "Compile some", &jobs, &ages, |_| Ok(()))
     }
 
-    fn setup() -> (tempfile::TempDir, Context, PathBuf) {
-        let (dir, cx) = Context::for_test();
+    fn setup() -> (tempfile::TempDir, Workplace, PathBuf) {
+        let (dir, work) = Workplace::for_test().unwrap();
         let top = dir.path().join("top");
         fs::create_dir(&top).unwrap();
         fs::write(top.join("source"), "one\n").unwrap();
-        (dir, cx, top)
+        (dir, work, top)
     }
 
     /// Returns the names of all files that were made.
@@ -226,47 +229,47 @@ mod tests {
 
     #[test]
     fn a_run_that_fails_keeps_what_was_made_and_the_next_goes_on() {
-        let (_dir, cx, top) = setup();
+        let (_dir, work, top) = setup();
         let all = |last: &str| vec![job(&top, "a", "cat source"), job(&top, "b", last)];
-        go(&cx, &top, all("cat source ; false")).unwrap_err();
+        go(&work, &top, all("cat source ; false")).unwrap_err();
         assert_eq!(made(&top), ["a", "a.d", "a.stamp"]);
-        go(&cx, &top, all("cat source")).unwrap();
-        go(&cx, &top, all("cat source")).unwrap();
+        go(&work, &top, all("cat source")).unwrap();
+        go(&work, &top, all("cat source")).unwrap();
         let ran = || fs::read_to_string(top.join("ran")).unwrap();
         assert_eq!(ran(), "a\nb\nb\n");
         // A command, a source, or a product that is gone: each is a reason to run again.
-        go(&cx, &top, all("cat source source")).unwrap();
+        go(&work, &top, all("cat source source")).unwrap();
         fs::remove_file(top.join("made/a")).unwrap();
-        go(&cx, &top, all("cat source source")).unwrap();
+        go(&work, &top, all("cat source source")).unwrap();
         assert_eq!(ran(), "a\nb\nb\nb\na\n");
         let later = SystemTime::now() + std::time::Duration::from_secs(9);
         let source = fs::File::options().write(true).open(top.join("source"));
         source.unwrap().set_modified(later).unwrap();
-        go(&cx, &top, all("cat source source")).unwrap();
+        go(&work, &top, all("cat source source")).unwrap();
         assert_eq!(ran(), "a\nb\nb\nb\na\na\nb\n");
     }
 
     #[test]
     fn what_a_killed_run_left_is_not_used() {
-        let (_dir, cx, top) = setup();
+        let (_dir, work, top) = setup();
         let all = || vec![job(&top, "a", "cat source")];
         fs::create_dir(top.join("made")).unwrap();
         for file in ["a", "a.d", ".new-a", ".new-a.d"] {
             fs::write(top.join("made").join(file), "half: source\n").unwrap();
         }
-        go(&cx, &top, all()).unwrap();
+        go(&work, &top, all()).unwrap();
         assert_eq!(fs::read_to_string(top.join("made/a")).unwrap(), "one\n");
         assert_eq!(made(&top), ["a", "a.d", "a.stamp"]);
     }
 
     #[test]
     fn a_full_disk_leaves_nothing_half_made() {
-        let (_dir, cx, top) = setup();
+        let (_dir, work, top) = setup();
         let all = vec![
             job(&top, "a", "cat source"),
             job(&top, "b", "cat source >/dev/full ; true"),
         ];
-        let error = go(&cx, &top, all).unwrap_err().to_string();
+        let error = go(&work, &top, all).unwrap_err().to_string();
         assert!(
             error.contains("No space left") && error.contains("next: the disk is full"),
             "{error}"
@@ -276,10 +279,10 @@ mod tests {
 
     #[test]
     fn what_the_check_refuses_is_not_kept() {
-        let (_dir, cx, top) = setup();
+        let (_dir, work, top) = setup();
         let jobs = [job(&top, "a", "cat source")];
         let refuse = |_: &Job<'_>| anyhow::bail!("too new");
-        let error = run(&cx, &top, "Compile some", &jobs, &Ages::default(), refuse);
+        let error = run(&work, &top, "Compile some", &jobs, &Ages::default(), refuse);
         assert_eq!(error.unwrap_err().to_string(), "too new");
         assert_eq!(made(&top).len(), 0);
     }

@@ -2,17 +2,15 @@
 //! The built kernel that a patch is for: its tree, its build directory, and whether they fit
 //! together.
 
-use crate::kernel::make::Kernel;
-use crate::kernel::patch::{image, record};
-use crate::tools::context::Context;
-use crate::tools::target::TARGETS;
+use crate::{image, record};
 use anyhow::{bail, ensure, Context as _, Result};
+use klp_diff::arch;
 use object::Object;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use xshell::{cmd, Shell};
+use steps::workplace::Workplace;
 
 /// The record of an object that every kernel has.
 const EVERYWHERE: &str = "init/main.o";
@@ -32,15 +30,13 @@ pub struct Base {
 }
 
 impl Base {
-    /// Returns a kernel that xtask has built.
-    pub fn of_kernel(cx: &Context, kernel: &Kernel) -> Result<Self> {
-        let mut base = Self::of_directory(cx, &kernel.out, None)?;
-        base.make = kernel.make(cx)?;
-        Ok(base)
+    /// Sets the `make` that has built it, complete except for the goal.
+    pub fn with_make(self, make: Command) -> Self {
+        Self { make, ..self }
     }
 
     /// Returns the kernel that was built in the directory `out`, of `tree` if one is given.
-    pub fn of_directory(cx: &Context, out: &Path, tree: Option<&Path>) -> Result<Self> {
+    pub fn of_directory(work: &Workplace, out: &Path, tree: Option<&Path>) -> Result<Self> {
         let name = out.display();
         let out = out.canonicalize().with_context(|| {
             format!("--build-dir {name}: name the directory that a kernel was built in")
@@ -86,7 +82,7 @@ impl Base {
         let config = fs::read_to_string(out.join(".config"))
             .with_context(|| format!("cannot read the .config in {name}"))?;
         let base = Self {
-            make: make(cx, &own, &out, &compiler),
+            make: make(work, &own, &out, (&compiler, architecture(&config))),
             objtool: objtool(&out, &config)?,
             tree: own,
             prefix: prefix.to_owned(),
@@ -98,9 +94,9 @@ impl Base {
 
     /// Returns a base that nothing is known of but where it is.
     #[cfg(test)]
-    pub fn for_test(cx: &Context, tree: &Path, out: &Path, prefix: &str) -> Self {
+    pub fn for_test(work: &Workplace, tree: &Path, out: &Path, prefix: &str) -> Self {
         Self {
-            make: make(cx, tree, out, "cc"),
+            make: make(work, tree, out, ("cc", None)),
             tree: tree.to_owned(),
             out: out.to_owned(),
             prefix: prefix.to_owned(),
@@ -111,17 +107,10 @@ impl Base {
     /// Checks that the directory is of one configuration and compiler, and that both will do.
     fn check(&self, compiler: &str, config: &str) -> Result<()> {
         let name = self.out.display();
-        let able: Vec<_> = TARGETS
-            .iter()
-            .filter(|target| target.patches.is_some())
-            .collect();
-        let names: Vec<_> = able.iter().map(|target| target.name).collect();
         ensure!(
-            able.iter()
-                .filter_map(|target| target.patches)
-                .any(|line| has(config, line)),
+            self.knows_architecture()?,
             "{name}: this kernel is for an architecture whose patches can't be built yet; {} can",
-            names.join(", ")
+            arch::names().collect::<Vec<_>>().join(", ")
         );
         ensure!(
             has(config, "CONFIG_LIVEPATCH=y"),
@@ -154,6 +143,12 @@ impl Base {
         Ok(())
     }
 
+    /// Whether the patch engine knows the architecture of the linked kernel.
+    fn knows_architecture(&self) -> Result<bool> {
+        let bytes = image::read(&self.out.join("vmlinux"))?;
+        Ok(arch::of(&bytes).is_some())
+    }
+
     /// Checks that it is the kernel that runs here.
     pub fn check_running(&self) -> Result<()> {
         let notes = fs::read("/sys/kernel/notes").context("cannot read /sys/kernel/notes")?;
@@ -173,7 +168,7 @@ impl Base {
              {release} runs\n  compiler:  {}{}{differ}\nnext: name its build directory, or leave out --running",
             self.out.display(),
             running.as_deref().unwrap_or("none"),
-            self.read_text("include/config/kernel.release")?.trim(),
+            self.release()?,
             read("/proc/version".into()).trim(),
             if differ.is_empty() { "" } else { "\n  what /boot has of it differs:" },
         )
@@ -206,6 +201,14 @@ impl Base {
         Ok(hex(id))
     }
 
+    /// Returns the release of the kernel, as `uname -r` prints it.
+    pub fn release(&self) -> Result<String> {
+        Ok(self
+            .read_text("include/config/kernel.release")?
+            .trim()
+            .to_owned())
+    }
+
     /// Returns the text of a file of the build directory.
     pub fn read_text(&self, name: &str) -> Result<String> {
         let path = self.out.join(name);
@@ -213,17 +216,26 @@ impl Base {
     }
 }
 
-/// Returns the `make` for a kernel that was built by hand.
-fn make(cx: &Context, tree: &Path, out: &Path, compiler: &str) -> Command {
+/// Returns the `make` for a kernel that was built by hand, with this compiler and for this `ARCH`.
+fn make(
+    work: &Workplace,
+    tree: &Path,
+    out: &Path,
+    (compiler, arch): (&str, Option<&str>),
+) -> Command {
     let mut make = Command::new("make");
-    make.arg(format!("-j{}", cx.jobs))
+    make.arg(format!("-j{}", work.jobs))
         .arg("-C")
         .arg(tree)
         .env("LC_ALL", "C");
+    // Without it, Kbuild takes that of the host.
+    if let Some(arch) = arch {
+        make.arg(format!("ARCH={arch}"));
+    }
     if tree != out {
         make.arg(format!("O={}", out.display()));
     }
-    let program = compiler.rsplit(['/', ' ']).next().unwrap_or(compiler);
+    let program = program(compiler);
     match program.strip_prefix("clang") {
         Some("") => make.arg("LLVM=1"),
         Some(suffix) => make.arg(format!("LLVM={suffix}")),
@@ -241,18 +253,31 @@ fn compiler(command: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// Returns the name of the compiler that a command runs.
+pub fn program(command: &str) -> String {
+    let compiler = compiler(command);
+    let name = compiler.rsplit(['/', ' ']).next();
+    name.unwrap_or_default().to_owned()
+}
+
 /// Returns what a compiler says of its version.
 fn version(compiler: &str) -> Result<String> {
-    let (sh, words) = (Shell::new()?, compiler.split(' '));
-    let mut words = words.filter(|word| !word.is_empty());
+    let mut words = compiler.split(' ').filter(|word| !word.is_empty());
     let program = words.next().context("the record names no compiler")?;
-    let text = cmd!(sh, "{program} {words...} --version")
-        .env("LC_ALL", "C")
-        .quiet();
-    let text = text.read().with_context(|| {
+    let mut command = Command::new(program);
+    command.args(words).arg("--version").env("LC_ALL", "C");
+    let output = command.output().with_context(|| {
         format!("cannot run `{compiler}`, which built the kernel; next: install it")
     })?;
+    let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// Returns the `ARCH` that a configuration was made for, as its first comment says.
+fn architecture(config: &str) -> Option<&str> {
+    let mut comments = config.lines().take_while(|line| line.starts_with('#'));
+    let rest = comments.find_map(|line| line.strip_prefix("# Linux/"))?;
+    rest.split_whitespace().next()
 }
 
 /// Returns how to run objtool on an object, if Kbuild runs it only on the linked kernel or module.
@@ -334,6 +359,7 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use object::{Architecture, BinaryFormat};
 
     #[test]
     fn a_changed_configuration_is_told_line_by_line() {
@@ -350,6 +376,13 @@ mod tests {
         assert!(differences(&many, "").ends_with("and 10 more"));
     }
 
+    /// Returns what looks like a kernel of an architecture.
+    fn linked(architecture: Architecture) -> Vec<u8> {
+        let little = object::Endianness::Little;
+        let object = object::write::Object::new(BinaryFormat::Elf, architecture, little);
+        object.write().unwrap()
+    }
+
     /// Makes what looks like a tree and a build directory of a kernel, and returns both.
     fn built(dir: &Path, config: &str) -> (PathBuf, PathBuf) {
         let (tree, out) = (dir.join("tree"), dir.join("out"));
@@ -362,7 +395,6 @@ mod tests {
             (tree.join("include/linux/livepatch_external.h"), ""),
             (tree.join("init/main.c"), ""),
             (out.join("init/.main.o.cmd"), &record),
-            (out.join("vmlinux"), ""),
             (out.join("Module.symvers"), ""),
             (out.join("include/config/auto.conf"), &auto),
             (out.join(".config"), config),
@@ -370,17 +402,17 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
+        fs::write(out.join("vmlinux"), linked(Architecture::Aarch64)).unwrap();
         (tree, out)
     }
 
     #[test]
     fn a_directory_of_another_kernel_is_refused_with_the_difference() {
-        let (dir, cx) = Context::for_test();
+        let (dir, work) = Workplace::for_test().unwrap();
         // Any program that tells its version will do in the place of a compiler.
         let version = version("rustc").unwrap();
-        let config =
-            format!("CONFIG_X86_64=y\nCONFIG_LIVEPATCH=y\nCONFIG_CC_VERSION_TEXT=\"{version}\"\n");
-        let of = |out: &Path, tree: Option<&Path>| match Base::of_directory(&cx, out, tree) {
+        let config = format!("CONFIG_LIVEPATCH=y\nCONFIG_CC_VERSION_TEXT=\"{version}\"\n");
+        let of = |out: &Path, tree: Option<&Path>| match Base::of_directory(&work, out, tree) {
             Ok(_) => String::new(),
             Err(error) => format!("{error:#}"),
         };
@@ -390,10 +422,6 @@ mod tests {
         assert!(other.contains("was built from, which is"), "{other}");
 
         for (config, parts) in [
-            (
-                config.replace("X86_64", "ARM64"),
-                ["architecture", "x86_64"],
-            ),
             (
                 config.replace("LIVEPATCH", "NO"),
                 ["LIVEPATCH", "is not set"],
@@ -408,6 +436,13 @@ mod tests {
             assert!(parts.iter().all(|part| error.contains(part)), "{error}");
         }
         built(dir.path(), &config);
+        fs::write(out.join("vmlinux"), linked(Architecture::Riscv64)).unwrap();
+        let other = of(&out, None);
+        assert!(
+            other.contains("architecture") && other.contains("s390"),
+            "{other}"
+        );
+        built(dir.path(), &config);
         fs::write(out.join(".config"), format!("{config}CONFIG_NEW=y\n")).unwrap();
         let error = of(&out, None);
         assert!(
@@ -420,10 +455,26 @@ mod tests {
     }
 
     #[test]
+    fn the_compiler_is_known_by_its_name() {
+        for (command, name) in [
+            ("gcc -Wall", "gcc"),
+            ("ccache /usr/bin/clang-22 -c a.c", "clang-22"),
+            ("", ""),
+        ] {
+            assert_eq!(program(command), name);
+        }
+    }
+
+    #[test]
     fn make_gets_the_compiler_of_the_record() {
-        let (_dir, cx) = Context::for_test();
+        let (_dir, work) = Workplace::for_test().unwrap();
         let arguments = |command: &str| {
-            let make = make(&cx, Path::new("/t"), Path::new("/o"), &compiler(command));
+            let make = make(
+                &work,
+                Path::new("/t"),
+                Path::new("/o"),
+                (&compiler(command), None),
+            );
             make.get_args()
                 .map(|word| word.to_string_lossy().into_owned())
                 .collect::<Vec<_>>()
@@ -443,6 +494,21 @@ mod tests {
             cross.contains(&"CROSS_COMPILE=x86_64-linux-gnu-".to_owned()),
             "{cross:?}"
         );
+    }
+
+    #[test]
+    fn make_gets_the_architecture_of_the_configuration() {
+        let config = "#\n# Automatically generated file; DO NOT EDIT.\n# Linux/s390 7.3.4 Kernel Configuration\n#\nCONFIG_A=y\n";
+        assert_eq!(architecture(config), Some("s390"));
+        assert_eq!(architecture("CONFIG_A=y\n# Linux/x86 \n"), None);
+        let (_dir, work) = Workplace::for_test().unwrap();
+        let make = make(
+            &work,
+            Path::new("/t"),
+            Path::new("/t"),
+            ("cc", Some("s390")),
+        );
+        assert!(make.get_args().any(|word| word == "ARCH=s390"));
     }
 
     #[test]

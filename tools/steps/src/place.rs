@@ -10,7 +10,7 @@ pub const GIB: u64 = 1 << 30;
 
 /// What to do if a disk is full.
 pub const FULL: &str =
-    "the disk is full: free some space (`cargo xtask clean --cache` frees what is cached), or \
+    "the disk is full: free some space (`cargo xtask clean --cache` and `klp-diff clean` free what is cached), or \
                         name a place on another disk with --cache-dir, and with TMPDIR for /tmp";
 
 /// Whether an error means that a disk is full.
@@ -79,6 +79,16 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// Gives a file this content, unless it has it. The directories above it are made.
+pub fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    if read(path)?.is_some_and(|own| own == bytes) {
+        return Ok(());
+    }
+    let dir = path.parent().context("a file is in a directory")?;
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Checks that there is room for `bytes` at `path`, which need not exist yet.
 pub fn room(path: &Path, bytes: u64, what: &str) -> Result<()> {
     let there = path
@@ -91,7 +101,7 @@ pub fn room(path: &Path, bytes: u64, what: &str) -> Result<()> {
     if free < bytes {
         bail!(
             "no room for {what}: it takes {}, and {} has {} free\n\
-             next: free some (`cargo xtask clean --cache` frees what is cached), or name a place on \
+             next: free some (`cargo xtask clean --cache` and `klp-diff clean` free what is cached), or name a place on \
              another disk with --cache-dir",
             human(bytes),
             there.display(),

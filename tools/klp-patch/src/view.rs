@@ -4,20 +4,16 @@
 //! A directory is one of the view's own if a patched file or a compiled source is in it or below it,
 //! so that a path with `..` from there stays in the view. All other entries are links.
 
-use crate::kernel::patch::base::Base;
-use crate::kernel::patch::fix::Fix;
-use crate::kernel::patch::record::Record;
-use crate::tools::context::Context;
-use crate::tools::place;
+use crate::base::Base;
+use crate::fix::{self, Fix};
+use crate::record::{self, Record};
 use anyhow::{bail, Context as _, Result};
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-
-/// Where the project has the headers for authors of patches.
-const HEADERS: &str = "tools/klp-diff/include";
+use steps::place;
 
 /// The tree with the patch.
 #[derive(Debug)]
@@ -28,10 +24,8 @@ pub struct View {
     pub headers: PathBuf,
     /// The tree.
     tree: PathBuf,
-    /// The SHA-256 of the patch.
-    pub patch: String,
-    /// The files that the patch touches, below the top.
-    touched: BTreeSet<PathBuf>,
+    /// The files that the patch touches, below the top, and the SHA-256 of each as it is patched.
+    touched: BTreeMap<PathBuf, String>,
     /// The files of the tree that must not be read in their place: those that the patch touches.
     replaced: BTreeSet<PathBuf>,
     /// The files that were read and are none of these.
@@ -41,9 +35,8 @@ pub struct View {
 impl View {
     /// Creates it at `dir`, in place of an earlier one, and applies the patch.
     pub fn create(
-        cx: &Context,
         base: &Base,
-        dir: &Path,
+        (dir, headers): (&Path, &Path),
         fix: &Fix,
         records: &[Record],
     ) -> Result<Self> {
@@ -64,13 +57,12 @@ impl View {
             }
         }
         fix.apply(dir)?;
-        let dir = dir.to_path_buf();
+        let hash = |file: &PathBuf| Ok((file.clone(), fix::hash(&dir.join(file))?));
         Ok(Self {
-            dir,
-            headers: cx.root.join(HEADERS),
+            dir: dir.to_path_buf(),
+            headers: headers.to_path_buf(),
             tree: base.tree.clone(),
-            patch: fix.hash()?,
-            touched: fix.files.clone(),
+            touched: fix.files.iter().map(hash).collect::<Result<_>>()?,
             replaced,
             checked: RefCell::default(),
         })
@@ -83,8 +75,7 @@ impl View {
             dir: dir.to_owned(),
             headers: dir.join("headers"),
             tree: tree.to_owned(),
-            patch: "0".to_owned(),
-            touched: BTreeSet::new(),
+            touched: BTreeMap::new(),
             replaced: BTreeSet::new(),
             checked: RefCell::default(),
         }
@@ -92,11 +83,17 @@ impl View {
 
     /// Whether the patch touches this file of the tree.
     pub fn touches(&self, file: &Path) -> bool {
-        self.touched.contains(file)
+        self.touched.contains_key(file)
     }
 
-    /// Returns the file of the tree that a file of the view is a link to or was made from. Any other
-    /// file is returned as it is.
+    /// Returns the SHA-256 of a file of the view that is patched.
+    pub fn content(&self, path: &Path) -> Option<&str> {
+        let file = path.strip_prefix(&self.dir).ok()?;
+        self.touched.get(&record::normal(file)).map(String::as_str)
+    }
+
+    /// Returns the file of the tree that a file of the view is a link to. Any other file is returned
+    /// as it is.
     pub fn origin(&self, path: &Path) -> PathBuf {
         match path.strip_prefix(&self.dir) {
             Ok(file) => self.tree.join(file),

@@ -1,46 +1,60 @@
 // SPDX-License-Identifier: GPL-2.0
 //! From a patch of the source to the module of a live patch, for a kernel that is built already.
 //!
-//! | file | concern |
+//! | module | concern |
 //! |---|---|
 //! | [`base`] | the built kernel: its tree, its build directory, and whether they fit together |
-//! | [`fix`] | the patch: what it touches, and what no live patch can hold |
-//! | [`comment`] | whether a file of the patch changes code |
+//! | [`fix`], [`series`] | the patches: what they touch, and what no live patch can hold |
+//! | [`comment`] | whether a file of a patch changes code |
 //! | [`record`] | Kbuild's record of how it made each object, and of what |
-//! | [`view`] | the tree as it is with the patch |
+//! | [`view`] | the tree as it is with the patches |
 //! | [`image`] | the symbols of the linked kernel and modules |
-//! | [`compile`] | compiling the objects that change, without and with the patch |
+//! | [`compile`] | compiling the objects that change, without and with the patches |
 //! | [`job`] | running compilers, and keeping what they make |
 //! | [`combine`] | from the pairs of objects to one, by the patch engine |
 //! | [`link`] | from the object that the patch engine writes to the module |
+//! | [`output`] | the module's name and file |
+//! | [`outline`], [`layout`] | what the source defines, and structures that change |
+//! | [`explain`], [`calls`], [`sample`] | what the patches change and why, before a module is made |
 //!
-//! Neither the tree nor the build directory is written to. What is made goes below `patch/` in the
-//! cache, so whatever ends a run early, both are as before.
+//! The patch engine is the crate [`klp_diff`]: bytes in, bytes out. This one knows files, Kbuild and
+//! compilers. Neither the tree nor the build directory is written to. What is made goes below `patch/`
+//! in the cache, so whatever ends a run early, both are as before.
+
+#![forbid(unsafe_code)]
 
 pub mod base;
+mod calls;
 mod combine;
 mod comment;
 mod compile;
-mod fix;
+pub mod explain;
+pub mod fix;
 mod image;
 mod job;
+mod layout;
 mod link;
+mod outline;
+pub mod output;
 mod record;
+mod sample;
+pub mod series;
 mod view;
 
-use crate::kernel::patch::base::Base;
-use crate::kernel::patch::combine::Combined;
-use crate::kernel::patch::compile::Pair;
-use crate::kernel::patch::fix::Fix;
-use crate::kernel::patch::record::{Place, Record};
-use crate::kernel::patch::view::View;
-use crate::tools::context::Context;
-use crate::tools::place;
+use crate::base::Base;
+use crate::combine::Combined;
+use crate::compile::Pair;
+use crate::fix::{Change, Fix};
+use crate::record::{Place, Record};
+use crate::view::View;
 use anyhow::{bail, ensure, Context as _, Result};
+use klp_diff::author::HEADERS;
 use klp_diff::outside::Exports;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use steps::place;
+use steps::workplace::Workplace;
 
 /// How much room a patch may take. Debug information makes most of it.
 const ROOM: u64 = 256 << 20;
@@ -54,74 +68,95 @@ pub struct Module {
     pub functions: Vec<(String, Vec<String>)>,
 }
 
-/// What a module says of itself besides what is known of its patch and its kernel.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Notes<'a> {
-    /// The names of what the patch fixes.
-    pub cves: &'a [String],
+/// What the module is to be.
+#[derive(Clone, Debug, Default)]
+pub struct Order {
+    /// Its name.
+    pub name: String,
+    /// The names of what the patches fix, to be noted in it.
+    pub cves: Vec<String>,
     /// Who builds it.
-    pub builder: Option<&'a str>,
+    pub builder: Option<String>,
+    /// The structures whose layout the patches may change.
+    pub layouts: Vec<String>,
 }
 
-/// Makes the module `name` of a patch.
+/// Makes the module of patches.
 ///
 /// Prints what the author should know though nothing is refused.
-pub fn build(
-    cx: &Context,
+pub fn build(work: &Workplace, base: &Base, fix: &Fix, order: &Order) -> Result<Module> {
+    let changes = fix.changes(&base.tree)?;
+    layout::check(fix, &changes, &order.layouts)?;
+    compared(work, base, fix, (&order.name, &changes), |dir, pairs| {
+        module(work, base, (dir, fix), pairs, order)
+    })
+}
+
+/// Compiles the objects that the patches change, without and with them. Hands them to `go`, with the
+/// directory of all that is kept for the kernel.
+fn compared<T>(
+    work: &Workplace,
     base: &Base,
-    patch: &Path,
-    name: &str,
-    notes: Notes<'_>,
-) -> Result<Module> {
-    let fix = Fix::read(patch)?;
-    let dir = room(cx, base);
-    let _lock = cx.lock(&lock(base))?;
+    fix: &Fix,
+    (name, changes): (&str, &[Change]),
+    go: impl FnOnce(&Path, &[Pair<'_>]) -> Result<T>,
+) -> Result<T> {
+    let code = code(fix, changes)?;
+    let dir = room(work, base);
+    let _lock = work.lock(&lock(base))?;
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     place::room(&dir, ROOM, "the objects of a patch")?;
-    let code = fix.code(&base.tree)?;
+    let records = affected(base, fix, &code)?;
+    let headers = dir.join("headers");
+    for (file, text) in HEADERS {
+        place::put(&headers.join(file), text.as_bytes())?;
+    }
+    let at = dir.join("view");
+    let result = View::create(base, (&at, &headers), fix, &records).and_then(|view| {
+        let pairs = compile::compile(work, base, &dir, (name, &view), &records)?;
+        go(&dir, &pairs)
+    });
+    // The view has a link for each file beside those of the patch, and is of no further use.
+    let removed = place::remove(&at);
+    result.and_then(|made| removed.map(|()| made))
+}
+
+/// Returns the files in which code changes, at least one.
+fn code(fix: &Fix, changes: &[Change]) -> Result<BTreeSet<PathBuf>> {
+    let (code, comments): (Vec<_>, Vec<_>) = changes.iter().partition(|change| change.is_code);
     ensure!(
         !code.is_empty(),
-        "no live patch can be made of {}: it changes only comments and white space, so no function changed\n\
-         next: check that this is the patch that you mean",
-        fix.path.display()
+        "no live patch can be made of {fix}: it changes only comments and white space, so no function changed\n\
+         next: check that this is the patch that you mean"
     );
-    if code.len() < fix.files.len() {
-        let files = fix
-            .files
-            .difference(&code)
-            .map(|file| file.display().to_string());
+    if !comments.is_empty() {
+        let files = comments
+            .iter()
+            .map(|change| change.file.display().to_string());
         eprintln!(
             "note: the patch changes only comments and white space in {}",
             files.collect::<Vec<_>>().join(", ")
         );
     }
-    let records = affected(base, &fix, &code)?;
-    let at = dir.join("view");
-    let result = View::create(cx, base, &at, &fix, &records).and_then(|view| {
-        let pairs = compile::compile(cx, base, &dir, (name, &view), &records)?;
-        module(cx, base, &dir, &fix, &pairs, (name, notes))
-    });
-    // The view has a link for each file beside those of the patch, and is of no further use.
-    let removed = place::remove(&at);
-    result.and_then(|module| removed.map(|()| module))
+    Ok(code.iter().map(|change| change.file.clone()).collect())
 }
 
-/// Removes the patched objects of the last patch of a kernel, as another patch does.
-pub fn forget_patched(cx: &Context, base: &Base) -> Result<()> {
-    let _lock = cx.lock(&lock(base))?;
-    compile::forget_patched(&room(cx, base))
+/// Removes the patched objects that earlier patches of a kernel have left.
+pub fn forget_patched(work: &Workplace, base: &Base) -> Result<()> {
+    let _lock = work.lock(&lock(base))?;
+    compile::forget_patched(&room(work, base))
 }
 
 /// Removes all objects that earlier patches of a kernel have left.
-pub fn forget(cx: &Context, base: &Base) -> Result<()> {
-    let _lock = cx.lock(&lock(base))?;
-    compile::forget_originals(&room(cx, base))?;
-    compile::forget_patched(&room(cx, base))
+pub fn forget(work: &Workplace, base: &Base) -> Result<()> {
+    let _lock = work.lock(&lock(base))?;
+    compile::forget_originals(&room(work, base))?;
+    compile::forget_patched(&room(work, base))
 }
 
 /// Returns where everything of a kernel's patches is kept.
-fn room(cx: &Context, base: &Base) -> PathBuf {
-    cx.cache.join("patch").join(base.key())
+fn room(work: &Workplace, base: &Base) -> PathBuf {
+    work.cache.join("patch").join(base.key())
 }
 
 /// Returns the name of the lock for it.
@@ -143,7 +178,7 @@ fn affected(base: &Base, fix: &Fix, code: &BTreeSet<PathBuf>) -> Result<Vec<Reco
             Place::Elsewhere if fix.files.contains(&record.source) => bail!(
                 "{}: {} is neither part of the kernel image nor of a module, so it can't be live patched\n\
                  next: leave it out of the patch",
-                fix.path.display(),
+                fix,
                 record.source.display()
             ),
             Place::Elsewhere => elsewhere.push(record.object),
@@ -152,7 +187,7 @@ fn affected(base: &Base, fix: &Fix, code: &BTreeSet<PathBuf>) -> Result<Vec<Reco
                 bail!(
                     "{}: {} is part of several modules ({}), and a live patch is of one object of each\n\
                      next: leave it out of the patch",
-                    fix.path.display(),
+                    fix,
                     record.object.display(),
                     names.join(", ")
                 )
@@ -171,7 +206,7 @@ fn affected(base: &Base, fix: &Fix, code: &BTreeSet<PathBuf>) -> Result<Vec<Reco
         !records.is_empty(),
         "{}: no object of the kernel in {} is made from what it touches ({total} were found)\n\
          next: check that this configuration builds these files",
-        fix.path.display(),
+        fix,
         base.out.display()
     );
     if records.len() > code.len() {
@@ -182,27 +217,31 @@ fn affected(base: &Base, fix: &Fix, code: &BTreeSet<PathBuf>) -> Result<Vec<Reco
 
 /// Compares the objects, and makes the module of those that differ.
 fn module(
-    cx: &Context,
+    work: &Workplace,
     base: &Base,
-    dir: &Path,
-    fix: &Fix,
+    (dir, fix): (&Path, &Fix),
     pairs: &[Pair<'_>],
-    (name, notes): (&str, Notes<'_>),
+    Order {
+        name,
+        cves,
+        builder,
+        ..
+    }: &Order,
 ) -> Result<Module> {
-    let cves = notes.cves.join(",");
-    let (hash, build_id) = (fix.hash()?, base.build_id()?);
+    let cves = cves.join(",");
+    let (hash, build_id) = (fix.hashes()?, base.build_id()?);
     let mut modinfo = vec![("klp_patch_sha256", &*hash), ("klp_build_id", &*build_id)];
     if !cves.is_empty() {
         modinfo.push(("klp_cve", &cves));
     }
-    if let Some(builder) = notes.builder {
+    if let Some(builder) = builder {
         modinfo.push(("klp_builder", builder));
     }
     let symvers = base.read_text("Module.symvers")?;
     let exports = Exports::parse(&symvers);
     let Combined { object, functions } = combine::combine(base, pairs, &exports, &modinfo)
-        .with_context(|| format!("no live patch can be made of {}", fix.path.display()))?;
+        .with_context(|| format!("no live patch can be made of {fix}"))?;
     let dir = dir.join("modules").join(name);
-    let bytes = link::link(cx, base, &dir, name, &object, &exports)?;
+    let bytes = link::link(work, base, &dir, name, &object, &exports)?;
     Ok(Module { bytes, functions })
 }

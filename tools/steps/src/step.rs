@@ -2,11 +2,11 @@
 //! Runs one external program that may take long.
 //!
 //! The program writes straight to its log, and progress is read back from there. So the log is
-//! complete whatever happens to xtask, and xtask never waits for a grandchild that keeps the output
+//! complete whatever happens to the program, which never waits for a grandchild that keeps the output
 //! open.
 
-use crate::tools::context::Context;
-use crate::tools::place;
+use crate::place;
+use crate::workplace::Workplace;
 use anyhow::{bail, Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
@@ -35,7 +35,7 @@ const ERROR_LINES: usize = 20;
 
 /// One run of an external program.
 pub struct Step<'a> {
-    cx: &'a Context,
+    cx: &'a Workplace,
     title: &'a str,
     command: Command,
     deadline: Duration,
@@ -51,7 +51,7 @@ type Each<'a> = Box<dyn FnMut(&str) -> Result<()> + 'a>;
 
 impl<'a> Step<'a> {
     /// Creates a step that has this title and runs this program.
-    pub fn new(cx: &'a Context, title: &'a str, command: impl Into<Command>) -> Self {
+    pub fn new(cx: &'a Workplace, title: &'a str, command: impl Into<Command>) -> Self {
         Self {
             cx,
             title,
@@ -118,7 +118,9 @@ impl<'a> Step<'a> {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .context("cannot run `setpriv`: see `cargo xtask doctor`")?;
+            .context(
+                "cannot run `setpriv`: install it; `cargo xtask doctor` lists all that is needed",
+            )?;
         let mut progress = Progress {
             total: self.total,
             each: self.each.take(),
@@ -135,7 +137,7 @@ impl<'a> Step<'a> {
                 self.fail(&format!("`{program}` did not fail"), &path)
             }
             Some(status) if status.code() == Some(NOT_THERE) => self.fail(
-                &format!("cannot run `{program}`: see `cargo xtask doctor`"),
+                &format!("cannot run `{program}`: install it; `cargo xtask doctor` lists all that is needed"),
                 &path,
             ),
             Some(status) => self.fail(&format!("`{program}` failed ({status})"), &path),
@@ -162,7 +164,7 @@ impl<'a> Step<'a> {
     }
 }
 
-/// Wraps a command so that it ends when xtask ends for any reason. `make` passes the signal on to
+/// Wraps a command so that it ends when this program ends for any reason. `make` passes the signal on to
 /// its children, so no build goes on in a directory that another run may take over. In the
 /// background the command runs under `nice`.
 fn accompanied(command: &Command, background: bool) -> Command {
@@ -187,11 +189,11 @@ fn accompanied(command: &Command, background: bool) -> Command {
 }
 
 /// Runs a program as a step with default settings.
-pub fn run(cx: &Context, title: &str, command: impl Into<Command>) -> Result<()> {
+pub fn run(cx: &Workplace, title: &str, command: impl Into<Command>) -> Result<()> {
     Step::new(cx, title, command).run().map(drop)
 }
 
-/// Runs work of xtask's own that may take a while, and reports its start and end.
+/// Runs work of the program itself that may take a while, and reports its start and end.
 pub fn work<T>(title: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let start = Instant::now();
     eprintln!("{title} ...");
@@ -261,7 +263,7 @@ struct Progress<'a> {
 
 impl Progress<'_> {
     fn new(
-        cx: &Context,
+        cx: &Workplace,
         title: &str,
         log: &Path,
         counts: Option<fn(&str) -> bool>,
@@ -406,7 +408,7 @@ mod tests {
 
     #[test]
     fn a_failure_shows_the_end_of_the_log_and_where_it_is() {
-        let (_dir, cx) = Context::for_test();
+        let (_dir, cx) = Workplace::for_test().unwrap();
         let step = Step::new(&cx, "Break it", shell("echo out; echo why >&2; exit 3"));
         let error = step.hint("mend it").run().unwrap_err().to_string();
         for part in [
@@ -423,7 +425,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_told_from_other_failures() {
-        let (_dir, cx) = Context::for_test();
+        let (_dir, cx) = Workplace::for_test().unwrap();
         // The device is always full.
         let step = Step::new(&cx, "Fill it", shell("echo some | cat >/dev/full"));
         let error = step.hint("mend it").run().unwrap_err().to_string();
@@ -436,7 +438,7 @@ mod tests {
 
     #[test]
     fn lines_are_heeded_as_they_come_and_an_error_ends_the_program() {
-        let (_dir, cx) = Context::for_test();
+        let (_dir, cx) = Workplace::for_test().unwrap();
         let mut lines = Vec::new();
         let step = Step::new(&cx, "count", shell("echo one; echo two; sleep 60"));
         let start = Instant::now();
@@ -493,7 +495,7 @@ mod tests {
 
     #[test]
     fn a_deadline_ends_the_program() {
-        let (_dir, cx) = Context::for_test();
+        let (_dir, cx) = Workplace::for_test().unwrap();
         let start = Instant::now();
         let step = Step::new(&cx, "hang", shell("exec sleep 60"));
         let error = step
@@ -507,7 +509,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_points_to_the_doctor() {
-        let (_dir, cx) = Context::for_test();
+        let (_dir, cx) = Workplace::for_test().unwrap();
         let error = run(&cx, "gone", Command::new("no-such-program")).unwrap_err();
         assert!(format!("{error:#}").contains("xtask doctor"), "{error:#}");
     }

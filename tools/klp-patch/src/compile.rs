@@ -7,22 +7,26 @@
 //! both texts are compared first, as the preprocessor makes them. An object whose text stays the same
 //! can't change, and is not compiled.
 //!
-//! Originals are kept, and used as long as the command and the files that it read are the same. What is
-//! made of a patch is kept until there is another patch.
+//! What is made is kept, and used as long as the command and the files that it read are the same: an
+//! original by every patch, and a patched object by every patch that makes the same of its files.
 
-use crate::kernel::patch::base::Base;
-use crate::kernel::patch::job::{self, unfinished, Ages, Job};
-use crate::kernel::patch::record::Record;
-use crate::kernel::patch::view::View;
-use crate::tools::context::Context;
-use crate::tools::place;
+use crate::base::{self, Base};
+use crate::job::{self, unfinished, Ages, Job};
+use crate::record::Record;
+use crate::view::View;
 use anyhow::{ensure, Context as _, Result};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use steps::place;
+use steps::workplace::Workplace;
 
 /// A section for each function and variable.
 const SECTIONS: &str = "-ffunction-sections -fdata-sections";
+
+/// Keeps clang from making one block of several variables or strings, which it does for powerpc. A
+/// block is compared and copied as a whole.
+const UNMERGED: &str = "-mllvm -enable-global-merge=false";
 
 /// What makes the text of an object, without the numbers of lines, which are no change.
 const TEXT: &str = "-E -P -w -D__LINE__=0";
@@ -36,7 +40,7 @@ pub fn forget_originals(dir: &Path) -> Result<()> {
     place::remove(&dir.join(ORIGINAL))
 }
 
-/// Removes the patched objects that the last patch has left in `dir`.
+/// Removes the patched objects that earlier patches have left in `dir`.
 pub fn forget_patched(dir: &Path) -> Result<()> {
     place::remove(&dir.join(PATCHED))
 }
@@ -63,19 +67,12 @@ enum Form {
 
 /// Compiles the objects of these records, except those that the patch can't change.
 pub fn compile<'a>(
-    cx: &Context,
+    work: &Workplace,
     base: &Base,
     dir: &Path,
     (name, view): (&str, &View),
     records: &'a [Record],
 ) -> Result<Vec<Pair<'a>>> {
-    let own = dir.join(PATCHED);
-    let of = own.join("patch.sha256");
-    if place::read(&of)?.is_none_or(|noted| noted != view.patch.as_bytes()) {
-        place::remove(&own)?;
-        fs::create_dir_all(&own).with_context(|| format!("cannot make {}", own.display()))?;
-        fs::write(&of, &view.patch).context("cannot note the patch")?;
-    }
     let ages = Ages::default();
     let make = |verb: &str, form, records: &[&'a Record]| -> Result<Vec<Pair<'a>>> {
         let mut jobs = Vec::new();
@@ -96,7 +93,7 @@ pub fn compile<'a>(
         }
         let title = format!("{verb} without and with {name}");
         let check = |job: &Job<'_>| check(base, &dir.join(ORIGINAL), job, form, &ages);
-        job::run(cx, dir, &title, &jobs, &ages, check)?;
+        job::run(work, dir, &title, &jobs, &ages, check)?;
         Ok(pairs)
     };
     let included: Vec<_> = records
@@ -170,7 +167,13 @@ fn command(record: &Record, base: &Base, view: Option<&View>, output: &Path, for
         format!("-I{} ", view.headers.display())
     });
     let (flags, recorded) = match form {
-        Form::Object => (format!("{SECTIONS} {headers}-c"), recorded(record, base)),
+        Form::Object => {
+            let apart = match base::program(&record.command).starts_with("clang") {
+                true => format!("{SECTIONS} {UNMERGED}"),
+                false => SECTIONS.to_owned(),
+            };
+            (format!("{apart} {headers}-c"), recorded(record, base))
+        }
         // Nothing goes over a text later.
         Form::Text => (format!("{headers}{TEXT}"), compiler(&record.command)),
     };
@@ -294,6 +297,23 @@ mod tests {
         assert_eq!(view("fs/a.c", ""), "fs/a.c");
     }
 
+    #[test]
+    fn clang_keeps_variables_and_strings_apart() {
+        let (dir, work) = Workplace::for_test().unwrap();
+        let base = Base::for_test(&work, dir.path(), dir.path(), "/t/");
+        for (compiler, expected) in [("clang-22", true), ("powerpc64le-linux-gnu-gcc", false)] {
+            let record = Record {
+                command: format!("{compiler} -O2 -c -o a.o /t/a.c"),
+                object: "a.o".into(),
+                source: "a.c".into(),
+                place: crate::record::Place::Kernel,
+            };
+            let command = command(&record, &base, None, Path::new("/o/a.o"), Form::Object);
+            assert!(command.contains(SECTIONS), "{command}");
+            assert_eq!(command.contains(UNMERGED), expected, "{command}");
+        }
+    }
+
     /// Writes a file below `dir`, long before anything is built from it.
     fn write(dir: &Path, name: &str, text: &str) {
         let path = dir.join(name);
@@ -328,7 +348,7 @@ mod tests {
                 command: format!("cc -Wp,-MMD,.{object}.d -c -o {object} {prefix}{source}"),
                 object: object.into(),
                 source: source.into(),
-                place: crate::kernel::patch::record::Place::Kernel,
+                place: crate::record::Place::Kernel,
             }
         };
         names.map(record).into()
@@ -336,7 +356,7 @@ mod tests {
 
     /// Returns the objects that are compiled if `all.h` becomes this.
     fn compiled(prefix: &str, header: &str) -> Vec<PathBuf> {
-        let (dir, cx) = Context::for_test();
+        let (dir, work) = Workplace::for_test().unwrap();
         let top = dir.path().canonicalize().unwrap();
         let full = if prefix.is_empty() {
             ""
@@ -350,14 +370,14 @@ mod tests {
         } else {
             top.join("out")
         };
-        let base = Base::for_test(&cx, &tree, &out, full);
+        let base = Base::for_test(&work, &tree, &out, full);
         let view = View::for_test(&tree, &top.join("work/view"));
         for record in &records {
             fs::create_dir_all(&view.dir).unwrap();
             fs::copy(tree.join(&record.source), view.dir.join(&record.source)).unwrap();
         }
         fs::write(view.dir.join("all.h"), header).unwrap();
-        let go = || compile(&cx, &base, &top.join("work"), ("a", &view), &records).unwrap();
+        let go = || compile(&work, &base, &top.join("work"), ("a", &view), &records).unwrap();
         let pairs = go();
         for pair in &pairs {
             assert!(pair.original.exists() && pair.patched.exists(), "{pair:?}");
