@@ -11,12 +11,13 @@
 //! | [`git`] | running git in directories of xtask's own |
 //! | [`libclang`], [`need`] | what can be needed, and whether it is there |
 //! | [`target`] | the table of architectures |
-//! | [`apt`], [`provision`], [`prebuilt`], [`tool`], [`sphinx`] | installing what is needed |
+//! | [`apt`], [`provision`], [`prebuilt`], [`tool`], [`herd`], [`sphinx`] | installing what is needed |
 
 pub mod apt;
 pub mod cargo;
 pub mod context;
 pub mod git;
+pub mod herd;
 pub mod libclang;
 pub mod need;
 pub mod place;

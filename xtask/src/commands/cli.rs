@@ -336,6 +336,8 @@ pub enum Part {
     Loom,
     /// The loom tests with each ordering left out in turn: some test has to fail
     Weaken,
+    /// The litmus tests under the kernel's memory model, and each again with one ordering weakened
+    Litmus,
     /// The core changed in hundreds of ways: some test has to fail each time
     Mutants,
     /// Random inputs
