@@ -56,7 +56,7 @@ pub enum Command {
     Lint(Lint),
     /// Run the same scenarios on the C core and on the Rust core, and compare line by line
     Parity(Parity),
-    /// Prove the consistency model: model checker, loom, mutants, properties, sanitizers
+    /// Prove the consistency model: model checker, loom, litmus tests, mutants, properties, sanitizers
     Verify(Verify),
     /// Exercise every capability that an architecture's backend claims
     Conformance(Build),

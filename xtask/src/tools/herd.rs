@@ -5,6 +5,7 @@ use crate::tools::context::Context;
 use crate::tools::need::{on_path, reaches};
 use crate::tools::{apt, place, prebuilt};
 use anyhow::{bail, Context as _, Result};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use xshell::{cmd, Shell};
@@ -17,11 +18,16 @@ const NEXT: &str =
     "next: install herdtools7 (`opam install herdtools7`) so that `herd7` is on the path";
 
 /// A herd7 that starts and is new enough.
-#[derive(Debug)]
 pub struct Herd {
     program: PathBuf,
     /// Its library of models, if that is not where the program was built to look for it.
     library: Option<PathBuf>,
+}
+
+impl fmt::Display for Herd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.program.display().fmt(f)
+    }
 }
 
 impl Herd {

@@ -205,17 +205,19 @@ const FENCES: &[&str] = &[
 /// Leaves out the ordering of a line.
 fn weaken(lines: &mut [String], index: usize) -> Result<()> {
     let line = lines[index].clone();
-    let code = line.split("/*").next().unwrap_or_default().trim();
-    if let Some((strong, weak)) = WEAKER.iter().find(|(strong, _)| line.contains(strong)) {
-        lines[index] = line.replacen(strong, weak, 1);
-    } else if FENCES.contains(&code) {
+    let (code, comment) = line.split_at(line.find("/*").unwrap_or(line.len()));
+    let statement = code.trim();
+    if let Some((strong, weak)) = WEAKER.iter().find(|(strong, _)| code.contains(strong)) {
+        lines[index] = code.replacen(strong, weak, 1) + comment;
+    } else if FENCES.contains(&statement) {
         lines[index].clear();
-    } else if let Some(rest) = code.strip_prefix("rcu_read_lock(") {
+    } else if let Some(rest) = statement.strip_prefix("rcu_read_lock(") {
         leave_out_section(lines, index, &format!("rcu_read_unlock({rest}"))?;
-    } else if let Some(rest) = code.strip_prefix("spin_lock(") {
+    } else if let Some(rest) = statement.strip_prefix("spin_lock(") {
         leave_out_section(lines, index, &format!("spin_unlock({rest}"))?;
     } else {
-        lines[index] = plain(code).with_context(|| format!("`{code}` has no weaker form"))?;
+        let plain = plain(statement);
+        lines[index] = plain.with_context(|| format!("`{statement}` has no weaker form"))?;
     }
     Ok(())
 }
@@ -328,6 +330,10 @@ exists (0:r0=1)
             ("WRITE_ONCE(*a, 1);", "*a = 1;"),
             ("\tr0 = xchg(a, 1);", "\tr0 = xchg_relaxed(a, 1);"),
             ("smp_mb(); /* f(): full barrier */", ""),
+            (
+                "atomic_set_release(a, 0); /* f(): smp_store_release(&a) */",
+                "atomic_set(a, 0); /* f(): smp_store_release(&a) */",
+            ),
             ("synchronize_rcu();", ""),
         ] {
             let mut lines = [strong.to_owned()];
