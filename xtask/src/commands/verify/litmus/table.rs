@@ -55,11 +55,14 @@ impl Table {
     }
 
     fn add(&mut self, place: &str, kind: &str, tests: BTreeMap<String, String>) -> Result<()> {
-        let (kind, count) = match kind
-            .strip_suffix(" times")
-            .and_then(|kind| kind.rsplit_once(", "))
-        {
-            Some((kind, count)) => (kind, count.parse().context("a number of times")?),
+        let times = kind.strip_suffix(" times");
+        let (kind, count) = match times.and_then(|kind| kind.rsplit_once(", ")) {
+            Some((kind, count)) => {
+                let number = count.parse();
+                let number =
+                    number.with_context(|| format!("{place}: `{count}` is no number of times"))?;
+                (kind, number)
+            }
             None => (kind, 1),
         };
         let before = self
@@ -216,10 +219,16 @@ Place     Ordering         Why no test
     #[test]
     fn a_table_that_cannot_be_read_is_told() {
         for (from, to, why) in [
-            ("T::g()", "f()``   acquire  ``x``", "two rows"),
+            (
+                "``T::g()``   wait, 2 times ",
+                "``f()``      acquire       ",
+                "two rows",
+            ),
+            ("wait, 2 times", "wait, 2a times", "no number of times"),
             ("Why no test", "Why", "Why no test"),
         ] {
-            let text = TABLES.replace(from, to).replace("wait, 2 times", "acquire");
+            let text = TABLES.replace(from, to);
+            assert_ne!(text, TABLES);
             let error = Table::parse(&text).err().map(|error| error.to_string());
             assert!(
                 error.as_ref().is_some_and(|error| error.contains(why)),
