@@ -9,13 +9,14 @@
 //! | [`identity`] | who makes commits |
 //! | [`libclang`], [`need`] | what can be needed, and whether it is there |
 //! | [`target`] | the table of architectures |
-//! | [`apt`], [`provision`], [`prebuilt`], [`tool`], [`sphinx`] | installing what is needed |
+//! | [`apt`], [`provision`], [`prebuilt`], [`tool`], [`herd`], [`sphinx`] | installing what is needed |
 //!
 //! Locks, long steps and complete entries of the cache are in the crate [`steps`].
 
 pub mod apt;
 pub mod cargo;
 pub mod context;
+pub mod herd;
 pub mod identity;
 pub mod libclang;
 pub mod need;

@@ -122,6 +122,36 @@ fn what_a_deadline_may_be() {
 }
 
 #[test]
+fn every_short_text_is_a_deadline_or_refused() {
+    let expected = |text: &str| {
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            _ if text == "off" => Ok(Deadline::OFF),
+            Ok(seconds @ 1..) if is_number => Ok(Deadline::from_seconds(seconds)),
+            _ => Err(EINVAL),
+        }
+    };
+    // The parser tells apart digits, the newline, and the letters of one word.
+    let mut texts = vec![String::new()];
+    for _ in 0..=6 {
+        for text in &texts {
+            assert_eq!(Deadline::parse(text.as_bytes()), expected(text), "{text:?}");
+        }
+        let longer = texts
+            .iter()
+            .flat_map(|text| "of019\n+".chars().map(move |c| format!("{text}{c}")));
+        texts = longer.collect();
+    }
+    for number in (u64::from(u32::MAX) - 99)..(u64::from(u32::MAX) + 99) {
+        let text = number.to_string();
+        assert_eq!(Deadline::parse(text.as_bytes()), expected(&text));
+        let text = format!("{text}0");
+        assert_eq!(Deadline::parse(text.as_bytes()), expected(&text));
+    }
+}
+
+#[test]
 fn off_by_default() {
     let (mut world, patch) = patching("off");
     assert_eq!(world.core.deadline(patch), Deadline::OFF);

@@ -142,6 +142,91 @@ fn field(stop: u8, longest: usize) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Bytes that stand for all others: the parsers tell apart only separators, digits and the rest, and
+/// the model tells apart spaces.
+const BYTES: &[u8] = b".,09a \xff";
+
+/// The longest text of these bytes that is tried.
+const LONGEST: usize = 7;
+
+/// Calls `each` with every text of [`BYTES`] up to [`LONGEST`].
+fn every_text(each: &mut impl FnMut(&[u8])) -> usize {
+    fn grow(text: &mut Vec<u8>, each: &mut impl FnMut(&[u8])) -> usize {
+        each(text);
+        let mut count = 1;
+        if text.len() < LONGEST {
+            for &byte in BYTES {
+                text.push(byte);
+                count += grow(text, each);
+                text.pop();
+            }
+        }
+        count
+    }
+    grow(&mut Vec::new(), each)
+}
+
+#[test]
+fn every_short_text_is_taken_as_in_c() {
+    for prefix in [SYMBOL_PREFIX, SECTION_PREFIX, b""] {
+        let mut name = prefix.to_vec();
+        let count = every_text(&mut |text| {
+            name.truncate(prefix.len());
+            name.extend_from_slice(text);
+            compare(&name);
+        });
+        // 1 + 7 + 7^2 + ... + 7^7
+        assert_eq!(count, 960_800);
+    }
+}
+
+#[test]
+fn every_byte_of_a_prefix_counts() {
+    for prefix in [SYMBOL_PREFIX, SECTION_PREFIX] {
+        for index in 0..prefix.len() {
+            for byte in 1..=255 {
+                let mut name = prefix.to_vec();
+                name[index] = byte;
+                compare(&name[..=index]);
+                name.extend_from_slice(b"ext4.name,1");
+                compare(&name);
+            }
+        }
+    }
+}
+
+#[test]
+fn names_of_every_length_are_taken_as_in_c() {
+    let mut taken = 0;
+    for object in 0..=MAX_OBJECT + 2 {
+        for symbol in 0..=MAX_SYMBOL + 2 {
+            let mut name = SYMBOL_PREFIX.to_vec();
+            name.resize(name.len() + object, b'o');
+            name.push(b'.');
+            name.resize(name.len() + symbol, b's');
+            compare(&name);
+            name.extend_from_slice(b",1");
+            compare(&name);
+            taken += usize::from(parse_symbol(&name).is_some());
+        }
+    }
+    assert_eq!(taken, MAX_OBJECT * MAX_SYMBOL);
+}
+
+#[test]
+fn positions_around_the_limit_are_taken_as_in_c() {
+    let limit = usize::MAX.to_string();
+    for length in 0..=limit.len() {
+        for last in 0..100 {
+            let position = format!("{}{last}", &limit[..length]);
+            let name = [b".klp.sym.o.n,", position.as_bytes()].concat();
+            compare(&name);
+            let fits = position.parse::<usize>().is_ok();
+            assert_eq!(parse_symbol(&name).is_some(), fits, "{position}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_taken_as_in_c(name in vec(byte(), 0..64)) {

@@ -56,7 +56,7 @@ pub enum Command {
     Lint(Lint),
     /// Run the same scenarios on the C core and on the Rust core, and compare line by line
     Parity(Parity),
-    /// Prove the consistency model: model checker, loom, mutants, properties, sanitizers
+    /// Prove the consistency model: model checker, loom, litmus tests, mutants, properties, sanitizers
     Verify(Verify),
     /// Exercise every capability that an architecture's backend claims
     Conformance(Build),
@@ -418,6 +418,8 @@ pub enum Part {
     Loom,
     /// The loom tests with each ordering left out in turn: some test has to fail
     Weaken,
+    /// The litmus tests under the kernel's memory model, and each again with one ordering weakened
+    Litmus,
     /// The core changed in hundreds of ways: some test has to fail each time
     Mutants,
     /// Random inputs

@@ -6,6 +6,7 @@ use crate::kernel::rustc;
 use crate::kernel::source::{self, Source};
 use crate::kernel::toolchain::Toolchain;
 use crate::tools::context::Context;
+use crate::tools::herd::Herd;
 use crate::tools::tool::{Tool, BINDGEN, MUTANTS};
 use crate::tools::{apt, provision};
 use anyhow::{bail, Result};
@@ -116,6 +117,13 @@ fn fetched(cx: &Context) -> Result<Vec<Line>> {
             later(
                 tool(&MUTANTS),
                 "built with `cargo install` for `verify`, 4 minutes",
+            ),
+        ),
+        line(
+            "herd7".into(),
+            later(
+                Herd::find(cx).map(|herd| herd.to_string()),
+                "taken from Debian when needed, for `verify`",
             ),
         ),
         line(

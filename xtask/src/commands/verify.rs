@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`model`] | no interleaving of the core with tasks, modules and CPUs breaks a property |
 //! | [`loom`] | no order that the memory model allows breaks one, and each ordering is needed |
+//! | [`litmus`] | no order that the kernel's memory model allows does, and each ordering is needed |
 //! | [`mutants`] | the host tests notice every change of the core that makes a difference |
 //! | [`patches`] | the patch engine decides sources and objects rightly, and survives mutated ones |
 //! | [`properties`] | a property of every input holds for a million random ones |
@@ -13,6 +14,7 @@
 //! A part that fails does not keep the others from running.
 
 mod findings;
+mod litmus;
 pub mod loom;
 pub mod model;
 mod mutants;
@@ -69,6 +71,7 @@ fn one(cx: &Context, args: &cli::Verify, part: Part) -> Result<Findings> {
         Part::Model => model::run(cx, false),
         Part::Loom => loom::run(cx),
         Part::Weaken => loom::weaken(cx),
+        Part::Litmus => litmus::run(cx),
         Part::Mutants => mutants::run(cx),
         Part::Properties => properties::run(cx, args.cases),
         Part::Sanitizers => sanitizers::run(cx),

@@ -7,7 +7,7 @@
 //! | below the cache | holds |
 //! |---|---|
 //! | `apt/` | one private apt state per suite |
-//! | `tools/` | bindgen, cargo-mutants, the Rust library source |
+//! | `tools/` | bindgen, cargo-mutants, herd7, the Rust library source |
 //! | `tree/` | scratch kernel trees that the crates are grafted onto |
 //! | `build/` | kernel object directories |
 //! | `patch/` | objects of live patches, one directory per kernel |

@@ -55,8 +55,8 @@ pub fn starts(program: &Path) -> bool {
     let Ok(sh) = Shell::new() else {
         return false;
     };
-    let version = cmd!(sh, "{program} --version").quiet().ignore_stderr();
-    version.ignore_stdout().run().is_ok()
+    let help = cmd!(sh, "{program} --help").quiet().ignore_stderr();
+    help.ignore_stdout().run().is_ok()
 }
 
 #[cfg(test)]
