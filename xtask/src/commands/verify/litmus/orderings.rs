@@ -2,36 +2,23 @@
 //! Finds the orderings in the source of the core and the bridge, and where they are.
 
 mod c;
+mod list;
 mod rust;
 
 use crate::kernel::series;
 use crate::tools::context::Context;
 use anyhow::{Context as _, Result};
 use ignore::WalkBuilder;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The kind of an access that orders nothing by itself. It needs no row in a table.
-pub const RELAXED: &str = "relaxed";
+pub use crate::commands::verify::litmus::orderings::list::{Key, Orderings, RELAXED};
 
 /// Directories with the kernel's source, except for the C that the series adds elsewhere.
 const ROOMS: &[&str] = &["core/src", "core/linux", "arch"];
 
 /// The stage of the series whose C code orders writes of instructions.
 const STAGE: &str = "settled";
-
-/// What tells orderings apart: the function, and the kind of the ordering.
-pub type Key = (String, String);
-
-/// The orderings of some source.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Orderings {
-    /// Where each ordering is, as `file:line`.
-    pub places: BTreeMap<Key, Vec<String>>,
-    /// The functions of the source, with or without orderings.
-    pub functions: BTreeSet<String>,
-}
 
 impl Orderings {
     /// Finds the orderings in a checkout.
@@ -82,15 +69,6 @@ impl Orderings {
                 added.push('\n');
             }
         }
-    }
-
-    fn found(&mut self, function: &str, kind: &str, at: String) {
-        let key = (format!("{function}()"), kind.to_owned());
-        self.places.entry(key).or_default().push(at);
-    }
-
-    fn function(&mut self, name: &str) {
-        self.functions.insert(format!("{name}()"));
     }
 }
 

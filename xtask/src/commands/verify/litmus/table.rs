@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The tables of the orderings in `docs/verification.rst`, and whether they agree with the source.
 
-use super::orderings::{Key, Orderings, RELAXED};
-use super::test::Test;
+use crate::commands::verify::litmus::orderings::{Key, Orderings, RELAXED};
+use crate::commands::verify::litmus::test::Test;
 use anyhow::{Context as _, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -7,7 +7,7 @@
 //!
 //! A twin is the test with one line weakened that stands for an ordering.
 
-use super::orderings::{Key, RELAXED};
+use crate::commands::verify::litmus::orderings::{Key, RELAXED};
 use anyhow::{bail, ensure, Context as _, Result};
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The orderings in C.
 
-use super::Orderings;
+use crate::commands::verify::litmus::orderings::list::Orderings;
 
 /// Names that order something, beside those that [`orders`] tells by their form.
 const NAMES: &[&str] = &[

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The orderings in Rust.
 
-use super::{Orderings, RELAXED};
+use crate::commands::verify::litmus::orderings::list::{Orderings, RELAXED};
 use anyhow::{anyhow, Result};
 use proc_macro2::{TokenStream, TokenTree};
 use syn::parse::Parser;
