@@ -239,6 +239,12 @@ pub struct Download {
 }
 
 impl Download {
+    /// Returns what the package needs, as it says so.
+    pub fn needs(&self, cx: &Context) -> Result<String> {
+        let (sh, deb) = (cx.shell()?, &self.deb);
+        Ok(cmd!(sh, "dpkg-deb --field {deb} Depends").quiet().read()?)
+    }
+
     /// Unpacks the files of the package below `dest`.
     pub fn unpack(&self, cx: &Context, title: &str, dest: &Path) -> Result<()> {
         let (sh, deb) = (cx.shell()?, &self.deb);

@@ -6,6 +6,7 @@
 
 use crate::tools::apt::{self, Download};
 use crate::tools::context::Context;
+use crate::tools::need::reaches;
 use anyhow::{ensure, Result};
 use std::fs;
 use std::os::unix::fs::{symlink, PermissionsExt};
@@ -36,9 +37,14 @@ pub fn install(cx: &Context, program: &str, packages: &[Download], dest: &Path) 
         if starts(&start) {
             return Ok(());
         }
+        let needs: Vec<String> = packages
+            .iter()
+            .map(|package| package.needs(cx))
+            .collect::<Result<_>>()?;
         for name in LIBRARIES {
             let incoming = cx.cache.join("incoming");
-            let library = apt::download(cx, name, |_| true, &incoming)?;
+            let fits = |version: &str| needs.iter().all(|needs| is_enough(version, name, needs));
+            let library = apt::download(cx, name, fits, &incoming)?;
             library.unpack(cx, &title, partial)?;
             fs::remove_file(&library.deb)?;
         }
@@ -48,6 +54,16 @@ pub fn install(cx: &Context, program: &str, packages: &[Download], dest: &Path) 
         ensure!(starts(&start), "Debian's {program} does not start here");
         Ok(())
     })
+}
+
+/// Whether a version of a library is as new as `needs`, a package's list of what it needs, asks for.
+fn is_enough(version: &str, library: &str, needs: &str) -> bool {
+    let asked = needs.split([',', '|']).filter_map(|need| {
+        let (name, least) = need.trim().split_once(" (>= ")?;
+        (name == library).then(|| least.trim_end_matches(')'))
+    });
+    let mut asked = asked.map(|least| least.split_once(':').map_or(least, |(_, least)| least));
+    asked.all(|least| reaches(version, least))
 }
 
 /// Whether the program starts.
@@ -62,6 +78,16 @@ pub fn starts(program: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_library_is_as_new_as_the_program_asks_for() {
+        let needs = "libc6 (>= 2.42), libgmp10 (>= 2:6.3.0+dfsg), libfdt1";
+        assert!(is_enough("2.42-5", "libc6", needs));
+        assert!(!is_enough("2.41-12+deb13u5", "libc6", needs));
+        assert!(is_enough("6.3.0", "libgmp10", needs));
+        assert!(!is_enough("6.2.1", "libgmp10", needs));
+        assert!(is_enough("1", "libfdt1", needs) && is_enough("1", "other", needs));
+    }
 
     #[test]
     fn the_script_starts_the_program_of_its_name_with_its_own_loader() {
