@@ -13,6 +13,7 @@ use crate::kernel::make::Kernel;
 use crate::kernel::named;
 use crate::tools::context::Context;
 use crate::tools::tally::{self, Tally};
+use crate::tools::target;
 use anyhow::{anyhow, Result};
 use console::style;
 use indicatif::FormattedDuration;
@@ -28,6 +29,8 @@ const LAST: &str = "arm64";
 #[derive(Debug, Default)]
 struct GuestTests {
     suites: Vec<&'static Suite>,
+    /// Whether one suite was named.
+    named: bool,
     conformance: bool,
     patches: bool,
     stress: bool,
@@ -38,6 +41,7 @@ struct GuestTests {
 impl GuestTests {
     fn asked_for(args: &cli::Test) -> Result<Self> {
         let mut tests = Self::default();
+        tests.named = args.guest.is_some();
         match args.guest.as_deref() {
             None if args.host => {}
             None => {
@@ -169,6 +173,18 @@ fn guest(cx: &Context, kernel: &Kernel, tests: &GuestTests) -> Tally {
             suite.name, kernel.target.name, suite.about
         );
         println!("\n{}", style(title).bold());
+        if !suite.everywhere && !tests.named && kernel.target.name != target::DEFAULT {
+            println!(
+                "  - skipped: it runs on {}, and elsewhere with --guest {}",
+                target::DEFAULT,
+                suite.name
+            );
+            total += Tally {
+                skipped: 1,
+                ..Tally::default()
+            };
+            continue;
+        }
         let outcome = suite.run(cx, kernel, View::Results);
         total += counted(suite.name, outcome.map(Outcome::tally));
     }

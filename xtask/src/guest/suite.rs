@@ -34,6 +34,9 @@ pub struct Suite {
     /// Whether a skipped test is fine. A suite that every core runs in full has no reason to skip a
     /// test.
     pub may_skip: bool,
+    /// Whether it runs on every architecture. Otherwise only the default one does, unless the suite is
+    /// named: building what it needs takes long, and differs little.
+    pub everywhere: bool,
 }
 
 impl Suite {
@@ -47,6 +50,7 @@ impl Suite {
             append: "",
             deadline: Duration::from_secs(60 * minutes),
             may_skip: false,
+            everywhere: true,
         }
     }
 }
@@ -99,6 +103,8 @@ pub static TESTS: &[Suite] = &[
         image: klpctl::image,
         // Some scenes are x86_64's.
         may_skip: true,
+        // The library that the program is linked with is built for most others.
+        everywhere: false,
         ..Suite::new("klpctl", KLPCTL, 5)
     },
     Suite {
