@@ -40,8 +40,10 @@ struct GuestTests {
 
 impl GuestTests {
     fn asked_for(args: &cli::Test) -> Result<Self> {
-        let mut tests = Self::default();
-        tests.named = args.guest.is_some();
+        let mut tests = Self {
+            named: args.guest.is_some(),
+            ..Self::default()
+        };
         match args.guest.as_deref() {
             None if args.host => {}
             None => {
@@ -174,15 +176,12 @@ fn guest(cx: &Context, kernel: &Kernel, tests: &GuestTests) -> Tally {
         );
         println!("\n{}", style(title).bold());
         if !suite.everywhere && !tests.named && kernel.target.name != target::DEFAULT {
-            println!(
-                "  - skipped: it runs on {}, and elsewhere with --guest {}",
+            let why = format!(
+                "it runs on {}, and elsewhere with --guest {}",
                 target::DEFAULT,
                 suite.name
             );
-            total += Tally {
-                skipped: 1,
-                ..Tally::default()
-            };
+            total += skipped(&why);
             continue;
         }
         let outcome = suite.run(cx, kernel, View::Results);
@@ -191,9 +190,12 @@ fn guest(cx: &Context, kernel: &Kernel, tests: &GuestTests) -> Tally {
     if tests.conformance {
         total += counted(conformance::NAME, conformance::of(cx, kernel));
     }
-    if tests.patches && patch::is_for(kernel.target) {
+    if tests.patches {
         println!("\n{}", style(patch::title(kernel)).bold());
-        total += counted(patch::NAME, patch::of(cx, kernel));
+        total += match patch::is_for(kernel.target) {
+            true => counted(patch::NAME, patch::of(cx, kernel)),
+            false => skipped("no live patches can be made of patches there yet"),
+        };
     }
     if tests.stress {
         let tally = stress::of(cx, kernel, stress::MINUTES_IN_TEST, View::Results);
@@ -205,6 +207,15 @@ fn guest(cx: &Context, kernel: &Kernel, tests: &GuestTests) -> Tally {
         total += counted(parity::SCENARIOS, parity::alone(cx, kernel));
     }
     total
+}
+
+/// Says why a suite does not run, and returns its tally.
+fn skipped(why: &str) -> Tally {
+    println!("  - skipped: {why}");
+    Tally {
+        skipped: 1,
+        ..Tally::default()
+    }
 }
 
 /// Returns the tally of a suite. A suite that could not run counts as one failed test.
