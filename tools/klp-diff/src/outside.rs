@@ -17,12 +17,15 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Exports<'d>(BTreeMap<&'d str, &'d str>);
 
 impl<'d> Exports<'d> {
-    /// Reads `Module.symvers`: in each line a CRC, the symbol, the module, and more.
+    /// Reads `Module.symvers`: in each line a CRC, the symbol, the module, the kind of the export, and
+    /// its namespace. What is exported for certain modules only is not exported to a live patch.
     pub fn parse(text: &'d str) -> Self {
         let lines = text.lines().filter_map(|line| {
             let mut fields = line.split('\t').skip(1);
             let (symbol, module) = (fields.next()?, fields.next()?);
-            Some((symbol, module.rsplit('/').next().unwrap_or(module)))
+            let namespace = fields.nth(1).unwrap_or_default();
+            let is_for_all = !namespace.starts_with("module:");
+            is_for_all.then(|| (symbol, module.rsplit('/').next().unwrap_or(module)))
         });
         Self(lines.collect())
     }

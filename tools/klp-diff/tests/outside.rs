@@ -149,3 +149,15 @@ fn a_new_function_that_another_file_of_the_image_has_is_refused() {
     assert_eq!(refusals[0].symbol, "first");
     assert_eq!(refusals[0].reason, Reason::Moved);
 }
+
+#[test]
+fn what_is_exported_for_certain_modules_is_not_exported() {
+    let exports = Exports::parse(
+        "0x0\tkmalloc\tvmlinux\tEXPORT_SYMBOL\t\n\
+         0x0\tkptr_restrict\tvmlinux\tEXPORT_SYMBOL_GPL\tmodule:printf_kunit\n\
+         0x0\tfoo\tdrivers/foo/foo\tEXPORT_SYMBOL_GPL\tFOO\n",
+    );
+    assert_eq!(exports.exporter("kmalloc"), Some("vmlinux"));
+    assert_eq!(exports.exporter("kptr_restrict"), None);
+    assert_eq!(exports.exporter("foo"), Some("foo"));
+}
