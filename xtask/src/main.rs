@@ -22,19 +22,9 @@ use crate::commands::cli::{Cli, Command};
 use crate::tools::context::Context;
 use clap::Parser;
 use std::process::ExitCode;
-use steps::place;
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            if place::is_full(&error) {
-                eprintln!("next: {}", place::FULL);
-            }
-            ExitCode::FAILURE
-        }
-    }
+    steps::conclude(run(&Cli::parse()))
 }
 
 fn run(Cli { global, command }: &Cli) -> anyhow::Result<()> {

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use steps::workplace::Workplace;
 
-/// The architectures whose live patches are made. The engine knows powerpc too, but a module for a kernel
-/// that clang has built has no patch sites there that ftrace takes: ftrace then shuts itself down.
+/// The architectures whose live patches are made. The engine knows powerpc too. But when such a module is
+/// loaded there, ftrace does not take its patch sites, and shuts itself down.
 pub const ARCHITECTURES: [&str; 3] = ["x86_64", "arm64", "s390"];
 
 /// The record of an object that every kernel has.

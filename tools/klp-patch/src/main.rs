@@ -11,20 +11,10 @@ use klp_patch::fix::Fix;
 use klp_patch::{explain, output, Order};
 use std::process::ExitCode;
 use std::time::Instant;
-use steps::place;
 use steps::workplace::Workplace;
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            if place::is_full(&error) {
-                eprintln!("next: {}", place::FULL);
-            }
-            ExitCode::FAILURE
-        }
-    }
+    steps::conclude(run(&Cli::parse()))
 }
 
 fn run(Cli { global, command }: &Cli) -> Result<()> {
@@ -68,13 +58,5 @@ fn build(work: &Workplace, args: &Build) -> Result<()> {
         layouts: args.layout.clone(),
     };
     let module = klp_patch::build(work, &base, &fix, &order)?;
-    output::write(&out, &module.bytes)?;
-    output::describe(&module);
-    println!(
-        "{}: for Linux {}, made in {:.1} s",
-        out.display(),
-        base.release()?,
-        start.elapsed().as_secs_f32()
-    );
-    Ok(())
+    output::finish(&out, &module, &base, start)
 }

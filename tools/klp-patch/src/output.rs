@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The module that is made: its name and its file, and what is printed of it.
 
+use crate::base::Base;
 use crate::Module;
 use anyhow::{bail, ensure, Context as _, Result};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// How the name of a module's file ends.
 const END: &str = "ko";
@@ -65,6 +67,19 @@ pub fn write(out: &Path, bytes: &[u8]) -> Result<()> {
         .set_permissions(fs::Permissions::from_mode(0o644))
         .with_context(cannot)?;
     file.persist(out).with_context(cannot)?;
+    Ok(())
+}
+
+/// Writes the module, and prints what is in it, which kernel it is for and how long it took.
+pub fn finish(out: &Path, module: &Module, base: &Base, start: Instant) -> Result<()> {
+    write(out, &module.bytes)?;
+    describe(module);
+    println!(
+        "{}: for Linux {}, made in {:.1} s",
+        out.display(),
+        base.release()?,
+        start.elapsed().as_secs_f32()
+    );
     Ok(())
 }
 

@@ -10,7 +10,22 @@
 
 #![forbid(unsafe_code)]
 
+use std::process::ExitCode;
+
 pub mod git;
 pub mod place;
 pub mod step;
 pub mod workplace;
+
+/// Prints the error of a program, if there is one, with what to do about a full disk. Returns the
+/// program's exit status.
+pub fn conclude(result: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("error: {error:#}");
+    if place::is_full(&error) {
+        eprintln!("next: {}", place::FULL);
+    }
+    ExitCode::FAILURE
+}

@@ -94,15 +94,7 @@ fn make(cx: &Context, base: &Base, fix: &Fix, (order, out): (&Order, &Path)) -> 
     if let Some(dir) = out.parent().filter(|dir| *dir != Path::new("")) {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
-    output::write(out, &module.bytes)?;
-    output::describe(&module);
-    println!(
-        "{}: for Linux {}, made in {:.1} s",
-        out.display(),
-        base.release()?,
-        start.elapsed().as_secs_f32()
-    );
-    Ok(())
+    output::finish(out, &module, base, start)
 }
 
 /// Returns the file for the module of one of several architectures.
