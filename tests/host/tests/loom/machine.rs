@@ -310,18 +310,22 @@ impl Cpu {
         address
     }
 
-    /// Takes the current task through the way out to user mode.
-    pub fn leave_kernel(&self) {
+    /// Takes the current task through the way out to user mode. Returns its state there: if it has
+    /// moved, the transition can't end before that.
+    pub fn leave_kernel(&self) -> State {
         let (_section, off) = self.section();
         if self.shared().update(&*self.current, &off) {
             moved(self, &*self.current, Way::Exit);
         }
+        self.state()
     }
 
     /// Runs the scheduler's part for the current task, which is about to be switched away from.
-    pub fn schedule(&self) {
+    /// Returns its state there, as [`Self::leave_kernel`] does.
+    pub fn schedule(&self) -> State {
         let (_section, off) = self.section();
         switch_if_pending(self, &*self.current, &off, Way::Scheduler);
+        self.state()
     }
 
     /// Puts the current task to sleep, and wakes it up.

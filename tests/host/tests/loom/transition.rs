@@ -62,7 +62,9 @@ impl Admin {
 
     /// Ends the transition: the tasks on the other CPUs leave the kernel, and the core retries.
     fn settle(&mut self) {
-        self.others.iter().for_each(Cpu::leave_kernel);
+        for cpu in &self.others {
+            cpu.leave_kernel();
+        }
         self.retry();
         assert_eq!(self.cpu.shared().target(), State::Idle, "it does not end");
         self.check();
@@ -95,29 +97,38 @@ impl Follower {
         assert_eq!(self.cpu.call(), self.expected(), "in {:?}", self.universe);
     }
 
-    /// Learns whether the task has been moved, after a place where that may happen.
-    fn look(&mut self) {
-        let state = self.cpu.state();
+    /// Learns whether the task has been moved, from its state at a place where that may happen.
+    fn learn(&mut self, state: State) {
         if state != State::Idle {
             self.universe = state;
         }
     }
 
+    /// Learns whether the task has been moved by another CPU.
+    fn look(&mut self) {
+        self.learn(self.cpu.state());
+    }
+
     fn leave_kernel(&mut self) {
-        self.cpu.leave_kernel();
-        self.look();
+        let state = self.cpu.leave_kernel();
+        self.learn(state);
     }
 
     fn schedule(&mut self) {
-        self.cpu.schedule();
-        self.look();
+        let state = self.cpu.schedule();
+        self.learn(state);
     }
 
     /// Calls the function, and is switched away from inside it.
     fn sleep_inside(&mut self) {
         let expected = self.expected();
         let cpu = self.cpu.clone();
-        assert_eq!(cpu.call_and(|| cpu.schedule()), expected);
+        assert_eq!(
+            cpu.call_and(|| {
+                cpu.schedule();
+            }),
+            expected
+        );
         let before = self.universe;
         self.look();
         assert_eq!(self.universe, before, "moved inside the function");
@@ -210,7 +221,9 @@ fn the_last_move_is_not_missed() {
         admin.enable(0, About::Function);
         admin.others[1].exit();
         let task = admin.others[0].clone();
-        let thread = thread::spawn(move || task.leave_kernel());
+        let thread = thread::spawn(move || {
+            task.leave_kernel();
+        });
         admin.retry();
         thread.join().unwrap();
         let ended = admin.cpu.shared().target() == State::Idle;
@@ -222,7 +235,9 @@ fn the_last_move_is_not_missed() {
 #[test]
 fn every_move_is_counted() {
     let ways: [(&str, fn(&Cpu)); 2] = [
-        ("counts, task leaves the kernel", Cpu::leave_kernel),
+        ("counts, task leaves the kernel", |cpu| {
+            cpu.leave_kernel();
+        }),
         ("counts, task sleeps", Cpu::sleep),
     ];
     for (name, way) in ways {
