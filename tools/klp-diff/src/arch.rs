@@ -181,6 +181,12 @@ pub trait Arch: Sync + Debug {
         true
     }
 
+    /// Returns the offset of what the tracer patches in a function, where the object lists `listed`.
+    fn site(&self, function: &Block<'_>, listed: u64) -> u64 {
+        let _ = function;
+        listed
+    }
+
     /// Whether a function has code at its entry that the tracer can take over, besides what the
     /// sections that list such places say.
     fn has_patch_site(&self, function: &Block<'_>) -> bool;

@@ -84,7 +84,8 @@ pub fn graph<'d>(input: Input, bytes: &'d [u8]) -> Result<Object<'d>, Error> {
             }) {
                 if let Target::Block(id, offset) = target {
                     if let Some(block) = object.blocks.get_mut(id.0) {
-                        block.site = u64::try_from(offset).ok();
+                        let listed = u64::try_from(offset).ok();
+                        block.site = listed.map(|listed| raw.arch.site(block, listed));
                     }
                 }
             }

@@ -19,7 +19,7 @@
 //! | `replaces:` | the whole names of the functions that the module replaces |
 //! | `functions:` | the whole names of the functions in it |
 //! | `needs:` | a symbol of the patched object; compilers that make none are left out |
-//! | `only:` | the compilers or architectures, where not all |
+//! | `only:` | the compilers, their families or architectures, where not all |
 //! | `flags:` | more flags for the compiler |
 //! | `files:` | what each file of the patch is part of: `vmlinux` or a module |
 //! | `exports:` | what the kernel exports, and modules (`module:symbol`); without it, everything that another object defines |
@@ -76,9 +76,9 @@ impl Expected {
     fn is_for(&self, compiler: &Compiler) -> bool {
         let only = self.list("only");
         only.is_empty()
-            || only
-                .iter()
-                .any(|name| name == compiler.arch || name == compiler.family)
+            || only.iter().any(|name| {
+                [compiler.name, compiler.arch, compiler.family].contains(&name.as_str())
+            })
     }
 }
 
@@ -275,6 +275,11 @@ fn s390_gcc() {
 #[test]
 fn powerpc_gcc() {
     corpus("powerpc-gcc");
+}
+
+#[test]
+fn powerpc_clang() {
+    corpus("powerpc-clang");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! powerpc: 64-bit, little-endian, ELFv2.
 
 use crate::arch::{Arch, Field, Flow, Instruction, Relocation};
-use crate::graph::{Block, Reference, Target};
+use crate::graph::{Block, Reference, Symbol, Target};
 use crate::special::{self, Special};
 use object::elf::{self, Machine, RelocationType};
 
@@ -114,6 +114,18 @@ impl Arch for PowerPc {
         all.any(|reference| is_entry(&reference.target))
     }
 
+    fn site(&self, function: &Block<'_>, listed: u64) -> u64 {
+        // clang lists the global entry, and leaves room for a branch at the local one. The module loader
+        // tells them apart by the code of the global entry, but knows only that of the large model.
+        let named = |symbol: &&Symbol<'_>| symbol.offset == listed;
+        let symbol = function.symbols.iter().find(named);
+        let local = symbol.map_or(listed, |symbol| listed + local_entry(symbol.other));
+        match usize::try_from(local).map(|at| word(function.bytes, at)) {
+            Ok(Some(NOP)) => local,
+            _ => listed,
+        }
+    }
+
     fn is_operand_table(&self, section: &str) -> bool {
         section == ".toc"
     }
@@ -131,24 +143,10 @@ impl Arch for PowerPc {
         function: &Block<'_>,
         leaves: &dyn Fn(&Reference<'_>) -> bool,
     ) -> Option<(String, &'static str)> {
-        // A call out of the module goes through a stub that stores the TOC pointer in the caller's
-        // frame. In a sibling call that frame belongs to a caller of another module.
-        let sibling = |reference: &&Reference<'_>| {
-            let instruction = usize::try_from(reference.offset)
-                .ok()
-                .and_then(|at| self.decode(function.bytes, at));
-            reference.kind == elf::R_PPC64_REL24
-                && instruction.is_some_and(|found| matches!(found.flow, Flow::Jump(_)))
-                && leaves(reference)
-        };
-        let reference = function.references.iter().find(sibling)?;
-        Some((
-            format!(
-                "it ends in a call at offset {:#x} that leaves the module",
-                reference.offset
-            ),
-            "add __attribute__((optimize(\"-fno-optimize-sibling-calls\"))) to it",
-        ))
+        let found = function.references.iter().filter(|at| leaves(at));
+        let mut all = found.filter_map(|at| Some((at.offset, self.flaw(function, at)?)));
+        let (offset, (what, remedy)) = all.next()?;
+        Some((format!("{what} at offset {offset:#x}"), remedy))
     }
 
     fn knows_flags(&self, flags: u32) -> bool {
@@ -158,6 +156,62 @@ impl Arch for PowerPc {
     fn address64(&self) -> RelocationType {
         elf::R_PPC64_ADDR64
     }
+}
+
+impl PowerPc {
+    /// Returns why the module loader can't make a reference that leaves the module, with what to do.
+    fn flaw(
+        &self,
+        function: &Block<'_>,
+        reference: &Reference<'_>,
+    ) -> Option<(&'static str, &'static str)> {
+        if TOC_RELATIVE.contains(&reference.kind) {
+            // The kernel is out of the reach of 32 bits, and the loader does not check that.
+            return Some((
+                "it refers to what is outside of the module by the distance from the TOC pointer",
+                "compile both objects with -mcmodel=small or -mcmodel=large",
+            ));
+        }
+        if reference.kind != elf::R_PPC64_REL24
+            || matches!(reference.target, Target::External("_mcount"))
+        {
+            return None;
+        }
+        let at = usize::try_from(reference.offset).ok()?;
+        let flow = self.decode(function.bytes, at)?.flow;
+        // A call out of the module goes through a stub that stores the TOC pointer in the caller's frame.
+        match (flow, word(function.bytes, at + 4)) {
+            // In a sibling call, that frame belongs to a caller of another module.
+            (Flow::Jump(_), _) => Some((
+                "it ends in a call that leaves the module",
+                "compile both objects with -fno-optimize-sibling-calls, or with clang's -mcmodel=small",
+            )),
+            (_, Some(NOP)) => None,
+            // The loader puts the instruction that restores the TOC pointer behind the call.
+            _ => Some((
+                "it calls a function outside of the module, and has no nop behind the call",
+                "compile both objects with clang's -mcmodel=small, or call the function through a pointer",
+            )),
+        }
+    }
+}
+
+/// What the loader computes as a distance from the TOC pointer.
+const TOC_RELATIVE: &[RelocationType] = &[
+    elf::R_PPC64_TOC16,
+    elf::R_PPC64_TOC16_LO,
+    elf::R_PPC64_TOC16_HI,
+    elf::R_PPC64_TOC16_HA,
+    elf::R_PPC64_TOC16_DS,
+    elf::R_PPC64_TOC16_LO_DS,
+];
+
+/// The instruction that does nothing.
+const NOP: u32 = 0x6000_0000;
+
+/// Returns the distance from the global entry of a function to the local one.
+fn local_entry(other: u8) -> u64 {
+    (1 << (other >> 5)) & !3
 }
 
 /// Marks the entry of a function that computes its TOC pointer.

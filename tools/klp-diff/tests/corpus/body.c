@@ -3,6 +3,7 @@
 // changed: f
 // outside: g
 // external: consume
+// only: x86_64 arm64 s390 powerpc-clang
 #include "kernel.h"
 static noinline int g(int n) { return consume(n) + 1; }
 #ifdef PATCHED

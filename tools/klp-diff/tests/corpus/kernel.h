@@ -7,7 +7,7 @@ typedef unsigned long u64;
 #define noinline __attribute__((noinline))
 #define __init __section(".init.text") noinline
 #define noinstr __section(".noinstr.text") noinline notrace
-#ifdef __aarch64__
+#if defined(__aarch64__) || defined(__powerpc64__) && defined(__clang__)
 #define notrace __attribute__((patchable_function_entry(0, 0)))
 #else
 #define notrace __attribute__((no_instrument_function))

@@ -5,6 +5,7 @@
 // exports: consume
 // changed: f
 // outside: driver:helper driver:state hidden
+// only: x86_64 arm64 s390 powerpc-clang
 #include "kernel.h"
 int hidden(int n);
 static int state;

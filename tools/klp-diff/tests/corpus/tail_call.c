@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // A call becomes the end of a function.
-// only: x86_64 arm64 s390
+// only: x86_64 arm64 s390 powerpc-clang
 // changed: f
 // external: consume
 #include "kernel.h"

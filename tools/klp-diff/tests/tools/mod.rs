@@ -67,7 +67,7 @@ const X86_64: &[&str] = &[
 ];
 
 /// Every compiler.
-pub static COMPILERS: [Compiler; 6] = [
+pub static COMPILERS: [Compiler; 7] = [
     Compiler {
         name: "x86_64-gcc",
         arch: "x86_64",
@@ -141,9 +141,29 @@ pub static COMPILERS: [Compiler; 6] = [
         flags: &[
             "-pg",
             "-mprofile-kernel",
-            "-mcmodel=medium",
+            "-mcmodel=large",
             "-msoft-float",
             "-fno-optimize-sibling-calls",
+        ],
+        program: OnceLock::new(),
+    },
+    Compiler {
+        name: "powerpc-clang",
+        arch: "powerpc",
+        family: "clang",
+        programs: &["clang-22"],
+        linker: "powerpc64le-linux-gnu-ld",
+        package: "clang-22",
+        flags: &[
+            "--target=powerpc64le-linux-gnu",
+            "-fpatchable-function-entry=1",
+            "-mabi=elfv2",
+            "-mcmodel=small",
+            "-msoft-float",
+            "-mno-altivec",
+            "-mno-vsx",
+            "-mllvm",
+            "-enable-global-merge=false",
         ],
         program: OnceLock::new(),
     },
@@ -298,6 +318,8 @@ pub struct Module {
     symbols: Vec<ModuleSymbol>,
     /// The fields of the module's information.
     pub modinfo: Vec<String>,
+    /// What compilers put at patch sites, where a list names these.
+    nop: Option<[u8; 4]>,
 }
 
 #[derive(Debug)]
@@ -330,7 +352,14 @@ impl Module {
         let table = header.sections(endian, bytes).unwrap();
         let symbols = table.symbols(endian, bytes, elf::SHT_SYMTAB).unwrap();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let mut module = Self::default();
+        let mut module = Self {
+            nop: match header.e_machine(endian) {
+                elf::EM_AARCH64 => Some([0x1f, 0x20, 0x03, 0xd5]),
+                elf::EM_PPC64 => Some([0, 0, 0, 0x60]),
+                _ => None,
+            },
+            ..Self::default()
+        };
         for section in table.iter() {
             module.sections.push(ModuleSection {
                 name: text(table.section_name(endian, section).unwrap()),
@@ -526,9 +555,26 @@ impl Module {
         places.len()
     }
 
+    /// Returns what is wrong with the patch sites: a tracer shuts itself down where it finds no nop.
+    fn faults_of_sites(&self) -> Vec<String> {
+        let (Some(nop), Some(list)) = (self.nop, self.section("__patchable_function_entries"))
+        else {
+            return Vec::new();
+        };
+        let sites = list.relocations.iter().map(|(_, _, symbol, addend)| {
+            let symbol = &self.symbols[*symbol];
+            let code = &self.sections[usize::from(symbol.section)];
+            (code, symbol.value.wrapping_add_signed(*addend))
+        });
+        let wrong = sites.filter(|(code, at)| !code.bytes[*at as usize..].starts_with(&nop));
+        wrong
+            .map(|(code, at)| format!("no nop at the patch site {}+{at:#x}", code.name))
+            .collect()
+    }
+
     /// Returns what is wrong with any module.
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+        let mut faults = self.faults_of_sites();
         let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();
         for symbol in &self.symbols {
             *by_name.entry(&symbol.name).or_default() += usize::from(!symbol.local);
