@@ -17,7 +17,7 @@ use std::path::PathBuf;
 /// What differs goes into the module, with all that it needs. What no live patch can do is refused,
 /// with the reason and what to do instead. Neither the source nor the build directory is changed.
 ///
-/// x86_64, arm64 and s390; gcc or clang, also as cross compilers.
+/// x86_64, arm64, s390 and powerpc; gcc or clang, also as cross compilers.
 #[derive(Parser)]
 #[command(name = "klp-diff", version, verbatim_doc_comment)]
 pub struct Cli {

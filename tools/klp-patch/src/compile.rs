@@ -28,6 +28,16 @@ const SECTIONS: &str = "-ffunction-sections -fdata-sections";
 /// block is compared and copied as a whole.
 const UNMERGED: &str = "-mllvm -enable-global-merge=false";
 
+/// What only the commands of 64-bit powerpc kernels have.
+const POWERPC: &str = " -mabi=elfv2 ";
+
+/// What makes code there that can call and reach what is in the kernel. A module is too far from that for
+/// the distances of the kernel's own model. With the small one, clang also takes each function for one that
+/// may have another TOC pointer: it leaves room to restore its own behind each call, and never ends in a
+/// call. gcc does so only for functions of other files.
+const FAR_CLANG: &str = "-mcmodel=small";
+const FAR_GCC: &str = "-mcmodel=large -fno-optimize-sibling-calls";
+
 /// What makes the text of an object, without the numbers of lines, which are no change.
 const TEXT: &str = "-E -P -w -D__LINE__=0";
 
@@ -168,11 +178,8 @@ fn command(record: &Record, base: &Base, view: Option<&View>, output: &Path, for
     });
     let (flags, recorded) = match form {
         Form::Object => {
-            let apart = match base::program(&record.command).starts_with("clang") {
-                true => format!("{SECTIONS} {UNMERGED}"),
-                false => SECTIONS.to_owned(),
-            };
-            (format!("{apart} {headers}-c"), recorded(record, base))
+            let flags = added_flags(&record.command).join(" ");
+            (format!("{flags} {headers}-c"), recorded(record, base))
         }
         // Nothing goes over a text later.
         Form::Text => (format!("{headers}{TEXT}"), compiler(&record.command)),
@@ -214,6 +221,17 @@ fn command(record: &Record, base: &Base, view: Option<&View>, output: &Path, for
         let _ = write!(command, " ; {objtool}{module} {output}");
     }
     command
+}
+
+/// Returns the flags that a recorded command lacks.
+fn added_flags(command: &str) -> Vec<&'static str> {
+    let powerpc = command.contains(POWERPC);
+    let (clang, far) = match base::program(command).starts_with("clang") {
+        true => (Some(UNMERGED), FAR_CLANG),
+        false => (None, FAR_GCC),
+    };
+    let far = powerpc.then_some(far);
+    [Some(SECTIONS), clang, far].into_iter().flatten().collect()
 }
 
 /// Returns the part of a recorded command that compiles. Where Kbuild runs objtool later than on each
@@ -298,20 +316,30 @@ mod tests {
     }
 
     #[test]
-    fn clang_keeps_variables_and_strings_apart() {
+    fn flags_are_added_for_each_compiler_and_for_powerpc() {
+        for (command, expected) in [
+            ("clang-22 -O2", [SECTIONS, UNMERGED].as_slice()),
+            ("clang-22 -mabi=elfv2 -O2", &[SECTIONS, UNMERGED, FAR_CLANG]),
+            ("gcc -O2", &[SECTIONS]),
+            ("gcc -mabi=elfv2 -O2", &[SECTIONS, FAR_GCC]),
+        ] {
+            assert_eq!(added_flags(command), expected, "{command}");
+        }
+    }
+
+    #[test]
+    fn added_flags_override_those_of_the_kernel() {
         let (dir, work) = Workplace::for_test().unwrap();
         let base = Base::for_test(&work, dir.path(), dir.path(), "/t/");
-        for (compiler, expected) in [("clang-22", true), ("powerpc64le-linux-gnu-gcc", false)] {
-            let record = Record {
-                command: format!("{compiler} -O2 -c -o a.o /t/a.c"),
-                object: "a.o".into(),
-                source: "a.c".into(),
-                place: crate::record::Place::Kernel,
-            };
-            let command = command(&record, &base, None, Path::new("/o/a.o"), Form::Object);
-            assert!(command.contains(SECTIONS), "{command}");
-            assert_eq!(command.contains(UNMERGED), expected, "{command}");
-        }
+        let record = Record {
+            command: "clang-22 -mabi=elfv2 -mcmodel=large -c -o a.o /t/a.c".into(),
+            object: "a.o".into(),
+            source: "a.c".into(),
+            place: crate::record::Place::Kernel,
+        };
+        let command = command(&record, &base, None, Path::new("/o/a.o"), Form::Object);
+        assert!(command.contains(SECTIONS), "{command}");
+        assert!(command.find(FAR_CLANG) > command.find("large"), "{command}");
     }
 
     /// Writes a file below `dir`, long before anything is built from it.
