@@ -16,9 +16,10 @@ mod wait;
 mod why;
 
 use crate::cli::Command;
-use crate::failure::Result;
+use crate::failure::{Exit, Failure, Result};
 use crate::output::{Answer, Output};
 use crate::system::System;
+use serde::Serialize;
 
 /// Runs a command.
 pub fn run(command: &Command, system: &System, output: &Output) -> Result<Answer> {
@@ -44,4 +45,59 @@ pub fn run(command: &Command, system: &System, output: &Output) -> Result<Answer
         Command::Completions { shell } => Ok(man::completions(*shell)),
         Command::Man => man::page(),
     }
+}
+
+/// What became of one live patch.
+struct Done {
+    exit: Exit,
+    text: String,
+    json: serde_json::Value,
+}
+
+impl Done {
+    fn new(text: String, json: &impl Serialize) -> Self {
+        let Answer { exit, text, json } = Answer::new(Exit::Done, text, json);
+        Self { exit, text, json }
+    }
+}
+
+impl From<Failure> for Done {
+    fn from(failure: Failure) -> Self {
+        Self {
+            exit: failure.exit,
+            text: format!("{}\nnext: {}", failure.cause, failure.next),
+            json: serde_json::to_value(failure.json()).unwrap_or_default(),
+        }
+    }
+}
+
+/// Does the same to the live patch that was named, or else to `all`; without any, `none` is the answer.
+///
+/// The exit code is that of the first that is not done. An interruption ends it.
+fn one_or_all<T>(
+    named: Option<T>,
+    all: impl FnOnce() -> Result<Vec<T>>,
+    none: String,
+    act: impl Fn(&T) -> Result<Done>,
+) -> Result<Answer> {
+    if let Some(one) = named {
+        let Done { exit, text, json } = act(&one)?;
+        return Ok(Answer { exit, text, json });
+    }
+    let (mut text, mut json, mut first) = (Vec::new(), Vec::new(), Exit::Done);
+    for one in all()? {
+        let done = act(&one)?;
+        text.push(done.text);
+        json.push(done.json);
+        if first == Exit::Done {
+            first = done.exit;
+        }
+        if done.exit == Exit::Interrupted {
+            break;
+        }
+    }
+    if text.is_empty() {
+        text.push(none);
+    }
+    Ok(Answer::new(first, text.join("\n"), &json))
 }

@@ -30,6 +30,8 @@ pub struct Origin {
     pub builder: Option<String>,
     /// The vulnerabilities that it closes (`klp_cve`).
     pub cves: Vec<String>,
+    /// Where it stands among those that are loaded at boot (`klp_order`): lower numbers come first.
+    pub order: Option<u32>,
     /// Its description.
     pub description: Option<String>,
     /// Its version.
@@ -217,6 +219,7 @@ fn describe_module(content: &[u8]) -> Option<(Origin, bool)> {
             let names = text.split([',', ' ']).filter(|name| !name.is_empty());
             names.map(str::to_owned).collect()
         }),
+        order: field("klp_order").and_then(|text| text.parse().ok()),
         description: field("description"),
         version: field("version"),
         build_id: note.and_then(|note| note_build_id(note.data().ok()?)),

@@ -434,6 +434,49 @@ fn what_is_installed_is_loaded_at_boot() {
     assert_eq!(own.fails(&["load", "fix"]).0, Exit::NoPatch);
 }
 
+/// Returns the names of what a boot loads, in its order.
+fn booted(own: &MadeUp) -> String {
+    let answer = own.run(&["boot"]).unwrap();
+    let each = answer.json.as_array().unwrap().iter();
+    let names = each.map(|one| one["patch"].as_str().unwrap_or("failed").to_owned());
+    names.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_boot_goes_by_the_order_that_the_modules_say() {
+    let own = MadeUp::new();
+    own.on_load(|root, module| {
+        let is = |name: &str| {
+            module
+                .windows(name.len())
+                .any(|part| part == name.as_bytes())
+        };
+        let name = ["alpha", "beta", "gamma"].into_iter().find(|name| is(name));
+        enable(root, name.unwrap(), "enabled")
+    });
+    for (name, order) in [("alpha", "30"), ("beta", "2"), ("gamma", "none")] {
+        let fields = [&format!("name={name}"), &*format!("klp_order={order}")];
+        let file = own.module(&format!("{name}.ko"), &[&fields, &FIX[1..]].concat());
+        own.run(&["install", &file]).unwrap();
+    }
+    let index = "var/lib/klpctl/7.3.4/modules.livepatch";
+    assert_eq!(own.read(index), "0 gamma.ko\n2 beta.ko\n30 alpha.ko\n");
+    assert_eq!(booted(&own), "gamma beta alpha");
+
+    // What nobody listed comes last, and a list that is broken keeps nothing from being loaded.
+    own.write(index, "2 beta.ko\nbroken\n1 ../../../../etc/x.ko\n");
+    assert_eq!(booted(&own), "beta alpha gamma");
+    // What is listed, but gone, is a failure until it is uninstalled.
+    own.run(&["uninstall", "alpha"]).unwrap();
+    fs::remove_file(own.path("var/lib/klpctl/7.3.4/beta.ko")).unwrap();
+    assert_eq!(own.run(&["boot"]).unwrap().exit, Exit::BadFile);
+    assert_eq!(booted(&own), "gamma failed");
+    own.run(&["uninstall", "beta"]).unwrap();
+    assert_eq!(booted(&own), "gamma");
+    own.run(&["uninstall", "gamma"]).unwrap();
+    assert!(!own.path("var/lib/klpctl/7.3.4").exists());
+}
+
 #[test]
 fn one_that_fails_at_boot_does_not_keep_the_others() {
     let own = MadeUp::new();

@@ -17,5 +17,5 @@ pub fn run(system: &System, output: &Output, patience: Patience) -> Result<Answe
         let none: [(); 0] = [];
         return Ok(Answer::new(Exit::Done, text, &none));
     }
-    load::all(system, output, patience)
+    load::run(system, output, None, patience)
 }

@@ -2,7 +2,7 @@
 //! `klpctl load`: loads a live patch, and waits for its transition.
 
 use super::transition::{follow, seconds};
-use super::unload;
+use super::{one_or_all, unload, Done};
 use crate::cli::Patience;
 use crate::failure::{describe, needs_rights, Exit, Failure, Result};
 use crate::module::Module;
@@ -27,7 +27,7 @@ struct Loaded {
     transition_seconds: Option<f64>,
 }
 
-/// Runs the command.
+/// Runs the command. Without a patch, it is for all that are installed for the running kernel.
 pub fn run(
     system: &System,
     output: &Output,
@@ -35,45 +35,22 @@ pub fn run(
     patience: Patience,
 ) -> Result<Answer> {
     system.check()?;
-    let Some(patch) = patch else {
-        return all(system, output, patience);
-    };
-    let path = match is_path(patch) {
-        true => PathBuf::from(patch),
-        false => system.find_installed(&patch_name(patch)?, &system.release())?,
-    };
-    let loaded = one(system, output, &path, patience)?;
-    Ok(Answer::new(Exit::Done, loaded.sentence(), &loaded))
-}
-
-/// Loads all that are installed for the running kernel. One that fails does not keep the others from
-/// being loaded; the exit code is that of the first failure.
-pub fn all(system: &System, output: &Output, patience: Patience) -> Result<Answer> {
-    system.check()?;
     let release = system.release();
-    let (mut text, mut json, mut exit) = (Vec::new(), Vec::new(), Exit::Done);
-    for path in system.installed(&release) {
-        match one(system, output, &path, patience) {
-            Ok(loaded) => {
-                text.push(loaded.sentence());
-                json.push(serde_json::to_value(&loaded).unwrap_or_default());
-            }
-            Err(failure) => {
-                text.push(format!("{}\nnext: {}", failure.cause, failure.next));
-                json.push(serde_json::to_value(failure.json()).unwrap_or_default());
-                if exit == Exit::Done {
-                    exit = failure.exit;
-                }
-                if failure.exit == Exit::Interrupted {
-                    break;
-                }
-            }
+    let path = match patch {
+        Some(file) if is_path(file) => Some(PathBuf::from(file)),
+        Some(name) => Some(system.find_installed(&patch_name(name)?, &release)?),
+        None => None,
+    };
+    let none = format!("No live patch is installed for Linux {release}.");
+    let all = || Ok(system.installed(&release));
+    one_or_all(path, all, none, |path| {
+        let loaded = one(system, output, path, patience);
+        match (loaded, patch) {
+            // One that fails does not keep the others from being loaded.
+            (Err(failure), None) => Ok(failure.into()),
+            (loaded, _) => loaded.map(|loaded| Done::new(loaded.sentence(), &loaded)),
         }
-    }
-    if text.is_empty() {
-        text.push(format!("No live patch is installed for Linux {release}."));
-    }
-    Ok(Answer::new(exit, text.join("\n"), &json))
+    })
 }
 
 impl Loaded {

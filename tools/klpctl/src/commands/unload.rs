@@ -2,6 +2,7 @@
 //! `klpctl unload`: takes a live patch back, and unloads its module.
 
 use super::transition::{follow, seconds};
+use super::{one_or_all, Done};
 use crate::cli::Patience;
 use crate::failure::{Exit, Failure, Result};
 use crate::output::{Answer, Output};
@@ -31,14 +32,12 @@ pub fn run(
     patience: Patience,
 ) -> Result<Answer> {
     system.check()?;
-    let names = match patch {
-        Some(name) => vec![patch_name(name)?],
-        None => all(system)?,
-    };
-    let (mut text, mut json) = (Vec::new(), Vec::new());
-    for name in &names {
+    let named = patch.map(patch_name).transpose()?;
+    let none = "No live patch is loaded.".into();
+    let all = || all(system);
+    one_or_all(named, all, none, |name| {
         let unloaded = one(system, output, name, patience)?;
-        text.push(match unloaded.transition_seconds {
+        let text = match unloaded.transition_seconds {
             None if patience.timeout == 0 && system.state(name).is_some() => {
                 format!("{name}: it is being taken back. Next: klpctl unload {name}")
             }
@@ -47,15 +46,8 @@ pub fn run(
                 "{name}: no task uses it, and its module is unloaded; {}.",
                 seconds(took)
             ),
-        });
-        json.push(unloaded);
-    }
-    if text.is_empty() {
-        text.push("No live patch is loaded.".into());
-    }
-    Ok(match (patch, json.first()) {
-        (Some(_), Some(unloaded)) => Answer::new(Exit::Done, text.join("\n"), unloaded),
-        _ => Answer::new(Exit::Done, text.join("\n"), &json),
+        };
+        Ok(Done::new(text, &unloaded))
     })
 }
 

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The live patches that are kept for each kernel, below `/var/lib/klpctl/<release>`.
+//!
+//! The file `modules.livepatch` there lists them in the order in which a boot loads them. Each line has a
+//! number, which the module gives (`klp_order`), and the name of a file. The list is made anew with each
+//! `install` and `uninstall`. A file that it does not list comes last.
 
 use super::{entries, no_patch, System};
 use crate::failure::{Exit, Failure, Result};
@@ -11,6 +15,9 @@ use std::path::{Path, PathBuf};
 
 /// Where they are.
 const DIRECTORY: &str = "var/lib/klpctl";
+
+/// The list of them.
+const INDEX: &str = "modules.livepatch";
 
 /// How the names of modules end.
 const ENDINGS: [&str; 4] = [".ko", ".ko.xz", ".ko.zst", ".ko.gz"];
@@ -25,19 +32,49 @@ pub fn is_path(word: &str) -> bool {
     word.contains('/') || stem(word).is_some()
 }
 
+/// Returns the names of the modules in a directory, sorted.
+fn modules(directory: &Path) -> Vec<String> {
+    let mut names = entries(directory);
+    names.retain(|name| stem(name).is_some());
+    names
+}
+
+/// Returns the names that the list of a directory has.
+fn listed(directory: &Path) -> Vec<String> {
+    let text = fs::read_to_string(directory.join(INDEX)).unwrap_or_default();
+    let names = text
+        .lines()
+        .filter_map(|line| Some(line.split_once(' ')?.1));
+    let names = names.filter(|name| stem(name).is_some() && !name.contains('/'));
+    names.map(str::to_owned).collect()
+}
+
+/// Makes the list of a directory anew.
+fn list(directory: &Path) -> io::Result<()> {
+    let order = |name: &str| Module::read(&directory.join(name)).ok()?.origin.order;
+    let named = modules(directory).into_iter();
+    let mut all: Vec<_> = named
+        .map(|name| (order(&name).unwrap_or_default(), name))
+        .collect();
+    all.sort();
+    let lines = all.iter().map(|(order, name)| format!("{order} {name}\n"));
+    place(directory, INDEX, lines.collect::<String>().as_bytes())
+}
+
 impl System {
     fn kept(&self, release: &str) -> PathBuf {
         self.path(DIRECTORY).join(release)
     }
 
-    /// Returns the files that are kept for a kernel, sorted by name.
+    /// Returns the files that are kept for a kernel, in the order in which a boot loads them. One that
+    /// is listed may be gone.
     pub fn installed(&self, release: &str) -> Vec<PathBuf> {
         let directory = self.kept(release);
-        let names = entries(&directory).into_iter();
-        names
-            .filter(|name| stem(name).is_some())
-            .map(|name| directory.join(name))
-            .collect()
+        let listed = listed(&directory);
+        let mut others = modules(&directory);
+        others.retain(|name| !listed.contains(name));
+        let names = listed.iter().chain(&others);
+        names.map(|name| directory.join(name)).collect()
     }
 
     /// Returns the file of a live patch that is kept for a kernel.
@@ -70,20 +107,12 @@ impl System {
             .rev()
             .find(|ending| source.ends_with(**ending));
         let name = format!("{}{}", module.origin.name, ending.unwrap_or(&".ko"));
-        let path = directory.join(name);
+        let path = directory.join(&name);
         let cannot = |error: io::Error| {
             Failure::of_system(format_args!("cannot install {}", path.display()), &error)
         };
         fs::create_dir_all(&directory).map_err(cannot)?;
-        let partial = directory.join(format!(".partial-{}", std::process::id()));
-        let placed = write(&partial, &module.bytes).and_then(|()| fs::rename(&partial, &path));
-        if placed.is_err() {
-            let _ = fs::remove_file(&partial);
-        }
-        placed.map_err(cannot)?;
-        // The name lasts once the directory is on the disk too.
-        let synced = File::open(&directory).and_then(|directory| directory.sync_all());
-        synced.map_err(cannot)?;
+        place(&directory, &name, &module.bytes).map_err(cannot)?;
         // The same patch may have been kept in another form.
         for ending in ENDINGS {
             let other = directory.join(format!("{}{ending}", module.origin.name));
@@ -91,19 +120,41 @@ impl System {
                 fs::remove_file(other).map_err(cannot)?;
             }
         }
+        list(&directory).map_err(cannot)?;
         Ok(path)
     }
 
     /// Keeps a live patch no longer. Returns the file that it was in.
     pub fn uninstall(&self, name: &str, release: &str) -> Result<PathBuf> {
         let path = self.find_installed(name, release)?;
-        fs::remove_file(&path).map_err(|error| {
+        let directory = self.kept(release);
+        let removed = match fs::remove_file(&path) {
+            // It is listed, but gone.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        let listed = removed.and_then(|()| match modules(&directory).is_empty() {
+            true => fs::remove_file(directory.join(INDEX)).or(Ok(())),
+            false => list(&directory),
+        });
+        listed.map_err(|error| {
             Failure::of_system(format_args!("cannot remove {}", path.display()), &error)
         })?;
         // Other patches may be kept there, so the directory may stay.
-        let _ = fs::remove_dir(self.kept(release));
+        let _ = fs::remove_dir(&directory);
         Ok(path)
     }
+}
+
+/// Puts a file into a directory: either all of it is in place afterwards, or nothing has changed.
+fn place(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let partial = directory.join(format!(".partial-{}", std::process::id()));
+    let placed = write(&partial, bytes).and_then(|()| fs::rename(&partial, directory.join(name)));
+    if placed.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
+    // The name lasts once the directory is on the disk too.
+    placed.and_then(|()| File::open(directory)?.sync_all())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
