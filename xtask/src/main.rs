@@ -28,8 +28,7 @@ fn main() -> ExitCode {
 }
 
 fn run(Cli { global, command }: &Cli) -> anyhow::Result<()> {
-    let (tree, cache) = (global.tree.as_deref(), global.cache_dir.as_deref());
-    let mut cx = Context::new(tree, cache, global.jobs)?;
+    let mut cx = Context::new(global.tree.as_deref(), global.options.open()?)?;
     cx.newest = global.newest;
     match command {
         Command::Doctor(args) => commands::doctor::run(&cx, args),

@@ -53,7 +53,7 @@ pub const HEADERS: [(&str, &str); 2] = [
 /// What contradicts itself in the callbacks, in one object or in all objects of a patch.
 pub const TWO_CALLBACKS: &str = "two callbacks of one kind for one object";
 /// What contradicts itself about replacing.
-pub const BOTH_WAYS: &str = "both KLP_REPLACE(true) and KLP_REPLACE(false)";
+pub const BOTH_WAYS: &str = "it is to replace all other live patches, and not to";
 
 /// What the author wants.
 #[derive(Debug, Default)]

@@ -65,6 +65,8 @@ pub struct Environment<'a> {
     /// Further fields for the module's information: the hash of the diff, the build ID of the
     /// kernel, the names of what it fixes.
     pub modinfo: &'a [(&'a str, &'a str)],
+    /// Whether the live patch replaces all others. The author's word must not be another one.
+    pub replace: Option<bool>,
 }
 
 /// A pair of objects, with what the engine was told of it.

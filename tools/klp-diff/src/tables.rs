@@ -193,11 +193,13 @@ fn wishes<'a>(pairs: &mut [Pair<'a, '_>], module: &mut Module<'a>) {
                 write.refuse_wish(author::STATES, what);
             }
         }
-        let wanted = diff.wishes.replace;
-        if wanted.is_some() && replace.is_some() && wanted != replace {
-            write.refuse_wish(author::REPLACE, author::BOTH_WAYS.to_owned());
+        let said = [diff.wishes.replace, write.pair.environment.replace];
+        for wanted in said.into_iter().flatten() {
+            if replace.is_some_and(|replace| replace != wanted) {
+                write.refuse_wish(author::REPLACE, author::BOTH_WAYS.to_owned());
+            }
+            replace = Some(wanted);
         }
-        replace = wanted.or(replace);
     }
     let (Some(arch), plan) = (arch, &mut module.plan) else {
         return;

@@ -2,7 +2,9 @@
 //! Every flag of `klp-diff`.
 
 use clap::{Args, Parser, Subcommand};
+use klp_patch::flags::{Making, Patches};
 use std::path::PathBuf;
+use steps::workplace::Options;
 
 /// Make the module of a live patch from a patch of the kernel's source.
 ///
@@ -23,22 +25,10 @@ use std::path::PathBuf;
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
-    pub global: Global,
+    pub options: Options,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// Options of every command.
-#[derive(Args)]
-pub struct Global {
-    /// Directory for the objects that are kept, and for logs
-    /// [default: $XDG_CACHE_HOME/livepatch-rust, else ~/.cache/livepatch-rust]
-    #[arg(long, global = true, value_name = "DIR", env = "LIVEPATCH_RUST_CACHE")]
-    pub cache_dir: Option<PathBuf>,
-    /// Number of parallel jobs [default: one per CPU]
-    #[arg(short, long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub jobs: Option<u16>,
 }
 
 /// What to do.
@@ -49,6 +39,7 @@ pub enum Command {
     /// Several patches become one module. They are applied in the order in which they are named. A
     /// directory stands for its patches: those that its file `series` lists, or else all whose names
     /// end in .patch or .diff, sorted. Such a cumulative module replaces the live patches before it.
+    /// What distributions say of a live patch goes into a manifest, such as samples/packaging/fixes.toml.
     Build(Build),
     /// Say what the patches change and why, and what is refused, without making a module
     ///
@@ -75,27 +66,12 @@ pub struct Kernel {
 /// Flags of `build`.
 #[derive(Args)]
 pub struct Build {
-    /// The patches, or directories of patches, against the source of the kernel
-    #[arg(value_name = "FIX.patch", required = true)]
-    pub patches: Vec<PathBuf>,
+    /// The module.
+    #[command(flatten)]
+    pub making: Making,
     /// The kernel.
     #[command(flatten)]
     pub kernel: Kernel,
-    /// File for the module; its name is that of the live patch [default: that of the first patch or
-    /// directory, here]
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Name of what the patch fixes, such as CVE-2026-1234, to be noted in the module; may be given
-    /// several times
-    #[arg(long, value_name = "NAME")]
-    pub cve: Vec<String>,
-    /// Who builds the module, such as `Jo Doe <jo@example.org>`, to be noted in it
-    #[arg(long, value_name = "WHO")]
-    pub builder: Option<String>,
-    /// Structure whose layout the patch may change, since no object of it outlives a call of what the
-    /// patch changes; may be given several times
-    #[arg(long, value_name = "NAME")]
-    pub layout: Vec<String>,
     /// Refuse if the build directory is not that of the kernel which runs here
     #[arg(long)]
     pub running: bool,
@@ -104,9 +80,9 @@ pub struct Build {
 /// Flags of `explain`.
 #[derive(Args)]
 pub struct Explain {
-    /// The patches, or directories of patches, against the source of the kernel
-    #[arg(value_name = "FIX.patch", required = true)]
-    pub patches: Vec<PathBuf>,
+    /// The patches.
+    #[command(flatten)]
+    pub patches: Patches,
     /// The kernel.
     #[command(flatten)]
     pub kernel: Kernel,

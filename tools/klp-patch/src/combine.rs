@@ -37,7 +37,7 @@ pub fn combine(
     base: &Base,
     pairs: &[Pair<'_>],
     exports: &Exports<'_>,
-    modinfo: &[(&str, &str)],
+    (modinfo, replace): (&[(&str, &str)], Option<bool>),
 ) -> Result<Combined> {
     let files = images(base, pairs)?;
     let mut images = BTreeMap::new();
@@ -52,6 +52,7 @@ pub fn combine(
             image: images.get(record.place.image()),
             exports: Some(exports),
             modinfo,
+            replace,
         };
         let (original, patched) = (fs::read(&pair.original)?, fs::read(&pair.patched)?);
         if original == patched {

@@ -99,7 +99,7 @@ fn review(base: &Base, pairs: &[Pair<'_>], changes: &[Change], calls: &Calls) ->
             module: record.place.module(),
             image: images.get(record.place.image()),
             exports: Some(&exports),
-            modinfo: &[],
+            ..Environment::default()
         };
         let (original, patched) = (fs::read(&pair.original)?, fs::read(&pair.patched)?);
         let original = runtime::plain(Input::Original, &original)?;

@@ -14,6 +14,7 @@
 //! | [`combine`] | from the pairs of objects to one, by the patch engine |
 //! | [`link`] | from the object that the patch engine writes to the module |
 //! | [`output`] | the module's name and file |
+//! | [`flags`], [`manifest`], [`sign`] | how users say what the module is to be; its signature |
 //! | [`outline`], [`layout`] | what the source defines, and structures that change |
 //! | [`explain`], [`calls`], [`sample`] | what the patches change and why, before a module is made |
 //!
@@ -30,15 +31,18 @@ mod comment;
 mod compile;
 pub mod explain;
 pub mod fix;
+pub mod flags;
 mod image;
 mod job;
 mod layout;
 mod link;
+mod manifest;
 mod outline;
 pub mod output;
 mod record;
 mod sample;
 pub mod series;
+mod sign;
 mod view;
 
 use crate::base::Base;
@@ -46,6 +50,7 @@ use crate::combine::Combined;
 use crate::compile::Pair;
 use crate::fix::{Change, Fix};
 use crate::record::{Place, Record};
+use crate::sign::Signer;
 use crate::view::View;
 use anyhow::{bail, ensure, Context as _, Result};
 use klp_diff::author::HEADERS;
@@ -79,12 +84,38 @@ pub struct Order {
     pub builder: Option<String>,
     /// The structures whose layout the patches may change.
     pub layouts: Vec<String>,
+    /// The build IDs of the kernels that it is for; none, if it is for any.
+    pub kernels: Vec<String>,
+    /// Whether it replaces all other live patches, if the patches do not say.
+    pub replaces: Option<bool>,
+    /// Where it stands among those that are loaded at boot, to be noted in it.
+    pub boot_order: Option<u32>,
+    /// Who signs it.
+    pub signer: Option<Signer>,
+}
+
+impl Order {
+    /// Checks that it can be fulfilled for a kernel, before anything is compiled.
+    fn check(&self, base: &Base) -> Result<()> {
+        let id = base.build_id()?;
+        ensure!(
+            self.kernels.is_empty() || self.kernels.contains(&id),
+            "{}: the manifest is for other kernels\n  it has:    {}\n  this is:   {id}\n\
+             next: add the build ID to `kernels`, or name the build directory of such a kernel",
+            self.name,
+            self.kernels.join(", ")
+        );
+        self.signer
+            .as_ref()
+            .map_or(Ok(()), |signer| signer.check(base))
+    }
 }
 
 /// Makes the module of patches.
 ///
 /// Prints what the author should know though nothing is refused.
 pub fn build(work: &Workplace, base: &Base, fix: &Fix, order: &Order) -> Result<Module> {
+    order.check(base)?;
     let changes = fix.changes(&base.tree)?;
     layout::check(fix, &changes, &order.layouts)?;
     compared(work, base, fix, (&order.name, &changes), |dir, pairs| {
@@ -225,10 +256,13 @@ fn module(
         name,
         cves,
         builder,
+        replaces,
+        boot_order,
+        signer,
         ..
     }: &Order,
 ) -> Result<Module> {
-    let cves = cves.join(",");
+    let (cves, boot_order) = (cves.join(","), boot_order.map(|order| order.to_string()));
     let (hash, build_id) = (fix.hashes()?, base.build_id()?);
     let mut modinfo = vec![("klp_patch_sha256", &*hash), ("klp_build_id", &*build_id)];
     if !cves.is_empty() {
@@ -237,11 +271,19 @@ fn module(
     if let Some(builder) = builder {
         modinfo.push(("klp_builder", builder));
     }
+    if let Some(order) = &boot_order {
+        modinfo.push(("klp_order", order));
+    }
     let symvers = base.read_text("Module.symvers")?;
     let exports = Exports::parse(&symvers);
-    let Combined { object, functions } = combine::combine(base, pairs, &exports, &modinfo)
-        .with_context(|| format!("no live patch can be made of {fix}"))?;
+    let Combined { object, functions } =
+        combine::combine(base, pairs, &exports, (&modinfo, *replaces))
+            .with_context(|| format!("no live patch can be made of {fix}"))?;
     let dir = dir.join("modules").join(name);
     let bytes = link::link(work, base, &dir, name, &object, &exports)?;
+    let bytes = match signer {
+        Some(signer) => signer.sign(base, &bytes)?,
+        None => bytes,
+    };
     Ok(Module { bytes, functions })
 }

@@ -4,11 +4,12 @@
 mod cli;
 
 use crate::cli::{Build, Cli, Command, Explain, Kernel};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Parser;
 use klp_patch::base::Base;
 use klp_patch::fix::Fix;
-use klp_patch::{explain, output, Order};
+use klp_patch::flags::Asked;
+use klp_patch::{explain, output};
 use std::process::ExitCode;
 use std::time::Instant;
 use steps::workplace::Workplace;
@@ -17,8 +18,8 @@ fn main() -> ExitCode {
     steps::conclude(run(&Cli::parse()))
 }
 
-fn run(Cli { global, command }: &Cli) -> Result<()> {
-    let work = Workplace::open(global.cache_dir.as_deref(), global.jobs)?;
+fn run(Cli { options, command }: &Cli) -> Result<()> {
+    let work = options.open()?;
     match command {
         Command::Build(args) => build(&work, args),
         Command::Explain(args) => explain(&work, args),
@@ -31,7 +32,7 @@ fn base(work: &Workplace, kernel: &Kernel) -> Result<Base> {
 }
 
 fn explain(work: &Workplace, args: &Explain) -> Result<()> {
-    let fix = Fix::read(&args.patches)?;
+    let fix = Fix::read(&args.patches.patches)?;
     let base = base(work, &args.kernel)?;
     let report = explain::explain(work, &base, &fix, args.sample)?;
     print!("{report}");
@@ -40,23 +41,11 @@ fn explain(work: &Workplace, args: &Explain) -> Result<()> {
 
 fn build(work: &Workplace, args: &Build) -> Result<()> {
     let start = Instant::now();
-    let first = args.patches.first().context("no patch is named")?;
-    let out = match &args.out {
-        Some(out) => out.clone(),
-        None => output::default(first),
-    };
-    let name = output::name(&out)?;
-    let fix = Fix::read(&args.patches)?;
+    let Asked { fix, order, out } = args.making.read()?;
     let base = base(work, &args.kernel)?;
     if args.running {
         base.check_running()?;
     }
-    let order = Order {
-        name,
-        cves: args.cve.clone(),
-        builder: args.builder.clone(),
-        layouts: args.layout.clone(),
-    };
     let module = klp_patch::build(work, &base, &fix, &order)?;
     output::finish(&out, &module, &base, start)
 }

@@ -2,6 +2,7 @@
 //! The cache directory of a program, and its locks.
 
 use anyhow::{bail, Context as _, Result};
+use clap::Args;
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,25 @@ use std::time::{Duration, Instant};
 /// How long a run waits for a lock that another run holds. A cold kernel build holds a lock the
 /// longest.
 const LOCK_PATIENCE: Duration = Duration::from_secs(45 * 60);
+
+/// Where every command of a program works.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Directory for all that is kept, such as builds, objects and logs
+    /// [default: $XDG_CACHE_HOME/livepatch-rust, else ~/.cache/livepatch-rust]
+    #[arg(long, global = true, value_name = "DIR", env = "LIVEPATCH_RUST_CACHE")]
+    pub cache_dir: Option<PathBuf>,
+    /// Number of parallel jobs [default: one per CPU]
+    #[arg(short, long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+}
+
+impl Options {
+    /// Opens the cache directory.
+    pub fn open(&self) -> Result<Workplace> {
+        Workplace::open(self.cache_dir.as_deref(), self.jobs)
+    }
+}
 
 /// Where a program works: everything that it downloads or makes goes below one directory.
 #[derive(Clone, Debug)]

@@ -5,7 +5,9 @@ use crate::kernel::flavour::Core;
 use crate::kernel::named::{self, Named};
 use crate::tools::target::{self, Target};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use klp_patch::flags::{Making, Patches};
 use std::path::PathBuf;
+use steps::workplace::Options;
 
 /// Build, boot and test the Rust livepatch core.
 ///
@@ -34,13 +36,9 @@ pub struct Global {
     /// Use the newest kernel source that Debian has, which may be a release candidate
     #[arg(long, global = true, conflicts_with = "tree")]
     pub newest: bool,
-    /// Directory for sources, tools, builds and logs
-    /// [default: $XDG_CACHE_HOME/livepatch-rust, else ~/.cache/livepatch-rust]
-    #[arg(long, global = true, value_name = "DIR", env = "LIVEPATCH_RUST_CACHE")]
-    pub cache_dir: Option<PathBuf>,
-    /// Number of parallel jobs [default: one per CPU]
-    #[arg(short, long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub jobs: Option<u16>,
+    /// The cache.
+    #[command(flatten)]
+    pub options: Options,
 }
 
 /// What to do.
@@ -228,10 +226,9 @@ pub enum PatchWhat {
 /// Flags of `patch build`.
 #[derive(Args)]
 pub struct PatchBuild {
-    /// The patches, or directories of patches, as `git diff` writes them, against the source of the
-    /// kernel; several become one module
-    #[arg(value_name = "FIX.patch", required = true)]
-    pub patches: Vec<PathBuf>,
+    /// The module.
+    #[command(flatten)]
+    pub making: Making,
     /// Architectures to make the module for: a name, or `all`
     #[arg(long, default_value = target::DEFAULT, value_name = "ARCH")]
     pub arch: target::Selection,
@@ -241,21 +238,6 @@ pub struct PatchBuild {
     /// Directory that a kernel was built in, with `make` or by xtask; may be the tree itself
     #[arg(long, value_name = "DIR", conflicts_with_all = ["arch", "core"])]
     pub build_dir: Option<PathBuf>,
-    /// File for the module; its name is that of the live patch. For several architectures, each has
-    /// it in a directory of its own [default: FIX.ko here]
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Name of what the patch fixes, such as CVE-2026-1234, to be noted in the module; may be given
-    /// several times
-    #[arg(long, value_name = "NAME")]
-    pub cve: Vec<String>,
-    /// Who builds the module, such as `Jo Doe <jo@example.org>`, to be noted in it
-    #[arg(long, value_name = "WHO")]
-    pub builder: Option<String>,
-    /// Structure whose layout the patch may change, since no object of it outlives a call of what the
-    /// patch changes; may be given several times
-    #[arg(long, value_name = "NAME")]
-    pub layout: Vec<String>,
     /// Refuse if the build directory is not that of the kernel which runs here
     #[arg(long, requires = "build_dir")]
     pub running: bool,
@@ -264,10 +246,9 @@ pub struct PatchBuild {
 /// Flags of `patch test`.
 #[derive(Args)]
 pub struct PatchTest {
-    /// The patches, or directories of patches, as `git diff` writes them, against the source of the
-    /// kernel; several become one module
-    #[arg(value_name = "FIX.patch", required = true)]
-    pub patches: Vec<PathBuf>,
+    /// The patches, which become one module.
+    #[command(flatten)]
+    pub patches: Patches,
     /// Make a module of each patch, and test one after the other
     #[arg(long, conflicts_with = "check")]
     pub each: bool,
@@ -286,10 +267,9 @@ pub struct PatchTest {
 /// Flags of `patch explain`.
 #[derive(Args)]
 pub struct PatchExplain {
-    /// The patches, or directories of patches, as `git diff` writes them, against the source of the
-    /// kernel
-    #[arg(value_name = "FIX.patch", required = true)]
-    pub patches: Vec<PathBuf>,
+    /// The patches.
+    #[command(flatten)]
+    pub patches: Patches,
     /// Architecture of the kernel
     #[arg(long, default_value = target::DEFAULT, value_parser = target::find, value_name = "ARCH")]
     pub arch: &'static Target,

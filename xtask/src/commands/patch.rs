@@ -19,6 +19,7 @@ use crate::tools::target::{self, Target};
 use anyhow::{ensure, Context as _, Result};
 use klp_patch::base::Base;
 use klp_patch::fix::Fix;
+use klp_patch::flags::Asked;
 use klp_patch::{explain, output, series, Order};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -36,18 +37,7 @@ pub fn run(cx: &Context, args: &cli::Patch) -> Result<()> {
 }
 
 fn build(cx: &Context, args: &cli::PatchBuild) -> Result<()> {
-    let first = args.patches.first().context("no patch is named")?;
-    let out = match &args.out {
-        Some(out) => out.clone(),
-        None => output::default(first),
-    };
-    let order = Order {
-        name: output::name(&out)?,
-        cves: args.cve.clone(),
-        builder: args.builder.clone(),
-        layouts: args.layout.clone(),
-    };
-    let fix = Fix::read(&args.patches)?;
+    let Asked { fix, order, out } = args.making.read()?;
     if let Some(dir) = &args.build_dir {
         let base = Base::of_directory(cx, dir, cx.tree.as_deref())?;
         if args.running {
@@ -82,7 +72,7 @@ fn explain(cx: &Context, args: &cli::PatchExplain) -> Result<()> {
         Some(dir) => Base::of_directory(cx, dir, cx.tree.as_deref())?,
         None => build::kernel(cx, args.arch, args.core)?.base(cx)?,
     };
-    let report = explain::explain(cx, &base, &Fix::read(&args.patches)?, None)?;
+    let report = explain::explain(cx, &base, &Fix::read(&args.patches.patches)?, None)?;
     print!("{report}");
     report.conclude()
 }
@@ -106,11 +96,11 @@ fn below(out: &Path, target: &Target) -> PathBuf {
 
 fn test(cx: &Context, args: &cli::PatchTest) -> Result<()> {
     let trials = match args.each {
-        true => series::expand(&args.patches)?
+        true => series::expand(&args.patches.patches)?
             .into_iter()
             .map(|patch| Trial::of(vec![patch], None))
             .collect::<Result<_>>()?,
-        false => vec![Trial::of(args.patches.clone(), args.check.clone())?],
+        false => vec![Trial::of(args.patches.patches.clone(), args.check.clone())?],
     };
     // Several kernels or patches make too much text.
     let (targets, cores) = (args.arch.targets(), args.core.cores());
@@ -198,7 +188,7 @@ mod tests {
     fn every_patch_of_the_suite_has_a_script() {
         let (_dir, cx) = Context::for_test();
         let trials = own(&cx).unwrap();
-        assert_eq!(trials.len(), 6);
+        assert_eq!(trials.len(), 8);
         for name in ELSEWHERE {
             let is_it = |trial: &&Trial| trial.name.replace('_', "-") == *name;
             assert_eq!(trials.iter().filter(is_it).count(), 1, "{name}");

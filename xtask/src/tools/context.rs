@@ -44,7 +44,7 @@ impl Deref for Context {
 
 impl Context {
     /// Creates the context from the options of every command and the environment.
-    pub fn new(tree: Option<&Path>, cache: Option<&Path>, jobs: Option<u16>) -> Result<Self> {
+    pub fn new(tree: Option<&Path>, work: Workplace) -> Result<Self> {
         let tree = match tree {
             Some(dir) => Some(dir.canonicalize().with_context(|| {
                 format!(
@@ -54,7 +54,7 @@ impl Context {
             })?),
             None => None,
         };
-        Self::of(Workplace::open(cache, jobs)?, tree)
+        Self::of(work, tree)
     }
 
     fn of(work: Workplace, tree: Option<PathBuf>) -> Result<Self> {
