@@ -21,6 +21,7 @@
 use crate::books::{check_callback, Books, Look};
 use crate::replay::{Replayer, Reply, Run, Seen};
 use crate::scenario::{Op, Scenario};
+use crate::stage::Stage;
 use host_tests::script::Access;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -46,6 +47,7 @@ pub struct Place {
     /// The next access. `None`: the core is at rest.
     pub next: Option<Access>,
     seen: usize,
+    stage: Stage,
     after: HashMap<Reply, Number>,
     begun: HashMap<Op, Number>,
 }
@@ -55,6 +57,7 @@ pub struct Place {
 struct Way {
     tape: Vec<Reply>,
     trail: Trail,
+    stage: Stage,
 }
 
 /// The key of a place in the middle of an operation: the rest before it, the operation, the
@@ -143,7 +146,7 @@ impl Automaton {
             at_rest: HashMap::new(),
         };
         let run = automaton.replayer.run(&[], None)?;
-        automaton.rest(Vec::new(), Books::default(), &run);
+        automaton.rest(Vec::new(), Books::default(), Stage::default(), &run)?;
         Ok(automaton)
     }
 
@@ -172,6 +175,11 @@ impl Automaton {
         &self.seen[self.place(number).seen]
     }
 
+    /// Returns how far the core is at a place.
+    pub fn stage(&self, number: Number) -> Stage {
+        self.place(number).stage
+    }
+
     /// Returns the books before the operation that is going on.
     pub fn books(&self, number: Number) -> &Books {
         &self.rests[self.place(number).rest].books
@@ -192,8 +200,9 @@ impl Automaton {
         let way = Way {
             tape: Vec::new(),
             trail: Trail::default(),
+            stage: self.place(number).stage,
         };
-        let after = self.learn(self.place(number).rest, op, way)?;
+        let after = self.learn(self.place(number).rest, op, way, None)?;
         self.places[number as usize].begun.insert(op, after);
         Ok(after)
     }
@@ -222,7 +231,7 @@ impl Automaton {
         let mut way = way.clone();
         way.tape.push(reply);
         way.trail = way.trail.after(access, reply, self.exact);
-        self.learn(place.rest, op, way)
+        self.learn(place.rest, op, way, Some((access, reply)))
     }
 
     fn compare(
@@ -241,9 +250,19 @@ impl Automaton {
         )
     }
 
-    fn learn(&mut self, rest: usize, op: Op, mut way: Way) -> Result<Number, String> {
+    /// Learns the place that a way leads to. `last` is its last access, with the answer.
+    fn learn(
+        &mut self,
+        rest: usize,
+        op: Op,
+        mut way: Way,
+        last: Option<(Access, Reply)>,
+    ) -> Result<Number, String> {
         let history = self.rests[rest].history.clone();
         let mut run = self.replayer.run(&history, Some((op, &way.tape)))?;
+        if let Some((access, reply)) = last {
+            way.stage = way.stage.after(access, reply, run.next, &run.seen);
+        }
         check_callback(&run)?;
         while let Some(access) = run.next.filter(|&access| is_of_core(access)) {
             way.tape.push(Reply::Own);
@@ -254,6 +273,7 @@ impl Automaton {
             }
             way.trail = way.trail.after(access, Reply::Own, self.exact);
             run = further;
+            way.stage = way.stage.after(access, Reply::Own, run.next, &run.seen);
             check_callback(&run)?;
         }
         if run.next.is_none() {
@@ -262,12 +282,14 @@ impl Automaton {
         let seen = self.see(&run.seen);
         let key = (rest, op, way.trail, seen, run.next);
         if let Some(&number) = self.numbers.get(&key) {
+            self.same_stage(number, way.stage)?;
             self.add_way(number, way)?;
             return Ok(number);
         }
         let number = self.push(Place {
             rest,
             op: Some(op),
+            stage: way.stage,
             ways: vec![way],
             next: run.next,
             seen,
@@ -305,16 +327,33 @@ impl Automaton {
         books.check(&self.replayer, &self.scenario, run, &before.books)?;
         let mut history = before.history.clone();
         history.push((op, way.tape));
-        Ok(self.rest(history, books, run))
+        let stage = way.stage.at_end(books.forced);
+        self.rest(history, books, stage, run)
     }
 
-    fn rest(&mut self, history: Vec<(Op, Vec<Reply>)>, books: Books, run: &Run) -> Number {
+    /// Returns an error if places with different stages were taken for one.
+    fn same_stage(&self, number: Number, stage: Stage) -> Result<(), String> {
+        let own = self.place(number).stage;
+        if own != stage {
+            return Err(format!("the model is too coarse: {own:?} and {stage:?} are one place"));
+        }
+        Ok(())
+    }
+
+    fn rest(
+        &mut self,
+        history: Vec<(Op, Vec<Reply>)>,
+        books: Books,
+        stage: Stage,
+        run: &Run,
+    ) -> Result<Number, String> {
         let seen = self.see(&run.seen);
         let look = Look::at(&run.world);
         let callbacks = run.callbacks.iter().map(|&(which, object)| (object, which));
         let key = (look.clone(), books.clone(), seen, callbacks.collect());
         if let Some(&number) = self.at_rest.get(&key) {
-            return number;
+            self.same_stage(number, stage)?;
+            return Ok(number);
         }
         self.rests.push(Rest {
             history,
@@ -327,11 +366,12 @@ impl Automaton {
             ways: Vec::new(),
             next: None,
             seen,
+            stage,
             after: HashMap::new(),
             begun: HashMap::new(),
         });
         self.at_rest.insert(key, number);
-        number
+        Ok(number)
     }
 
     fn push(&mut self, place: Place) -> Number {

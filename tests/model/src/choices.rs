@@ -59,9 +59,11 @@ impl Model {
         self.of_stopper(machine, seen, choices);
         for (cpu, idle) in (0..).zip(&machine.idles) {
             let quiet = !machine.is_busy(&self.scenario, cpu) && machine.is_online(cpu);
+            // A pinned idle task does not begin to run.
+            let pinned = seen.pinned == Some(TaskId::Idle(u32::from(cpu)));
             if idle.phase != Phase::Free {
                 choices.push(Choice::GoOn(THREADS as u8 + cpu));
-            } else if quiet && idle.pending {
+            } else if quiet && idle.pending && !pinned {
                 choices.push(Choice::Loop(cpu));
             }
             let others = machine.online & !(1 << cpu) != 0;

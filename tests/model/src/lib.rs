@@ -26,6 +26,7 @@
 //! | what the search may skip | [`reduction`] and [`automaton`] |
 //! | what holds in every state, and the way home | [`properties`] |
 //! | what the administrator may expect | [`books`] |
+//! | how far the core is; that each step is one of the proof in `tests/invariant` | [`stage`], [`refinement`] |
 //! | all states, breadth first | [`search`] |
 //! | the path to a violation, in words | [`words`] |
 
@@ -37,8 +38,10 @@ pub mod model;
 pub mod program;
 pub mod properties;
 pub mod reduction;
+pub mod refinement;
 pub mod replay;
 pub mod scenario;
 pub mod scenarios;
 pub mod search;
+pub mod stage;
 pub mod words;

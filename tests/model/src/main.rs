@@ -2,7 +2,8 @@
 
 //! `cargo run --release -p model [-- --quick] [SCENARIO...]`
 
-use model::{scenarios, search};
+use model::scenarios;
+use model::search::{self, Way};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -12,12 +13,17 @@ fn main() -> ExitCode {
         arguments.retain(|argument| argument != name);
         before != arguments.len()
     };
-    let (quick, exact) = (flag("--quick"), flag("--exact"));
+    let (quick, exact, refine) = (flag("--quick"), flag("--exact"), flag("--refine"));
     for scenario in scenarios::all(quick) {
         if !arguments.is_empty() && !arguments.iter().any(|name| name == scenario.name) {
             continue;
         }
-        match search::search(&scenario, exact || scenario.looks_twice(), true) {
+        let way = Way {
+            exact: exact || scenario.looks_twice(),
+            progress: true,
+            refine,
+        };
+        match search::search(&scenario, way) {
             Ok(summary) => println!(
                 "  {} places in the core, {} of them at rest, {} runs of it; longest way home {}; \
                  {:.1} s, {} MB\nmodel: {}: {} states, {} transitions, depth {}, 5 properties hold",

@@ -6,6 +6,7 @@ use crate::automaton::Automaton;
 use crate::choices::Choice;
 use crate::machine::{who, Machine, Part, Phase, Thread, STOPPER, WAITING};
 use crate::program::{is_to_child, Kind, Programs};
+use crate::refinement::Refinement;
 use crate::replay::{code, Code, Reply, Seen, Site, Stack};
 use crate::scenario::{Do, Scenario, ACTORS, CPUS, FUNCTIONS, THREADS};
 use host_tests::script::Access;
@@ -25,7 +26,10 @@ pub struct Model {
     pub(crate) exact: bool,
     views: Vec<(u8, View)>,
     view_numbers: HashMap<(u8, Site), u16>,
+    /// Checks each step against the proof, if asked to.
+    refinement: Option<Refinement>,
 }
+
 impl Model {
     /// Creates a model of a scenario.
     ///
@@ -38,7 +42,23 @@ impl Model {
             exact,
             views: Vec::new(),
             view_numbers: HashMap::new(),
+            refinement: None,
         })
+    }
+
+    /// Checks the first state, and from now on each step, against the proof.
+    ///
+    /// Returns an error if the first state is not one of the proof's.
+    pub fn refine(&mut self) -> Result<(), String> {
+        let mut refinement = Refinement::new(&self.scenario, &self.core.replayer.codes);
+        refinement.check_first(self, &self.first())?;
+        self.refinement = Some(refinement);
+        Ok(())
+    }
+
+    /// Returns what was checked against the proof.
+    pub fn refinement(&self) -> Option<&Refinement> {
+        self.refinement.as_ref()
     }
 
     /// Returns the first state: all threads sleep outside of all functions, and there are no
@@ -127,6 +147,11 @@ impl Model {
             next.waits &= busy | WAITING;
         }
         self.check(&next)?;
+        if let Some(mut refinement) = self.refinement.take() {
+            let result = refinement.check_step(self, machine, &next);
+            self.refinement = Some(refinement);
+            result?;
+        }
         Ok(next)
     }
 

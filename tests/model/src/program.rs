@@ -11,7 +11,7 @@ use crate::scenario::THREADS;
 use host_tests::script::Access;
 use host_tests::simulation::Simulation;
 use host_tests::tasks::{SimulatedTask, TaskId};
-use livepatch_core::task::Tasks;
+use livepatch_core::task::{State, Tasks};
 use livepatch_core::transition::{switch_if_pending, Way};
 use std::collections::HashMap;
 
@@ -44,6 +44,20 @@ impl Place {
     pub fn holds(&self) -> Option<u16> {
         self.tape.iter().find_map(|reply| match reply {
             Reply::Check(check) => *check,
+            _ => None,
+        })
+    }
+
+    /// Whether the program has asked for the stack check.
+    pub fn has_asked_for_check(&self) -> bool {
+        let mut replies = self.tape.iter();
+        replies.any(|reply| matches!(reply, Reply::Check(_)))
+    }
+
+    /// Returns the first state that the program has read: the target, unless it is a fork.
+    pub fn goal(&self) -> Option<State> {
+        self.tape.iter().find_map(|reply| match reply {
+            Reply::State(state) => Some(*state),
             _ => None,
         })
     }

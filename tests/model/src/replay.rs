@@ -123,6 +123,11 @@ impl Checks {
         u16::try_from(index).expect("few stack checks")
     }
 
+    /// Whether a stack check keeps a task in some code from moving to `target`.
+    pub fn says(&self, number: u16, code: usize, target: State) -> bool {
+        self.0.borrow()[usize::from(number)].says[code][usize::from(target != State::Patched)]
+    }
+
     fn get(&self, number: u16) -> Rc<Check> {
         self.0.borrow()[usize::from(number)].check.clone()
     }
@@ -151,6 +156,8 @@ pub struct Seen {
     pub old_checks: bool,
     /// Code that was released, a bit for each.
     pub gone: u64,
+    /// The patches that stay in memory since a transition was forced, a bit for each.
+    pub kept: u8,
     /// Whether the module can be called.
     pub live: bool,
 }
@@ -487,13 +494,14 @@ impl Replayer {
         let hooks =
             std::array::from_fn(|number| world.kernel.ftrace.has_hook(address(number as Code)));
         let replaced = machine.replaced.borrow();
-        let mut gone = 0;
+        let (mut gone, mut kept) = (0, 0);
         for (number, recipe) in self.scenario.patches.iter().enumerate() {
             let Some(patch) = patches[number] else {
                 continue;
             };
             let structure = world.kernel.structures.patch(patch);
             let listed = world.kernel.structures.is_listed(patch);
+            kept |= u8::from(structure.forced) << number;
             if structure.prepared && !listed && !structure.forced {
                 for function in 0..FUNCTIONS.len() as u8 {
                     if let Some(code) = self.replacement(&recipe.name, function) {
@@ -524,6 +532,7 @@ impl Replayer {
             old_checks: !replaced.is_empty()
                 && replaced.iter().all(|content| contents.contains(content)),
             gone,
+            kept,
             live: module.state == ModuleState::Live,
         }
     }

@@ -35,6 +35,9 @@ pub struct Summary {
     pub replays: usize,
     /// The length of the longest way home, to the end of a transition while every task leaves.
     pub home: usize,
+    /// If each step was checked against the proof: the number of different states and steps in its
+    /// terms, and the names of its steps that were met.
+    pub refined: Option<(usize, usize, Vec<String>)>,
     /// The duration in seconds.
     pub seconds: f64,
     /// The memory for the states in bytes.
@@ -116,16 +119,31 @@ impl Known {
     }
 }
 
-/// Searches a scenario, and prints progress now and then if `progress` is set.
+/// How to search.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Way {
+    /// Without reductions.
+    pub exact: bool,
+    /// Printing progress now and then.
+    pub progress: bool,
+    /// Checking each step against the proof for any number of tasks.
+    pub refine: bool,
+}
+
+/// Searches a scenario.
 ///
 /// Returns the first violation as an error.
-pub fn search(scenario: &Scenario, exact: bool, progress: bool) -> Result<Summary, Violation> {
+pub fn search(scenario: &Scenario, way: Way) -> Result<Summary, Violation> {
     let started = Instant::now();
-    let mut model = Model::new(scenario, exact).map_err(|what| Violation {
+    let at_once = |what: String| Violation {
         trace: vec![what.clone()],
         what,
         steps: 0,
-    })?;
+    };
+    let mut model = Model::new(scenario, way.exact).map_err(at_once)?;
+    if way.refine {
+        model.refine().map_err(at_once)?;
+    }
     let mut known = Known::default();
     let mut summary = Summary::default();
     let first = model.first();
@@ -163,7 +181,7 @@ pub fn search(scenario: &Scenario, exact: bool, progress: bool) -> Result<Summar
                 }
             }
             number += 1;
-            if progress && said.elapsed().as_secs() >= 5 {
+            if way.progress && said.elapsed().as_secs() >= 5 {
                 said = Instant::now();
                 let seconds = started.elapsed().as_secs_f64();
                 println!(
@@ -196,6 +214,10 @@ pub fn search(scenario: &Scenario, exact: bool, progress: bool) -> Result<Summar
     }
     summary.states = known.keys.len();
     summary.places = (model.core.len(), model.core.rests());
+    summary.refined = model.refinement().map(|own| {
+        let (states, steps) = own.counts();
+        (states, steps, own.met().into_iter().map(str::to_owned).collect())
+    });
     summary.replays = model.core.replayer.replays;
     summary.seconds = started.elapsed().as_secs_f64();
     summary.bytes = known.bytes();

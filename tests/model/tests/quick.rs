@@ -4,7 +4,7 @@
 
 use model::scenario::{Do, Scenario};
 use model::scenarios;
-use model::search::{self, Summary};
+use model::search::{self, Summary, Way};
 
 fn scenario(name: &str) -> Scenario {
     let mut all = scenarios::all(true).into_iter();
@@ -14,7 +14,11 @@ fn scenario(name: &str) -> Scenario {
 
 /// Searches a scenario. Returns the trace of a violation as an error.
 fn search(scenario: &Scenario, exact: bool) -> Result<Summary, String> {
-    let result = search::search(scenario, exact, false);
+    let way = Way {
+        exact,
+        ..Way::default()
+    };
+    let result = search::search(scenario, way);
     result.map_err(|violation| violation.trace.join("\n"))
 }
 
