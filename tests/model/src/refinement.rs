@@ -12,9 +12,9 @@ use crate::model::Model;
 use crate::program::{Kind, Place};
 use crate::replay::code;
 use crate::scenario::{Scenario, CPUS, FUNCTIONS, THREADS};
-use crate::stage::Own;
+use crate::stage::{Own, Phase, Walk};
 use host_tests::script::Access;
-use invariant::finite::{Finite, State};
+use invariant::finite::{Finite, State, UNKNOWN};
 use livepatch_core::site::{Target, View};
 use livepatch_core::task::State as TaskState;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -157,6 +157,7 @@ impl Refinement {
         reading.tasks();
         (0..=STOPPER).for_each(|section| reading.section(section));
         reading.attempt();
+        reading.forced();
         Ok(reading.state)
     }
 }
@@ -298,8 +299,10 @@ impl Reading<'_> {
                 self.set("state", &[task], number(part.state));
                 self.flag("pending", &[task], part.pending);
             }
-            let all = stage.walk == crate::stage::Walk::After && thread.is_some() && alive;
-            self.flag("walked", &[task], all || stage.walked & 1 << task != 0);
+            let all = stage.walk == Walk::After && thread.is_some();
+            if alive {
+                self.flag("walked", &[task], all || stage.walked & 1 << task != 0);
+            }
             for function in 0..FUNCTIONS.len() {
                 for patch in 0..patches {
                     self.flag("inside", &[task, function, patch], false);
@@ -373,6 +376,23 @@ impl Reading<'_> {
     fn mover(&mut self, who: usize, section: usize) {
         self.flag("moved", &[who], true);
         self.set("mover", &[who], section);
+    }
+
+    /// Once a transition was forced, a task may have two movers. Nothing depends on them if the task
+    /// is in the target's state.
+    fn forced(&mut self) {
+        let stage = self.model.core.stage(self.machine.core);
+        let target = self.model.seen(self.machine).target;
+        let moving = matches!(stage.phase, Phase::Moving | Phase::Halting | Phase::Ending);
+        for task in 0..TASKS {
+            let mut machine = *self.machine;
+            let alive = machine.threads.get(task).is_none_or(|thread| thread.present);
+            if stage.forced && moving && alive && machine.part(task).state == target {
+                for function in ["moved", "mover"] {
+                    self.set(function, &[task], UNKNOWN.into());
+                }
+            }
+        }
     }
 
     fn attempt(&mut self) {

@@ -7,6 +7,7 @@
 
 use crate::machine::who;
 use crate::replay::{Reply, Seen};
+use crate::scenario::THREADS;
 use host_tests::script::Access;
 use livepatch_core::task::State;
 
@@ -65,7 +66,8 @@ pub struct Stage {
     pub phase: Phase,
     /// How far the walk is.
     pub walk: Walk,
-    /// The tasks that the walk has passed, a bit for each.
+    /// The tasks that the walk has passed, a bit for each. Once it has passed all threads, this is
+    /// about the idle tasks only.
     pub walked: u8,
     /// The threads that there are during the walk.
     present: u32,
@@ -150,15 +152,14 @@ impl Stage {
 
     fn end_walk(&mut self) {
         // An attempt may leave threads behind. Other walks have something to do with each thread.
-        if self.phase == Phase::Moving && self.present & !u32::from(self.walked) != 0 {
-            self.begin_walk(Walk::Before);
-        } else {
-            self.walk = Walk::After;
-        }
+        let all = self.present & !u32::from(self.walked) == 0;
+        let walk = if self.phase == Phase::Moving && !all { Walk::Before } else { Walk::After };
+        self.begin_walk(walk);
+        self.present = 0;
     }
 
     fn pass(&mut self, who: usize) {
-        if self.walk != Walk::Before {
+        if self.walk == Walk::Threads || self.walk == Walk::After && who >= THREADS {
             self.walked |= 1 << who;
         }
     }
@@ -173,7 +174,7 @@ impl Stage {
     }
 
     fn state(&mut self, who: usize, reply: Reply, next: Option<Access>, target: State) {
-        let clears = matches!(next, Some(Access::ClearPending(task)) if crate::machine::who(task) == who);
+        let clears = matches!(next, Some(Access::ClearPending(task)) if self::who(task) == who);
         match self.phase {
             Phase::Flagging | Phase::Moving if reply == Reply::State(target) => {
                 self.own = Own::Free;
