@@ -8,6 +8,7 @@
 //! unknown after a step may be anything.
 
 use crate::system::{Action, Expr, Formula, FunctionId, Guard, System};
+use std::ops::Range;
 
 /// A value that nothing depends on.
 pub const UNKNOWN: u8 = u8::MAX;
@@ -81,7 +82,9 @@ impl Finite {
     /// Returns the number of values of a function.
     fn count(&self, function: FunctionId) -> usize {
         let arguments = self.system.functions[function].arguments.iter();
-        arguments.map(|&sort| usize::from(self.sizes[sort])).product()
+        arguments
+            .map(|&sort| usize::from(self.sizes[sort]))
+            .product()
     }
 
     /// Returns a state in which nothing is known.
@@ -105,6 +108,19 @@ impl Finite {
         self.offsets[id] + places
     }
 
+    /// Returns where all values of a function are in a state.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such function.
+    pub fn values(&self, function: &str) -> Range<usize> {
+        self.values_of(self.system.function(function).expect("a function"))
+    }
+
+    fn values_of(&self, function: FunctionId) -> Range<usize> {
+        self.offsets[function]..self.offsets[function] + self.count(function)
+    }
+
     /// Returns the name of the first part of the invariant that does not hold.
     pub fn broken(&self, state: &[u8]) -> Option<&str> {
         let mut scene = self.scene(state, state);
@@ -123,7 +139,7 @@ impl Finite {
     /// Returns the functions whose values differ, a bit for each.
     pub fn differences(&self, before: &[u8], after: &[u8]) -> u64 {
         (0..self.offsets.len()).fold(0, |bits, function| {
-            let values = self.offsets[function]..self.offsets[function] + self.count(function);
+            let values = self.values_of(function);
             let mut pairs = before[values.clone()].iter().zip(&after[values]);
             let same = pairs.all(|(before, after)| before == after || *after == UNKNOWN);
             bits | u64::from(!same) << function
@@ -134,7 +150,8 @@ impl Finite {
     pub fn path(&self, before: &[u8], after: &[u8], limit: usize) -> Option<Vec<usize>> {
         (0..=limit).find_map(|length| {
             let mut path = Vec::new();
-            self.extend(before, after, length, &mut path).then_some(path)
+            self.extend(before, after, length, &mut path)
+                .then_some(path)
         })
     }
 
@@ -233,7 +250,7 @@ impl Finite {
     fn after(&self, action: &Action, scene: &mut Scene<'_>) -> State {
         let mut state = scene.before.to_vec();
         for &function in &action.any {
-            let values = self.offsets[function]..self.offsets[function] + self.count(function);
+            let values = self.values_of(function);
             state[values.clone()].copy_from_slice(&scene.after[values]);
         }
         for update in &action.updates {

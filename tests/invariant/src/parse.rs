@@ -211,7 +211,9 @@ impl<'a> Parser<'a> {
         let name = self.name()?;
         let parameters = self.list(Self::variable)?;
         let quoted = self.take();
-        let stands_for = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        let stands_for = quoted
+            .strip_prefix('"')
+            .and_then(|text| text.strip_suffix('"'));
         let stands_for = stands_for.ok_or_else(|| anyhow!("what does `{name}` stand for?"))?;
         let mut action = Action {
             name,
@@ -224,7 +226,11 @@ impl<'a> Parser<'a> {
         };
         loop {
             if self.has("when") {
-                let twin = if self.has("[") { Some(self.twin()?) } else { None };
+                let twin = if self.has("[") {
+                    Some(self.twin()?)
+                } else {
+                    None
+                };
                 let formula = self.formula(&action.parameters)?;
                 action.guards.push(Guard { formula, twin });
             } else if self.has("set") {

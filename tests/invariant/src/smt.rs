@@ -90,7 +90,13 @@ impl System {
     }
 
     /// Adds a question about each invariant.
-    fn ask(&self, name: String, breaks: Option<Vec<String>>, mut text: String, after: bool) -> Script {
+    fn ask(
+        &self,
+        name: String,
+        breaks: Option<Vec<String>>,
+        mut text: String,
+        after: bool,
+    ) -> Script {
         text.push_str("(check-sat)\n");
         let mut questions = vec![Question {
             what: "it is possible".to_owned(),
@@ -121,8 +127,7 @@ impl System {
             let _ = match &sort.values {
                 None => writeln!(text, "(declare-sort {name} 0)"),
                 Some(values) => {
-                    let values: String =
-                        values.iter().map(|value| format!("({value})")).collect();
+                    let values: String = values.iter().map(|value| format!("({value})")).collect();
                     writeln!(text, "(declare-datatypes (({name} 0)) (({values})))")
                 }
             };
@@ -210,9 +215,8 @@ impl System {
     }
 
     fn text(&self, expr: &Expr) -> String {
-        let all = |parts: &[Expr]| -> Vec<String> {
-            parts.iter().map(|part| self.text(part)).collect()
-        };
+        let all =
+            |parts: &[Expr]| -> Vec<String> { parts.iter().map(|part| self.text(part)).collect() };
         match expr {
             Expr::Value(sort, value) => {
                 let values = self.sorts[*sort].values.as_deref().unwrap_or_default();

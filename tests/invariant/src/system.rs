@@ -176,9 +176,7 @@ impl Expr {
             Self::Or(parts) => Self::Or(all(parts)),
             Self::Not(part) => Self::Not(boxed(part)),
             Self::Equal(one, other) => Self::Equal(boxed(one), boxed(other)),
-            Self::If(condition, one, other) => {
-                Self::If(boxed(condition), boxed(one), boxed(other))
-            }
+            Self::If(condition, one, other) => Self::If(boxed(condition), boxed(one), boxed(other)),
         }
     }
 
@@ -193,9 +191,7 @@ impl Expr {
             Self::Or(parts) => Self::Or(all(parts)),
             Self::Not(part) => Self::Not(boxed(part)),
             Self::Equal(one, other) => Self::Equal(boxed(one), boxed(other)),
-            Self::If(condition, one, other) => {
-                Self::If(boxed(condition), boxed(one), boxed(other))
-            }
+            Self::If(condition, one, other) => Self::If(boxed(condition), boxed(one), boxed(other)),
         }
     }
 }

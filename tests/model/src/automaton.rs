@@ -335,7 +335,9 @@ impl Automaton {
     fn same_stage(&self, number: Number, stage: Stage) -> Result<(), String> {
         let own = self.place(number).stage;
         if own != stage {
-            return Err(format!("the model is too coarse: {own:?} and {stage:?} are one place"));
+            return Err(format!(
+                "the model is too coarse: {own:?} and {stage:?} are one place"
+            ));
         }
         Ok(())
     }

@@ -24,7 +24,18 @@ fn main() -> ExitCode {
             refine,
         };
         match search::search(&scenario, way) {
-            Ok(summary) => println!(
+            Ok(summary) => {
+                if let Some(refined) = &summary.refined {
+                    let met: Vec<_> = refined.met.iter().map(String::as_str).collect();
+                    println!(
+                        "proof: {}: {} states, {} steps, made of {}",
+                        scenario.name,
+                        refined.states,
+                        refined.steps,
+                        met.join(" ")
+                    );
+                }
+                println!(
                 "  {} places in the core, {} of them at rest, {} runs of it; longest way home {}; \
                  {:.1} s, {} MB\nmodel: {}: {} states, {} transitions, depth {}, 5 properties hold",
                 summary.places.0,
@@ -37,7 +48,8 @@ fn main() -> ExitCode {
                 summary.states,
                 summary.transitions,
                 summary.depth,
-            ),
+                );
+            }
             Err(violation) => {
                 for line in &violation.trace {
                     println!("  {line}");

@@ -17,7 +17,7 @@ use host_tests::script::Access;
 use invariant::finite::{Finite, State, UNKNOWN};
 use livepatch_core::site::{Target, View};
 use livepatch_core::task::State as TaskState;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The tasks: the threads, then the idle tasks.
@@ -26,6 +26,17 @@ const TASKS: usize = THREADS + CPUS;
 const OWN: usize = STOPPER + 1;
 /// The longest row of the proof's steps that is looked for.
 const LONGEST: usize = 3;
+
+/// What was checked against the proof, in its terms.
+#[derive(Clone, Debug)]
+pub struct Refined {
+    /// The number of different states.
+    pub states: usize,
+    /// The number of different steps.
+    pub steps: usize,
+    /// The names of the proof's steps among them.
+    pub met: BTreeSet<String>,
+}
 
 /// Checks a scenario against the proof.
 pub struct Refinement {
@@ -38,8 +49,8 @@ pub struct Refinement {
     steps: HashSet<u128>,
     /// The rows of steps that were found, by what they change.
     rows: HashMap<u64, Vec<Vec<usize>>>,
-    /// How often each row of steps was found.
-    found: BTreeMap<Vec<usize>, usize>,
+    /// The state before the last step: many steps begin there.
+    last: Option<(Machine, State)>,
 }
 
 impl Refinement {
@@ -68,25 +79,24 @@ impl Refinement {
             states: HashSet::new(),
             steps: HashSet::new(),
             rows: HashMap::new(),
-            found: BTreeMap::new(),
+            last: None,
         }
     }
 
-    /// Returns the number of different states and steps, in terms of the proof.
-    pub fn counts(&self) -> (usize, usize) {
-        (self.states.len(), self.steps.len())
-    }
-
-    /// Returns the names of the proof's steps that were met.
-    pub fn met(&self) -> HashSet<&str> {
-        let steps = self.found.keys().flatten();
-        let name = |&step: &usize| self.proof.system().actions[step].name.as_str();
-        steps.map(name).collect()
+    /// Returns what was checked.
+    pub fn refined(&self) -> Refined {
+        let name = |&step: &usize| self.proof.system().actions[step].name.clone();
+        let rows = self.rows.values().flatten();
+        Refined {
+            states: self.states.len(),
+            steps: self.steps.len(),
+            met: rows.flatten().map(name).collect(),
+        }
     }
 
     /// Checks that the first state may be the proof's first.
     pub fn check_first(&mut self, model: &Model, machine: &Machine) -> Result<(), String> {
-        let first = self.read(model, machine)?;
+        let first = self.read(model, machine);
         if !self.proof.is_first(&first) {
             return Err("the first state is not one of the proof's".to_owned());
         }
@@ -97,12 +107,16 @@ impl Refinement {
     pub fn check_step(
         &mut self,
         model: &Model,
-        before: &Machine,
+        machine: &Machine,
         after: &Machine,
     ) -> Result<(), String> {
-        let after = self.read(model, after)?;
+        let after = self.read(model, after);
         self.check(&after)?;
-        let before = self.read(model, before)?;
+        let before = match self.last.take() {
+            Some((last, state)) if last == *machine => state,
+            _ => self.read(model, machine),
+        };
+        self.last = Some((*machine, before.clone()));
         let pair = xxh3_128(&[before.as_slice(), &after].concat());
         if self.steps.contains(&pair) {
             return Ok(());
@@ -110,16 +124,11 @@ impl Refinement {
         let differences = self.proof.differences(&before, &after);
         let mut known = self.rows.get(&differences).into_iter().flatten();
         let known = known.find(|row| self.proof.follows(&before, &after, row));
-        let row = match known {
-            Some(row) => row.clone(),
-            None => {
-                let row = self.proof.path(&before, &after, LONGEST);
-                let row = row.ok_or_else(|| self.no_step(&before, &after))?;
-                self.rows.entry(differences).or_default().push(row.clone());
-                row
-            }
-        };
-        *self.found.entry(row).or_default() += 1;
+        if known.is_none() {
+            let row = self.proof.path(&before, &after, LONGEST);
+            let row = row.ok_or_else(|| self.no_step(&before, &after))?;
+            self.rows.entry(differences).or_default().push(row);
+        }
         self.steps.insert(pair);
         Ok(())
     }
@@ -145,7 +154,7 @@ impl Refinement {
     }
 
     /// Reads a state of the model as one of the proof.
-    fn read(&self, model: &Model, machine: &Machine) -> Result<State, String> {
+    fn read(&self, model: &Model, machine: &Machine) -> State {
         let mut reading = Reading {
             own: self,
             model,
@@ -158,7 +167,7 @@ impl Refinement {
         (0..=STOPPER).for_each(|section| reading.section(section));
         reading.attempt();
         reading.forced();
-        Ok(reading.state)
+        reading.state
     }
 }
 
@@ -203,6 +212,12 @@ impl Reading<'_> {
         self.set(function, arguments, usize::from(value));
     }
 
+    /// Makes all values false.
+    fn none(&mut self, function: &str) {
+        let values = self.own.proof.values(function);
+        self.state[values].fill(0);
+    }
+
     /// Returns the owner of the version that a call is sent to.
     fn owner(&self, target: Target) -> usize {
         match target {
@@ -226,13 +241,7 @@ impl Reading<'_> {
         self.flag("lent", &[], stage.lent.is_some());
         let patches = self.model.scenario.patches.len() + 1;
         if let Some(check) = stage.lent {
-            for function in 0..FUNCTIONS.len() {
-                for patch in 0..patches {
-                    for state in [TaskState::Idle, TaskState::Unpatched, TaskState::Patched] {
-                        self.flag("blocks", &[number(state), function, patch], false);
-                    }
-                }
-            }
+            self.none("blocks");
             let codes = &self.model.core.replayer.codes;
             for (code, &(_, function)) in codes.iter().enumerate() {
                 for state in [TaskState::Unpatched, TaskState::Patched] {
@@ -246,9 +255,13 @@ impl Reading<'_> {
             let codes = (0..).zip(&self.own.owners);
             let mut codes = codes.filter(|(_, &owner)| patch > 0 && owner == patch);
             let kernel = |&(code, _): &(u8, &usize)| {
-                FUNCTIONS[usize::from(self.model.function(code))].0.is_none()
+                FUNCTIONS[usize::from(self.model.function(code))]
+                    .0
+                    .is_none()
             };
-            let gone = codes.find(kernel).is_some_and(|(code, _)| seen.gone & 1 << code != 0);
+            let gone = codes
+                .find(kernel)
+                .is_some_and(|(code, _)| seen.gone & 1 << code != 0);
             let kept = patch > 0 && seen.kept & 1 << (patch - 1) != 0;
             self.flag("gone", &[patch], gone);
             self.flag("kept", &[patch], kept);
@@ -279,7 +292,7 @@ impl Reading<'_> {
     }
 
     fn tasks(&mut self) {
-        let patches = self.model.scenario.patches.len() + 1;
+        self.none("inside");
         let stage = self.model.core.stage(self.machine.core);
         for task in 0..TASKS {
             let thread = self.machine.threads.get(task);
@@ -303,12 +316,10 @@ impl Reading<'_> {
             if alive {
                 self.flag("walked", &[task], all || stage.walked & 1 << task != 0);
             }
-            for function in 0..FUNCTIONS.len() {
-                for patch in 0..patches {
-                    self.flag("inside", &[task, function, patch], false);
-                }
-            }
-            for &code in thread.filter(|_| alive).map_or(&[][..], |own| own.stack.codes()) {
+            for &code in thread
+                .filter(|_| alive)
+                .map_or(&[][..], |own| own.stack.codes())
+            {
                 let function = self.model.function(code);
                 let owner = self.own.owners[usize::from(code)];
                 self.flag("inside", &[task, function.into(), owner], true);
@@ -324,7 +335,11 @@ impl Reading<'_> {
         self.flag("holds", &[section], false);
         self.flag("awaited", &[section], waits);
         let stopper = section == STOPPER;
-        let who = if stopper { usize::from(self.machine.looked) } else { section };
+        let who = if stopper {
+            usize::from(self.machine.looked)
+        } else {
+            section
+        };
         match phase {
             TaskPhase::Free => return,
             TaskPhase::Handler(number) => {
@@ -386,7 +401,10 @@ impl Reading<'_> {
         let moving = matches!(stage.phase, Phase::Moving | Phase::Halting | Phase::Ending);
         for task in 0..TASKS {
             let mut machine = *self.machine;
-            let alive = machine.threads.get(task).is_none_or(|thread| thread.present);
+            let alive = machine
+                .threads
+                .get(task)
+                .is_none_or(|thread| thread.present);
             if stage.forced && moving && alive && machine.part(task).state == target {
                 for function in ["moved", "mover"] {
                     self.set(function, &[task], UNKNOWN.into());

@@ -13,6 +13,7 @@
 use crate::choices::Choice;
 use crate::machine::Machine;
 use crate::model::Model;
+use crate::refinement::Refined;
 use crate::scenario::Scenario;
 use crate::words;
 use hashbrown::HashTable;
@@ -35,9 +36,8 @@ pub struct Summary {
     pub replays: usize,
     /// The length of the longest way home, to the end of a transition while every task leaves.
     pub home: usize,
-    /// If each step was checked against the proof: the number of different states and steps in its
-    /// terms, and the names of its steps that were met.
-    pub refined: Option<(usize, usize, Vec<String>)>,
+    /// What was checked against the proof.
+    pub refined: Option<Refined>,
     /// The duration in seconds.
     pub seconds: f64,
     /// The memory for the states in bytes.
@@ -214,10 +214,7 @@ pub fn search(scenario: &Scenario, way: Way) -> Result<Summary, Violation> {
     }
     summary.states = known.keys.len();
     summary.places = (model.core.len(), model.core.rests());
-    summary.refined = model.refinement().map(|own| {
-        let (states, steps) = own.counts();
-        (states, steps, own.met().into_iter().map(str::to_owned).collect())
-    });
+    summary.refined = model.refinement().map(|own| own.refined());
     summary.replays = model.core.replayer.replays;
     summary.seconds = started.elapsed().as_secs_f64();
     summary.bytes = known.bytes();

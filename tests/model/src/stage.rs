@@ -84,7 +84,13 @@ pub struct Stage {
 impl Stage {
     /// Returns the stage after an access which yielded `reply`. Then comes the access `next`, and
     /// others see `seen`.
-    pub fn after(mut self, access: Access, reply: Reply, next: Option<Access>, seen: &Seen) -> Self {
+    pub fn after(
+        mut self,
+        access: Access,
+        reply: Reply,
+        next: Option<Access>,
+        seen: &Seen,
+    ) -> Self {
         match access {
             Access::SetTarget(target) => self.set_target(target),
             Access::Threads => {
@@ -115,7 +121,11 @@ impl Stage {
             },
             Access::Pin(task) => {
                 let again = next == Some(Access::State(task));
-                self.own = if again { Own::Safe(who(task)) } else { Own::Free };
+                self.own = if again {
+                    Own::Safe(who(task))
+                } else {
+                    Own::Free
+                };
             }
             Access::ClearPending(task) => self.clear(who(task)),
             Access::TestAndClearPending(task) if reply == Reply::Flag(true) => {
@@ -153,7 +163,11 @@ impl Stage {
     fn end_walk(&mut self) {
         // An attempt may leave threads behind. Other walks have something to do with each thread.
         let all = self.present & !u32::from(self.walked) == 0;
-        let walk = if self.phase == Phase::Moving && !all { Walk::Before } else { Walk::After };
+        let walk = if self.phase == Phase::Moving && !all {
+            Walk::Before
+        } else {
+            Walk::After
+        };
         self.begin_walk(walk);
         self.present = 0;
     }
