@@ -669,7 +669,8 @@ impl<K: Kernel> Selected<'_, K> {
         // Tasks may still be in the code that the transition retires, so that code stays in memory.
         if transition.direction == Direction::Unpatching {
             self.patch.set_forced(kernel);
-        } else if self.patch.replace {
+        } else {
+            // If nothing is replaced too: a later transition does not look for the versions below.
             for old in self.older.iter_mut() {
                 old.set_forced(kernel);
             }

@@ -245,6 +245,52 @@ fn forced_replacement_keeps_the_replaced() {
     world.check_pristine();
 }
 
+/// A task that a forced transition left inside a version below is in no version that a later
+/// transition looks for.
+#[test]
+fn forced_on_top_keeps_what_is_below() {
+    let mut world = World::new();
+    let one = world.load(&Recipe::of_kernel("one", &["cmdline"]));
+    let cmdline = world.function("cmdline");
+    world.steps(&[
+        Run(Thread(1), 0),
+        Enter(Thread(1)),
+        Call(Thread(1), cmdline),
+        Sleep(Thread(1)),
+    ]);
+    let two = world
+        .insmod(&Recipe::of_kernel("two", &["cmdline"]))
+        .unwrap();
+    world.force(two).unwrap();
+    world.tick();
+    assert!(!world.core.is_in_transition(two));
+    let all = world
+        .insmod(&Recipe::of_kernel("all", &["cmdline"]).replacing())
+        .unwrap();
+    world.settle();
+    assert!(!world.core.is_in_transition(all));
+    world.run_deferred();
+    let forced = |patch| world.kernel.structures.patch(patch).forced;
+    assert_eq!(
+        (forced(one), forced(two), forced(all)),
+        (true, false, false)
+    );
+    assert_eq!(
+        world.rmmod(one),
+        Err(EBUSY),
+        "thread 1 is still in its code"
+    );
+    world.rmmod(two).unwrap();
+    world.steps(&[
+        Run(Thread(1), 0),
+        Return(Thread(1)),
+        Leave(Thread(1)),
+        Sleep(Thread(1)),
+    ]);
+    world.unload(all);
+    world.check_pristine();
+}
+
 #[test]
 fn task_inside_a_replaced_function_is_named_by_the_nop() {
     let mut world = World::new();
