@@ -350,3 +350,71 @@ impl Finite {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::parse;
+
+    /// Two lights. One is switched at a time, unless it is stuck; the other stays.
+    fn lights() -> Finite {
+        let text = "sort Light enum Colour = red | green var l m : Light var c : Colour
+            data shows(Light) : Colour data stuck(Light)
+            init shows(l) = red & !stuck(l)
+            step switch(l, c) \"assumed: a switch\" when !stuck(l) set shows(l) := c
+            step jam() \"assumed: dust\" any stuck ensure stuck(l) -> stuck'(l)
+            step reset() \"assumed: a wrench\" set shows(m) := red set stuck(m) := false
+            invariant safe shows(l) = red | shows(m) = red | l = m";
+        Finite::new(parse(text).unwrap(), &[("Light", 2)])
+    }
+
+    const RED: u8 = 0;
+    const GREEN: u8 = 1;
+
+    #[test]
+    fn the_invariant_is_evaluated() {
+        let lights = lights();
+        assert_eq!(lights.place("stuck", &[1]), 3);
+        assert!(lights.is_first(&[RED, RED, 0, 0]));
+        assert!(!lights.is_first(&[RED, RED, 0, 1]));
+        assert_eq!(lights.broken(&[RED, GREEN, 0, 1]), None);
+        assert_eq!(lights.broken(&[GREEN, GREEN, 0, 0]), Some("safe"));
+    }
+
+    #[test]
+    fn what_is_unknown_proves_nothing() {
+        let lights = lights();
+        assert_eq!(lights.broken(&[RED, UNKNOWN, UNKNOWN, UNKNOWN]), None);
+        assert_eq!(lights.broken(&[GREEN, UNKNOWN, 0, 0]), Some("safe"));
+        assert!(!lights.is_first(&[RED, UNKNOWN, 0, 0]));
+    }
+
+    #[test]
+    fn steps_lead_from_state_to_state() {
+        let lights = lights();
+        let path = |before: &[u8], after: &[u8], limit| lights.path(before, after, limit);
+        let start = [RED, RED, 0, 0];
+        assert_eq!(path(&start, &start, 0), Some(vec![]));
+        assert_eq!(path(&start, &[GREEN, RED, 0, 0], 3), Some(vec![0]));
+        // The light has to be switched before it is stuck.
+        assert_eq!(path(&start, &[GREEN, RED, 1, 0], 3), Some(vec![0, 1]));
+        assert_eq!(path(&start, &[GREEN, RED, 1, 0], 1), None);
+        assert_eq!(path(&[RED, RED, 1, 0], &[GREEN, RED, 1, 0], 1), None);
+        assert_eq!(path(&[GREEN, GREEN, 1, 1], &start, 1), Some(vec![2]));
+        assert!(lights.follows(&start, &[GREEN, RED, 1, 0], &[0, 1]));
+        assert!(!lights.follows(&start, &[GREEN, RED, 1, 0], &[1, 0]));
+    }
+
+    #[test]
+    fn a_value_that_is_not_asked_for_may_be_any() {
+        let lights = lights();
+        assert_eq!(
+            lights.differences(&[RED, RED, 0, 0], &[UNKNOWN, RED, 0, 1]),
+            0b10
+        );
+        assert_eq!(
+            lights.path(&[GREEN, RED, 1, 0], &[UNKNOWN, GREEN, 1, 0], 1),
+            Some(vec![0])
+        );
+    }
+}

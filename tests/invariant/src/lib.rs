@@ -29,8 +29,5 @@ pub const TRANSITION: &str = include_str!("../transition.inv");
 ///
 /// Returns an error that names the line if it is malformed.
 pub fn transition() -> anyhow::Result<System> {
-    if let Ok(p) = std::env::var("INV") {
-        return parse::parse(&std::fs::read_to_string(p)?);
-    }
     parse::parse(TRANSITION)
 }

@@ -435,3 +435,40 @@ impl<'a> Parser<'a> {
         Ok((Expr::Get(function, after, exprs.collect()), own.result))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "sort A var a b : A\ndata f(A) data g : A\n";
+
+    #[test]
+    fn a_mistake_has_a_line() {
+        for (text, mistake) in [
+            ("invariant x f(c)", "`c` is unknown"),
+            ("invariant x f(a", "`,` is expected"),
+            ("invariant x a", "A is not Bool"),
+            ("invariant x f(a) & a", "A is not Bool"),
+            ("invariant x f(a, b)", "2 arguments instead of 1"),
+            ("invariant x f(a) = a", "A is not Bool"),
+            ("step s(c) \"x: y\"", "`c` is no variable"),
+            ("step s(a) set", "what does `s` stand for?"),
+            ("step s(a) \"x: y\" set f(a) := a", "A is not Bool"),
+            ("f(a)", "`f` begins nothing"),
+            ("data h(B)", "`B` is no sort"),
+        ] {
+            let error = format!("{:#}", parse(&format!("{HEAD}{text}")).unwrap_err());
+            assert!(error.contains(mistake), "{text}: {error}");
+            assert!(error.starts_with("line 3"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn free_variables_are_for_all() {
+        let text = "step s(a) \"x: y\" when f(a) -> a != b define same(a, b) = a = b
+            invariant x same(g, a) -> f(g)";
+        let system = parse(&format!("{HEAD}{text}")).unwrap();
+        assert_eq!(system.actions[0].guards[0].formula.all, [1]);
+        assert_eq!(system.invariants[0].formula.all, [0]);
+    }
+}

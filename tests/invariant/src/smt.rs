@@ -6,17 +6,16 @@
 //! which a part of it does not. The prover has to answer that there is none (`unsat`).
 //!
 //! All variables are for all values, and no function leads from an element back to its own sort.
-//! For such formulas the question can be decided, and a counterexample is finite.
+//! For such formulas the question can be decided, and a counterexample is finite. One function is an
+//! exception: a task's mover, whose task is that task again. The prover copes with it.
 
 use crate::system::{Action, Expr, Formula, SortId, System, Update, VariableId};
 use std::fmt::Write as _;
 
-/// A question.
+/// A question: is there an example?
 pub struct Question {
-    /// What it asks, for people.
+    /// What it asks, for people: the name of an invariant that does not hold after the step.
     pub what: String,
-    /// Whether there has to be an example. Otherwise there must be none.
-    pub possible: bool,
 }
 
 /// Questions that go to the prover together.
@@ -27,9 +26,37 @@ pub struct Script {
     pub breaks: Option<Vec<String>>,
     /// The text. The prover answers each question with a line.
     pub text: String,
-    /// The questions, in order. In a script about a step, the first asks whether the step is
-    /// possible. Each further one is about the invariant of that position.
+    /// The questions, in order. The first asks whether the step is possible at all. Each further one
+    /// is about an invariant.
     pub questions: Vec<Question>,
+}
+
+impl Script {
+    /// Returns the invariants that break, or may break, given the prover's answers.
+    pub fn broken(&self, answers: &[String]) -> Vec<&str> {
+        let pairs = self.questions.iter().zip(answers).skip(1);
+        let broken = pairs.filter(|(_, answer)| *answer != "unsat");
+        broken.map(|(question, _)| question.what.as_str()).collect()
+    }
+
+    /// Says how the prover's answers differ from those that are expected.
+    pub fn disagreements(&self, answers: &[String]) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if answers.first().is_none_or(|first| first != "sat") {
+            wrong.push(format!("{}: it is not possible", self.name));
+        }
+        for (question, answer) in self.questions.iter().zip(answers).skip(1) {
+            let breaks = self.breaks.as_deref().unwrap_or_default();
+            let expected = match breaks.contains(&question.what) {
+                true => "sat",
+                false => "unsat",
+            };
+            if answer != expected {
+                wrong.push(format!("{}: {}: {answer}", self.name, question.what));
+            }
+        }
+        wrong
+    }
 }
 
 impl System {
@@ -100,7 +127,6 @@ impl System {
         text.push_str("(check-sat)\n");
         let mut questions = vec![Question {
             what: "it is possible".to_owned(),
-            possible: true,
         }];
         for invariant in &self.invariants {
             let Formula { expr, all } = &invariant.formula;
@@ -109,7 +135,6 @@ impl System {
             let _ = writeln!(text, "(push)\n(assert (not {holds}))\n(check-sat)\n(pop)");
             questions.push(Question {
                 what: invariant.name.clone(),
-                possible: false,
             });
         }
         Script {
@@ -247,5 +272,55 @@ fn application(name: &str, arguments: &[String]) -> String {
     match arguments {
         [] => name.to_owned(),
         _ => format!("({name} {})", arguments.join(" ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::parse::parse;
+
+    const TEXT: &str = "sort Task var t c : Task data free(Task) init free(t)
+        step take(c) \"nothing\" when [the rest: all] !free(t) | t = c set free(t) := t = c
+        invariant all free(t) promise none t = c";
+
+    #[test]
+    fn a_step_is_a_question_about_each_invariant() {
+        let system = parse(TEXT).unwrap();
+        let proof = system.proof();
+        let names: Vec<_> = proof.iter().map(|own| own.name.as_str()).collect();
+        assert_eq!(names, ["at first", "take"]);
+        let lines: Vec<_> = proof[1].text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "(declare-sort Task 0)",
+                "(declare-fun free (Task) Bool)",
+                "(assert (forall ((t Task)) (free t)))",
+                "(assert (forall ((t Task)(c Task)) (= t c)))",
+                "(declare-const c Task)",
+                "(assert (forall ((t Task)) (or (not (free t)) (= t c))))",
+                "(define-fun |free'| ((x0 Task)) Bool (let ((t x0)) (= t c)))",
+                "(check-sat)",
+                "(push)",
+                "(assert (not (forall ((t Task)) (|free'| t))))",
+                "(check-sat)",
+                "(pop)",
+                "(push)",
+                "(assert (not (forall ((t Task)(c Task)) (= t c))))",
+                "(check-sat)",
+                "(pop)",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_twin_lacks_a_condition() {
+        let system = parse(TEXT).unwrap();
+        let [twin] = &system.twins()[..] else {
+            panic!("one twin");
+        };
+        assert_eq!(twin.name, "take without the rest");
+        assert!(!twin.text.contains("(not (free t))"));
+        assert_eq!(twin.breaks.as_deref(), Some(&["all".to_owned()][..]));
     }
 }

@@ -92,6 +92,28 @@ fn without_waiting() {
     }
 }
 
+/// A wait that does not wait is no step of the proof.
+#[test]
+fn without_waiting_there_is_no_proof() {
+    let scenario = Scenario {
+        waits: false,
+        ..scenario("one patch")
+    };
+    let way = Way {
+        refine: true,
+        ..Way::default()
+    };
+    let violation = search::search(&scenario, way).expect_err("a violation");
+    let what = &violation.what;
+    let changes = what.strip_prefix("no steps of the proof change: ");
+    let phase = changes.is_some_and(|changes| {
+        changes
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .any(|one| one == "phase")
+    });
+    assert!(phase, "{what}");
+}
+
 /// If a parent can be preempted between the copies of its flag and of its state, the core moves it
 /// there. The child then waits for a move that it has already made.
 #[test]

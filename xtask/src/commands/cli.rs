@@ -394,6 +394,9 @@ pub struct Verify {
 pub enum Part {
     /// Exhaustive search of the core against a simulated kernel, within bounds
     Model,
+    /// The proof for any number of tasks, with a prover, and each step again with one condition left
+    /// out; the code is compared with it
+    Invariant,
     /// The core's atomics and barriers in every order that the memory model allows
     Loom,
     /// The loom tests with each ordering left out in turn: some test has to fail

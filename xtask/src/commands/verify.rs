@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`model`] | no interleaving of the core with tasks, modules and CPUs breaks a property |
 //! | [`loom`] | no order that the memory model allows breaks one, and each ordering is needed |
+//! | [`invariant`] | the same for any number of tasks, CPUs, functions and patches: an induction |
 //! | [`litmus`] | no order that the kernel's memory model allows does, and each ordering is needed |
 //! | [`mutants`] | the host tests notice every change of the core that makes a difference |
 //! | [`patches`] | the patch engine decides sources and objects rightly, and survives mutated ones |
@@ -14,6 +15,7 @@
 //! A part that fails does not keep the others from running.
 
 mod findings;
+mod invariant;
 mod litmus;
 pub mod loom;
 pub mod model;
@@ -71,6 +73,7 @@ fn one(cx: &Context, args: &cli::Verify, part: Part) -> Result<Findings> {
         Part::Model => model::run(cx, false),
         Part::Loom => loom::run(cx),
         Part::Weaken => loom::weaken(cx),
+        Part::Invariant => invariant::run(cx),
         Part::Litmus => litmus::run(cx),
         Part::Mutants => mutants::run(cx),
         Part::Properties => properties::run(cx, args.cases),
