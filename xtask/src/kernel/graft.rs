@@ -20,6 +20,8 @@ const ROOMS: &[(&str, &str)] = &[
     ("core/src", "kernel/livepatch/core"),
     ("core/linux", "kernel/livepatch/linux"),
     ("arch", "kernel/livepatch/arch"),
+    ("api", "rust/kernel"),
+    ("samples", "samples/rust/livepatch"),
     ("Documentation", "Documentation"),
 ];
 
@@ -28,6 +30,8 @@ const NOT_GRAFTED: &[&str] = &[
     "Cargo.toml",
     "Cargo.lock",
     "target",
+    "README.md",
+    "kgraft",
     "host.rs",
     "capability.rs",
     "claims.rs",
