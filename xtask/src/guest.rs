@@ -4,7 +4,7 @@
 //! | file | concern |
 //! |---|---|
 //! | [`userspace`], [`modules`], [`klp`] | what is in a guest |
-//! | [`klpctl`] | the administrator's tool in it |
+//! | [`klpctl`], [`samples`] | the administrator's tool and the samples in it |
 //! | [`archive`], [`initramfs`] | building its initramfs |
 //! | [`qemu`] | booting it, and telling how it ended |
 //! | [`ktap`], [`suite`] | running a script in it, and reading its results |
@@ -16,5 +16,6 @@ pub mod klpctl;
 pub mod ktap;
 pub mod modules;
 pub mod qemu;
+pub mod samples;
 pub mod suite;
 pub mod userspace;

@@ -45,7 +45,7 @@ pub struct Global {
 #[derive(Subcommand)]
 pub enum Command {
     /// Live patch a running kernel with the Rust core, start to finish
-    Demo(Build),
+    Demo(Demo),
     /// Boot a kernel with the Rust core, to experiment with
     Boot(Boot),
     /// Run the host tests, then the guest tests
@@ -92,6 +92,44 @@ pub struct Build {
     pub core: Core,
 }
 
+/// Flags of `demo`.
+#[derive(Args)]
+pub struct Demo {
+    /// The kernel to patch.
+    #[command(flatten)]
+    pub kernel: Build,
+    /// Show this one of the live patches in Rust, from `samples/`
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub sample: Option<Sample>,
+}
+
+/// A directory of `samples/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sample {
+    /// A function of the kernel
+    Hello,
+    /// A module that comes before or after its live patch
+    Module,
+    /// A live patch that replaces another
+    Replace,
+    /// What runs when an object is patched and goes back
+    Callbacks,
+    /// A leak fixed with shadow variables
+    Shadow,
+    /// Changes of the system, with versions
+    State,
+    /// A module that was written for kGraft
+    Kgraft,
+}
+
+impl Sample {
+    /// Returns the name of the directory.
+    pub fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
 /// Flags of `boot`.
 #[derive(Args)]
 pub struct Boot {
@@ -118,7 +156,7 @@ pub struct Test {
     #[arg(long, conflicts_with = "guest")]
     pub host: bool,
     /// Run only this guest suite: `smoke`, `kunit`, `kselftest`, `neighbours`, `settle`,
-    /// `regressions`, `transitions`, `klpctl`, `conformance`, `patches`, `stress`, or with
+    /// `regressions`, `transitions`, `klpctl`, `samples`, `conformance`, `patches`, `stress`, or with
     /// `--debug-kernel` the `scenarios` of `parity`
     #[arg(long, value_name = "SUITE")]
     pub guest: Option<String>,

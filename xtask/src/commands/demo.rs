@@ -4,7 +4,7 @@
 use crate::commands::cli;
 use crate::guest::ktap::Report;
 use crate::guest::qemu::Finished;
-use crate::guest::suite::{Outcome, View, DEMO};
+use crate::guest::suite::{self, Outcome, Suite, View, DEMO};
 use crate::kernel::build;
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
@@ -13,17 +13,29 @@ use console::style;
 use std::time::{Duration, Instant};
 
 /// Runs the command.
-pub fn run(cx: &Context, args: &cli::Build) -> Result<()> {
+pub fn run(cx: &Context, args: &cli::Demo) -> Result<()> {
     let start = Instant::now();
-    let kernel = build::kernel(cx, args.arch, args.core)?;
+    let cli::Build { arch, core } = args.kernel;
+    let kernel = build::kernel(cx, arch, core)?;
     println!(
         "Booting Linux {} with the {} core ...",
         kernel.release()?,
         kernel.core
     );
-    let Outcome { report, end } = DEMO.run(cx, &kernel, View::Story)?;
+    let suite = match args.sample {
+        None => DEMO,
+        Some(sample) => Suite {
+            append: format!("sample={}", sample.name()).leak(),
+            ..*suite::find("samples")?
+        },
+    };
+    let Outcome { report, end } = suite.run(cx, &kernel, View::Story)?;
     let end = end?;
     summary(&kernel, &report, &end, start.elapsed())?;
+    match args.sample {
+        None => println!("  edit core/src/, and run the demo again"),
+        Some(sample) => println!("  read samples/{}/README.md", sample.name()),
+    }
     let failed = report.failed();
     if failed > 0 {
         bail!(
@@ -43,7 +55,7 @@ fn summary(kernel: &Kernel, report: &Report, end: &Finished, whole: Duration) ->
     println!("\n{}", style("Summary").bold());
     if report.failed() == 0 {
         println!(
-            "  A function of a running Linux {} kernel was replaced and put back by the {}.",
+            "  Functions of a running Linux {} kernel were replaced and put back by the {}.",
             kernel.release()?,
             kernel.core.name()
         );
@@ -58,6 +70,5 @@ fn summary(kernel: &Kernel, report: &Report, end: &Finished, whole: Duration) ->
     println!("Go on with");
     println!("  cargo xtask boot --shell   a shell in such a guest");
     println!("  cargo xtask test           the host's tests and the guest's");
-    println!("  edit core/src/, and run the demo again");
     Ok(())
 }

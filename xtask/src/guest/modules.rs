@@ -185,10 +185,19 @@ pub fn mirror(from: &Path, to: &Path) -> Result<()> {
 
 /// Returns the files in a directory, sorted.
 pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+    entries(dir, Path::is_file)
+}
+
+/// Returns the directories in a directory, sorted.
+pub fn directories(dir: &Path) -> Result<Vec<PathBuf>> {
+    entries(dir, Path::is_dir)
+}
+
+fn entries(dir: &Path, wanted: fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
     let list = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
     let paths = list.map(|entry| entry.map(|entry| entry.path()));
     let mut paths = paths.collect::<std::io::Result<Vec<_>>>()?;
-    paths.retain(|path| path.is_file());
+    paths.retain(|path| wanted(path));
     paths.sort();
     Ok(paths)
 }

@@ -4,7 +4,7 @@
 use crate::guest::ktap::{Case, Event, Reader, Report, Verdict};
 use crate::guest::qemu::{Boot, Clock, EmulatorHangs, Finished, SILENCE};
 use crate::guest::userspace::Userspace;
-use crate::guest::{initramfs, klpctl};
+use crate::guest::{initramfs, klpctl, samples};
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
 use crate::tools::tally::{self, Tally};
@@ -67,6 +67,7 @@ const KUNIT: &str = "the core's unit tests, inside the kernel";
 const NEIGHBOURS: &str = "tracers, kprobes and BPF programs on patched functions, in every gear";
 const TRANSITIONS: &str = "what holds a transition up, who says so, and what brings it to an end";
 const KLPCTL: &str = "the administrator's tool: every command, and what bad input gets";
+const SAMPLES: &str = "live patches in Rust: those of samples/";
 const SETTLE: &str = "the boot parameter livepatch.settle=0, and what is ready when";
 
 /// The suites that `test` runs, in order.
@@ -106,6 +107,12 @@ pub static TESTS: &[Suite] = &[
         // The library that the program is linked with is built for most others.
         everywhere: false,
         ..Suite::new("klpctl", KLPCTL, 5)
+    },
+    Suite {
+        image: samples::image,
+        // Each wrong live patch is compiled by itself, which takes as long as all else.
+        everywhere: false,
+        ..Suite::new("samples", SAMPLES, 8)
     },
     Suite {
         append: "livepatch.settle=0 initcall_debug",

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+// error[E0277]: the old function has `isize` where the live patch has `usize`
+
+use kernel::prelude::*;
+
+extern "C" fn ticks(jiffies: c_ulong) -> c_ulong {
+    jiffies
+}
+
+kernel::module_livepatch! {
+    patch: {
+        objects: {
+            vmlinux: {
+                // SAFETY: Not loaded.
+                unsafe fn jiffies_to_clock_t(c_ulong) -> c_ulong => ticks,
+            },
+        },
+    },
+    name: "result",
+    license: "GPL",
+}
