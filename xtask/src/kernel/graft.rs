@@ -349,7 +349,15 @@ mod tests {
     #[test]
     fn our_directories_go_in_without_what_is_for_the_host() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["a.rs", "sub/b.rs", "Cargo.toml", ".hidden"] {
+        let names = [
+            "a.rs",
+            "sub/b.rs",
+            "Cargo.toml",
+            ".hidden",
+            "sub/README.md",
+            "kgraft/c.c",
+        ];
+        for name in names {
             let path = dir.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
