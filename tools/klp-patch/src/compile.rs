@@ -12,7 +12,8 @@
 
 use crate::base::{self, Base};
 use crate::job::{self, unfinished, Ages, Job};
-use crate::record::Record;
+use crate::record::{Place, Record};
+use crate::rust;
 use crate::view::View;
 use anyhow::{ensure, Context as _, Result};
 use std::fmt::Write as _;
@@ -88,8 +89,8 @@ pub fn compile<'a>(
         let mut jobs = Vec::new();
         let mut pairs = Vec::new();
         for record in records {
-            let [original, patched] =
-                [None, Some(view)].map(|view| job(base, dir, record, view, form));
+            let original = job(base, dir, record, None, form)?;
+            let patched = job(base, dir, record, Some(view), form)?;
             pairs.push(Pair {
                 record,
                 original: original.output.clone(),
@@ -108,7 +109,8 @@ pub fn compile<'a>(
     };
     let included: Vec<_> = records
         .iter()
-        .filter(|record| !view.touches(&record.source))
+        // A crate is read by rustc alone.
+        .filter(|record| !view.touches(&record.source) && !rust::is_rust(record))
         .collect();
     let mut same = Vec::new();
     for pair in make("Preprocess", Form::Text, &included)? {
@@ -137,13 +139,28 @@ fn job<'a>(
     record: &Record,
     view: Option<&'a View>,
     form: Form,
-) -> Job<'a> {
+) -> Result<Job<'a>> {
     let kind = if view.is_some() { PATCHED } else { ORIGINAL };
     let end = if form == Form::Text { ".text" } else { "" };
     let name = format!("{kind}/{}{end}", record.object.display());
     let output = dir.join(&name);
-    Job {
-        command: command(record, base, view, &unfinished(&output), form),
+    let at = unfinished(&output);
+    let mut command = match rust::is_rust(record) {
+        true => rust::command(recorded(record, base), &at.to_string_lossy(), |word| {
+            seen(word, base, view)
+        })?,
+        false => command(record, base, view, &at, form),
+    };
+    if let Some(objtool) = base.objtool.as_ref().filter(|_| form == Form::Object) {
+        let module = match record.place {
+            Place::Module(_) => " --module",
+            _ => "",
+        };
+        // Writing to a string does not fail.
+        let _ = write!(command, " ; {objtool}{module} {}", at.display());
+    }
+    Ok(Job {
+        command,
         name,
         // A build in the tree finds its sources from where it runs.
         dir: match view {
@@ -152,7 +169,7 @@ fn job<'a>(
         },
         output,
         view,
-    }
+    })
 }
 
 /// Checks that a compiler has read the source of the kernel, or the view of it.
@@ -199,10 +216,7 @@ fn command(record: &Record, base: &Base, view: Option<&View>, output: &Path, for
         if let Some((option, _)) = word.split_once(',').filter(|_| word.starts_with("-Wp,-M")) {
             return format!("{option},-MMD,{output}.d");
         }
-        match view {
-            Some(view) => from_view(word, &base.prefix, &view.dir),
-            None => word.to_owned(),
-        }
+        seen(word, base, view)
     });
     let mut command = words.collect::<Vec<_>>().join(" ");
     if form == Form::Text {
@@ -211,14 +225,6 @@ fn command(record: &Record, base: &Base, view: Option<&View>, output: &Path, for
             " ; sed -e 's/^[[:space:]]*//' -e '/^$$/d' {output}.i >{output}.text ; \
              sha256sum <{output}.text >{output} ; rm -f {output}.i {output}.text"
         );
-    } else if let Some(objtool) = &base.objtool {
-        let module = if command.contains(" -DMODULE ") {
-            " --module"
-        } else {
-            ""
-        };
-        // Writing to a string does not fail.
-        let _ = write!(command, " ; {objtool}{module} {output}");
     }
     command
 }
@@ -232,6 +238,14 @@ fn added_flags(command: &str) -> Vec<&'static str> {
     };
     let far = powerpc.then_some(far);
     [Some(SECTIONS), clang, far].into_iter().flatten().collect()
+}
+
+/// Returns a word of a command, with the view in place of the tree if there is one.
+fn seen(word: &str, base: &Base, view: Option<&View>) -> String {
+    match view {
+        Some(view) => from_view(word, &base.prefix, &view.dir),
+        None => word.to_owned(),
+    }
 }
 
 /// Returns the part of a recorded command that compiles. Where Kbuild runs objtool later than on each

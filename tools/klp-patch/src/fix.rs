@@ -209,7 +209,6 @@ fn objection(file: &Path) -> Option<&'static str> {
         (_, "S" | "s") => {
             Some("is assembly, whose functions have no patch site; change the C code that calls them")
         }
-        (_, "rs") => Some("is Rust, whose functions have no patch site; change the C code around it"),
         _ => None,
     }
 }
@@ -237,7 +236,6 @@ mod tests {
             ("init/Kconfig", "configuration"),
             ("lib/Kconfig.debug", "configuration"),
             ("fs/proc/Makefile", "how the kernel is built"),
-            ("rust/kernel/lib.rs", "is Rust"),
             ("arch/x86/kernel/vmlinux.lds.S", "script of the linker"),
         ] {
             let error = error(&format!("1\t1\tfs/a.c\n1\t1\t{file}\n"));

@@ -56,9 +56,14 @@ impl Job<'_> {
         let path = beside(&self.output, ".d");
         let text =
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let (_, files) = text
+        let (_, rest) = text
             .split_once(": ")
             .context("the compiler lists no files that it read")?;
+        // rustc adds a rule for each file.
+        let end = rest
+            .match_indices('\n')
+            .find(|(at, _)| !rest[..*at].ends_with('\\'));
+        let files = end.map_or(rest, |(at, _)| &rest[..at]);
         let words = files.split_whitespace().filter(|word| *word != "\\");
         Ok(words.map(|word| self.dir.join(word)).collect())
     }

@@ -10,7 +10,11 @@ use anyhow::{ensure, Result};
 pub fn changed(changes: &[Change]) -> Vec<String> {
     let of = |change: &Change| {
         let all = outline::changed(&change.before, &change.after, false);
-        let layouts = all.into_iter().filter(|(kind, _)| *kind == Kind::Layout);
+        // An enumeration of Rust may hold values.
+        let is_rust = change.file.extension().is_some_and(|end| end == "rs");
+        let layouts = all.into_iter().filter(move |(kind, _)| {
+            *kind == Kind::Layout || is_rust && *kind == Kind::Enumeration
+        });
         let file = change.file.display().to_string();
         layouts
             .map(move |(_, name)| format!("{file}: `struct {name}`"))
@@ -76,6 +80,33 @@ mod tests {
         }
         assert!(check(&fix, &grown, &["air".into()]).is_err());
         check(&fix, &grown, &["pair".into()]).unwrap();
+        for (before, after) in [
+            (
+                "pub(crate) struct Pair {\n    a: u32,\n}\n",
+                "pub(crate) struct Pair {\n    a: u64,\n}\n",
+            ),
+            (
+                "pub enum Shape {\n    Round,\n}\n",
+                "pub enum Shape {\n    Round,\n    Flat(u32),\n}\n",
+            ),
+        ] {
+            let rust = [Change {
+                file: PathBuf::from("drivers/a.rs"),
+                is_code: true,
+                before: outline(before),
+                after: outline(after),
+            }];
+            let error = check(&fix, &rust, &[]).unwrap_err().to_string();
+            assert!(error.contains("drivers/a.rs: `"), "{error}");
+        }
+        let lifetime = outline("struct Own<'a> {\n    a: &'a u32,\n}\n");
+        let same = [Change {
+            file: PathBuf::from("drivers/a.rs"),
+            is_code: true,
+            before: lifetime.clone(),
+            after: lifetime,
+        }];
+        check(&fix, &same, &[]).unwrap();
         let same = change("struct pair {\n\tint a; /* one */\n};\nstruct new {\n\tint b;\n};\n");
         check(&fix, &same, &[]).unwrap();
     }

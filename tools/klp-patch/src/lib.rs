@@ -10,6 +10,7 @@
 //! | [`view`] | the tree as it is with the patches |
 //! | [`image`] | the symbols of the linked kernel and modules |
 //! | [`compile`] | compiling the objects that change, without and with the patches |
+//! | [`rust`] | the same for objects that rustc makes |
 //! | [`job`] | running compilers, and keeping what they make |
 //! | [`combine`] | from the pairs of objects to one, by the patch engine |
 //! | [`link`] | from the object that the patch engine writes to the module |
@@ -40,6 +41,7 @@ mod manifest;
 mod outline;
 pub mod output;
 mod record;
+mod rust;
 mod sample;
 pub mod series;
 mod sign;
@@ -203,8 +205,12 @@ fn affected(base: &Base, fix: &Fix, code: &BTreeSet<PathBuf>) -> Result<Vec<Reco
     }
     let mut records = Vec::new();
     let (mut elsewhere, mut total) = (Vec::new(), 0);
+    let config = base.read_text(".config")?;
     for record in found.records {
         total += 1;
+        if let Some(why) = rust::objection(&record, &config).filter(|_| rust::is_rust(&record)) {
+            bail!("{fix}: {} {why}", record.source.display());
+        }
         match record.place {
             Place::Elsewhere if fix.files.contains(&record.source) => bail!(
                 "{}: {} is neither part of the kernel image nor of a module, so it can't be live patched\n\

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a C source defines: functions, macros, structures. It is read as kernel code is written: the
-//! body of a function begins and ends with a brace in the first column.
+//! body of a function begins and ends with a brace in the first column. Of a Rust source it finds the
+//! structures and enumerations.
 //!
 //! This is for messages, and to notice that a structure has changed. What goes into a module is
 //! decided by the objects alone.
@@ -77,7 +78,8 @@ pub fn outline(text: &str) -> Outline {
 /// Returns the definitions of `after` that `before` has otherwise or, if `new`, has not at all.
 pub fn changed(before: &Outline, after: &Outline, new: bool) -> Vec<(Kind, String)> {
     let differs = |key: &(Kind, String), text: &str| match before.get(key) {
-        Some(old) => !comment::only_comments_differ(old.as_bytes(), text.as_bytes()),
+        // A lifetime of Rust looks like a literal without an end.
+        Some(old) => old != text && !comment::only_comments_differ(old.as_bytes(), text.as_bytes()),
         None => new,
     };
     let changed = after.iter().filter(|(key, text)| differs(key, text));
@@ -113,6 +115,11 @@ fn type_name(line: &str) -> Option<(Kind, Option<&str>)> {
     let line = line.split("/*").next().unwrap_or(line).trim_end();
     let head = line.strip_suffix('{')?;
     let head = head.strip_prefix("typedef ").unwrap_or(head);
+    // Rust says who sees a type.
+    let head = match head.strip_prefix("pub") {
+        Some(rest) => rest.split_once(' ').map_or(head, |(_, rest)| rest),
+        None => head,
+    };
     let (kind, rest) = match head.split_once([' ', '\t']).unwrap_or((head, "")) {
         ("struct" | "union", rest) => (Kind::Layout, rest),
         ("enum", rest) => (Kind::Enumeration, rest),

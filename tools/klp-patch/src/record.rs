@@ -96,9 +96,6 @@ pub fn users(out: &Path, prefix: &str, files: &BTreeSet<PathBuf>) -> Result<Foun
         let Some((command, source)) = parts(&text).filter(|_| !used.is_empty()) else {
             continue;
         };
-        if source.ends_with(".rs") {
-            continue;
-        }
         found.records.push(Record {
             place: place(&object, &image, &modules),
             source: normal(source.strip_prefix(prefix).unwrap_or(source)),

@@ -171,8 +171,8 @@ pub struct Test {
     #[arg(long, conflicts_with = "host")]
     pub debug_kernel: bool,
     /// Build this kernel configuration and run `smoke`, `kselftest` and `transitions` on it: `gcc`,
-    /// `clang`, `clang-inline`, `cfi`, `thinlto`, `rt`, `modversions`, `kasan`, `kcsan`, `nohz` or
-    /// `all`; may be given several times
+    /// `clang`, `clang-inline`, `cfi`, `thinlto`, `rt`, `modversions`, `kasan`, `kcsan`, `nohz`,
+    /// `rust-trace` or `all`; may be given several times
     #[arg(long, value_name = "NAME", conflicts_with_all = ["host", "guest", "debug_kernel"])]
     pub config: Vec<named::Selection>,
 }
@@ -300,6 +300,9 @@ pub struct PatchTest {
     /// Livepatch core in the guest
     #[arg(long, value_enum, default_value_t = Cores::Rust)]
     pub core: Cores,
+    /// Configuration of the kernels, as for `test --config` [default: gcc]
+    #[arg(long, value_parser = named::find, value_name = "NAME")]
+    pub config: Option<&'static Named>,
 }
 
 /// Flags of `patch explain`.

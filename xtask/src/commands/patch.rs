@@ -12,6 +12,7 @@ use crate::commands::patch::trial::Trial;
 use crate::guest::modules;
 use crate::guest::suite::View;
 use crate::kernel::build;
+use crate::kernel::flavour::Flavour;
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
 use crate::tools::tally::{self, Tally};
@@ -108,10 +109,11 @@ fn test(cx: &Context, args: &cli::PatchTest) -> Result<()> {
         1 => View::Story,
         _ => View::Results,
     };
+    let flavour = args.config.map_or(Flavour::Plain, |named| named.flavour);
     let (mut outcomes, mut tally) = (Vec::new(), Tally::default());
     for target in targets {
         for &core in cores {
-            let ran = build::kernel(cx, target, core).and_then(|kernel| {
+            let ran = build::kernel_of(cx, target, core, flavour).and_then(|kernel| {
                 println!("\n{}", title(&kernel));
                 trial::run(cx, &kernel, &trials, view)
             });

@@ -18,6 +18,8 @@ use steps::step;
 
 /// Where the samples are, below the object directory.
 const SAMPLES: &str = "samples/livepatch";
+/// Where the samples in Rust are, if the kernel has them, below the object directory.
+const RUST_SAMPLES: &str = "samples/rust";
 /// Where the Rust core's unit tests are, below the object directory.
 const UNIT_TESTS: &str = "kernel/livepatch/linux";
 /// Where upstream's selftests are, below the source.
@@ -46,6 +48,7 @@ pub fn built(cx: &Context, kernel: &Kernel, dir: &Path) -> Result<Vec<PathBuf>> 
             kernel.out.join(SAMPLES).display()
         );
     }
+    modules.extend(objects(&kernel.out.join(RUST_SAMPLES)).unwrap_or_default());
     if kernel.core == Core::Rust {
         modules.extend(objects(&kernel.out.join(UNIT_TESTS))?);
     }

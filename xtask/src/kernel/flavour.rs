@@ -63,6 +63,8 @@ pub enum Flavour {
     Kcsan,
     /// The second CPU has no tick while a single task runs there.
     NoHzFull,
+    /// ftrace knows functions written in Rust.
+    RustTrace,
 }
 
 /// What a flavour consists of.
@@ -121,6 +123,7 @@ impl Flavour {
                 boot_args: "nohz_full=1",
                 ..gcc(&["nohz"])
             },
+            Self::RustTrace => gcc(&["rust-trace"]),
         }
     }
 

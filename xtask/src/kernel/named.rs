@@ -40,6 +40,11 @@ pub static NAMED: &[Named] = &[
         "NO_HZ_FULL: a CPU without a tick",
         Flavour::NoHzFull,
     ),
+    named(
+        "rust-trace",
+        "RUST_FUNCTION_TRACER: Rust functions have patch sites",
+        Flavour::RustTrace,
+    ),
 ];
 
 const fn named(name: &'static str, about: &'static str, flavour: Flavour) -> Named {

@@ -26,7 +26,7 @@ use std::process::Output;
 use steps::git;
 
 /// The stages, in the order in which they are applied.
-const STAGES: &[&str] = &["fixes", "core", "settled", "api", "ports"];
+const STAGES: &[&str] = &["fixes", "core", "settled", "api", "tracing", "ports"];
 
 /// The file of a stage with its cover letter: the subject, an empty line, the text.
 const COVER: &str = "cover.txt";
