@@ -32,6 +32,7 @@ const NOT_GRAFTED: &[&str] = &[
     "target",
     "README.md",
     "kgraft",
+    "packaging",
     "host.rs",
     "capability.rs",
     "claims.rs",
@@ -356,6 +357,7 @@ mod tests {
             ".hidden",
             "sub/README.md",
             "kgraft/c.c",
+            "packaging/d.toml",
         ];
         for name in names {
             let path = dir.path().join(name);
