@@ -14,10 +14,13 @@ noinline int target_speed(int factor)
 	return 10 * factor;
 }
 
+/* Not a constant, which a compiler may put into the caller in place of the call. */
+static int limit = 100;
+
 noinline int target_limit(void);
 noinline int target_limit(void)
 {
-	return 100;
+	return READ_ONCE(limit);
 }
 
 static int speed_get(char *buffer, const struct kernel_param *unused)
