@@ -121,6 +121,8 @@ pub struct Automaton {
     scenario: Scenario,
     /// Whether places that differ only in what was read stay apart.
     exact: bool,
+    /// Whether the stages of places matter: whether something is compared with the proof.
+    staged: bool,
     rests: Vec<Rest>,
     places: Vec<Place>,
     seen: Vec<Seen>,
@@ -138,6 +140,7 @@ impl Automaton {
             replayer: Replayer::new(scenario.clone()),
             scenario: scenario.clone(),
             exact,
+            staged: false,
             rests: Vec::new(),
             places: Vec::new(),
             seen: Vec::new(),
@@ -148,6 +151,11 @@ impl Automaton {
         let run = automaton.replayer.run(&[], None)?;
         automaton.rest(Vec::new(), Books::default(), Stage::default(), &run)?;
         Ok(automaton)
+    }
+
+    /// From now on, places with different stages must not be taken for one.
+    pub fn keep_stages(&mut self) {
+        self.staged = true;
     }
 
     /// Returns a place.
@@ -334,7 +342,7 @@ impl Automaton {
     /// Returns an error if places with different stages were taken for one.
     fn same_stage(&self, number: Number, stage: Stage) -> Result<(), String> {
         let own = self.place(number).stage;
-        if own != stage {
+        if self.staged && own != stage {
             return Err(format!(
                 "the model is too coarse: {own:?} and {stage:?} are one place"
             ));

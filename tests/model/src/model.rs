@@ -50,6 +50,7 @@ impl Model {
     ///
     /// Returns an error if the first state is not one of the proof's.
     pub fn refine(&mut self) -> Result<(), String> {
+        self.core.keep_stages();
         let mut refinement = Refinement::new(&self.scenario, &self.core.replayer.codes);
         refinement.check_first(self, &self.first())?;
         self.refinement = Some(refinement);
