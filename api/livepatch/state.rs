@@ -81,7 +81,8 @@ impl<T: Send + Sync + 'static> State<T> {
     /// Returns the data of this patch.
     #[inline]
     pub fn data(&self, object: &Object<'_>) -> Option<Arc<T>> {
-        // SAFETY: By the invariants of `Object`, the patch is valid.
+        // SAFETY: `object.patch` points to a patch that lives as long as `object`, and the livepatch
+        // core holds its lock meanwhile, so the list of states does not change.
         let state = unsafe { bindings::klp_get_state(object.patch, self.id) };
         // SAFETY: `state` is null, or the state of a valid patch, whose lock is held.
         unsafe { self.share(state) }
@@ -92,7 +93,8 @@ impl<T: Send + Sync + 'static> State<T> {
     /// Fails with `ENOENT` if the patch does not list the state.
     #[inline]
     pub fn set_data(&self, object: &Object<'_>, data: Option<Arc<T>>) -> Result {
-        // SAFETY: By the invariants of `Object`, the patch is valid.
+        // SAFETY: `object.patch` points to a patch that lives as long as `object`, and the livepatch
+        // core holds its lock meanwhile, so the list of states does not change.
         let state = unsafe { bindings::klp_get_state(object.patch, self.id) };
         if state.is_null() {
             return Err(ENOENT);
@@ -150,7 +152,8 @@ impl<T: 'static> State<T> {
 
     #[inline]
     fn previous(&self, _object: &Object<'_>) -> *mut bindings::klp_state {
-        // SAFETY: By the invariants of `Object`, this is a callback, with the lock held.
+        // SAFETY: The function walks the list of patches, which the livepatch core's lock guards. An
+        // `Object` exists only while the core holds that lock for this thread.
         unsafe { bindings::klp_get_prev_state(self.id) }
     }
 

@@ -312,7 +312,7 @@ fn objtool(out: &Path, config: &str) -> Result<Option<String>> {
 }
 
 /// Whether a configuration has this line.
-fn has(config: &str, line: &str) -> bool {
+pub fn has(config: &str, line: &str) -> bool {
     config.lines().any(|own| own == line)
 }
 

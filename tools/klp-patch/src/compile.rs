@@ -110,7 +110,7 @@ pub fn compile<'a>(
     let included: Vec<_> = records
         .iter()
         // A crate is read by rustc alone.
-        .filter(|record| !view.touches(&record.source) && !rust::is_rust(record))
+        .filter(|record| !view.touches(&record.source) && !rust::is_rust(&record.source))
         .collect();
     let mut same = Vec::new();
     for pair in make("Preprocess", Form::Text, &included)? {
@@ -145,7 +145,7 @@ fn job<'a>(
     let name = format!("{kind}/{}{end}", record.object.display());
     let output = dir.join(&name);
     let at = unfinished(&output);
-    let mut command = match rust::is_rust(record) {
+    let mut command = match rust::is_rust(&record.source) {
         true => rust::command(recorded(record, base), &at.to_string_lossy(), |word| {
             seen(word, base, view)
         })?,

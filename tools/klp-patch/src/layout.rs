@@ -4,6 +4,7 @@
 
 use crate::fix::{Change, Fix};
 use crate::outline::{self, Kind};
+use crate::rust;
 use anyhow::{ensure, Result};
 
 /// Returns the structures that the patches change, with their files.
@@ -11,7 +12,7 @@ pub fn changed(changes: &[Change]) -> Vec<String> {
     let of = |change: &Change| {
         let all = outline::changed(&change.before, &change.after, false);
         // An enumeration of Rust may hold values.
-        let is_rust = change.file.extension().is_some_and(|end| end == "rs");
+        let is_rust = rust::is_rust(&change.file);
         let layouts = all.into_iter().filter(move |(kind, _)| {
             *kind == Kind::Layout || is_rust && *kind == Kind::Enumeration
         });

@@ -208,7 +208,7 @@ fn affected(base: &Base, fix: &Fix, code: &BTreeSet<PathBuf>) -> Result<Vec<Reco
     let config = base.read_text(".config")?;
     for record in found.records {
         total += 1;
-        if let Some(why) = rust::objection(&record, &config).filter(|_| rust::is_rust(&record)) {
+        if let Some(why) = rust::objection(&record, &config) {
             bail!("{fix}: {} {why}", record.source.display());
         }
         match record.place {

@@ -1,23 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Objects that rustc makes: which of them can be compiled again, and how.
 
+use crate::base::has;
 use crate::record::Record;
 use anyhow::{Context as _, Result};
+use std::path::Path;
 
 /// The option without which ftrace does not know functions in Rust.
 const OPTION: &str = "CONFIG_RUST_FUNCTION_TRACER=y";
 
-/// Returns what keeps an object in Rust from being patched in a kernel of this configuration, with what
-/// to do.
+/// Returns what keeps an object from being patched in a kernel of this configuration, with what to do.
+/// Objects that rustc does not make are none of its business.
 pub fn objection(record: &Record, config: &str) -> Option<&'static str> {
-    let has = |option| config.lines().any(|line| line == option);
-    if !has(OPTION) {
+    if !is_rust(&record.source) {
+        return None;
+    }
+    if !has(config, OPTION) {
         return Some(
             "is Rust, whose functions have no patch site in this kernel; change the C code around it, or \
              build kernels with CONFIG_RUST_FUNCTION_TRACER from now on",
         );
     }
-    if has("CONFIG_RUST_INLINE_HELPERS=y") {
+    if has(config, "CONFIG_RUST_INLINE_HELPERS=y") {
         return Some(
             "is Rust, and this kernel has RUST_INLINE_HELPERS: such objects are made by several programs \
              in a row, which this tool can't repeat; change the C code around it",
@@ -32,9 +36,9 @@ pub fn objection(record: &Record, config: &str) -> Option<&'static str> {
     None
 }
 
-/// Whether an object is made by rustc.
-pub fn is_rust(record: &Record) -> bool {
-    record.source.extension().is_some_and(|end| end == "rs")
+/// Whether a source is for rustc.
+pub fn is_rust(source: &Path) -> bool {
+    source.extension().is_some_and(|end| end == "rs")
 }
 
 /// Returns the command that makes an object again at `output`, with a section for each function, and the
@@ -66,7 +70,6 @@ pub fn command(record: &str, output: &str, word: impl Fn(&str) -> String) -> Res
 mod tests {
     use super::*;
     use crate::record::Place;
-    use std::path::Path;
 
     fn record(source: &str) -> Record {
         Record {
@@ -82,7 +85,9 @@ mod tests {
         let traced = "CONFIG_A=y\nCONFIG_RUST_FUNCTION_TRACER=y\n";
         let inlined = format!("{traced}CONFIG_RUST_INLINE_HELPERS=y\n");
         let driver = record("drivers/block/a.rs");
-        assert!(is_rust(&driver) && !is_rust(&record("drivers/block/a.c")));
+        let in_c = record("drivers/block/a.c");
+        assert!(is_rust(&driver.source) && !is_rust(&in_c.source));
+        assert_eq!(objection(&in_c, ""), None);
         assert_eq!(objection(&driver, traced), None);
         for (record, config, part) in [
             (&driver, "CONFIG_A=y\n", "no patch site in this kernel"),
