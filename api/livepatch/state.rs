@@ -81,8 +81,8 @@ impl<T: Send + Sync + 'static> State<T> {
     /// Returns the data of this patch.
     #[inline]
     pub fn data(&self, object: &Object<'_>) -> Option<Arc<T>> {
-        // SAFETY: `object.patch` points to a patch that lives as long as `object`, and the livepatch
-        // core holds its lock meanwhile, so the list of states does not change.
+        // SAFETY: `object.patch` points to a patch that lives as long as `object`, whose
+        // states do not change while the livepatch core holds its lock, as it does here.
         let state = unsafe { bindings::klp_get_state(object.patch, self.id) };
         // SAFETY: `state` is null, or the state of a valid patch, whose lock is held.
         unsafe { self.share(state) }
@@ -93,8 +93,8 @@ impl<T: Send + Sync + 'static> State<T> {
     /// Fails with `ENOENT` if the patch does not list the state.
     #[inline]
     pub fn set_data(&self, object: &Object<'_>, data: Option<Arc<T>>) -> Result {
-        // SAFETY: `object.patch` points to a patch that lives as long as `object`, and the livepatch
-        // core holds its lock meanwhile, so the list of states does not change.
+        // SAFETY: `object.patch` points to a patch that lives as long as `object`, whose
+        // states do not change while the livepatch core holds its lock, as it does here.
         let state = unsafe { bindings::klp_get_state(object.patch, self.id) };
         if state.is_null() {
             return Err(ENOENT);
@@ -152,8 +152,8 @@ impl<T: 'static> State<T> {
 
     #[inline]
     fn previous(&self, _object: &Object<'_>) -> *mut bindings::klp_state {
-        // SAFETY: The function walks the list of patches, which the livepatch core's lock guards. An
-        // `Object` exists only while the core holds that lock for this thread.
+        // SAFETY: The function walks the list of patches, which the livepatch core's lock guards.
+        // An `Object` exists only while the core holds that lock for this thread.
         unsafe { bindings::klp_get_prev_state(self.id) }
     }
 
