@@ -186,9 +186,8 @@ rust_symbols() { # the names that rustc gave to what is in our crate
 }
 
 c_only_symbols() { # which of C_ONLY this kernel has
-	for _name in $C_ONLY; do
-		grep -q " $_name\$" /proc/kallsyms && echo "$_name"
-	done
+	awk -v names="$C_ONLY" 'BEGIN { split(names, list); for (i in list) wanted[list[i]] }
+		NF == 3 && $3 in wanted { print $3; delete wanted[$3] }' /proc/kallsyms
 }
 
 running_core() { # rust, c, or what makes it neither
