@@ -118,8 +118,14 @@ pub enum Sample {
     Shadow,
     /// Changes of the system, with versions
     State,
+    /// A function in Rust
+    Rust,
+    /// A driver's bug
+    Driver,
     /// A module that was written for kGraft
     Kgraft,
+    /// A module that was written for kpatch, which takes effect at one instant
+    Kpatch,
 }
 
 impl Sample {
@@ -172,7 +178,8 @@ pub struct Test {
     pub debug_kernel: bool,
     /// Build this kernel configuration and run `smoke`, `kselftest` and `transitions` on it: `gcc`,
     /// `clang`, `clang-inline`, `cfi`, `thinlto`, `rt`, `modversions`, `kasan`, `kcsan`, `nohz`,
-    /// `rust-trace` or `all`; may be given several times
+    /// `rust-trace`, `distribution` (there `klpctl` and `drgn` run, beside systemd and kpatch) or
+    /// `all`; may be given several times
     #[arg(long, value_name = "NAME", conflicts_with_all = ["host", "guest", "debug_kernel"])]
     pub config: Vec<named::Selection>,
 }
@@ -357,6 +364,9 @@ pub struct PatchCompare {
     /// klp-build has kept [default: a copy in the cache]
     #[arg(long, value_name = "DIR")]
     pub klp_build_dir: Option<PathBuf>,
+    /// Then load what klp-build has made in guests, one with each core
+    #[arg(long, conflicts_with = "build_dir")]
+    pub boot: bool,
 }
 
 /// Flags of `series`.

@@ -32,6 +32,7 @@ const NOT_GRAFTED: &[&str] = &[
     "target",
     "README.md",
     "kgraft",
+    "kpatch",
     "packaging",
     "host.rs",
     "capability.rs",
