@@ -202,7 +202,7 @@ static inline int kpatch_switch(bool to)
 	return stop_machine(kpatch_switch_stopped, &to, NULL);
 }
 
-/* The longest that a switch is tried for, in milliseconds, where it can't be refused. */
+/* The longest that a switch is tried for, in milliseconds. */
 #define KPATCH_PATIENCE	1000
 
 /* Switches the gates soon. Who only passes through is out again in a moment. */
@@ -220,7 +220,7 @@ static int kpatch_in_effect_set(const char *val, const struct kernel_param *kp)
 	bool to;
 	int ret = kstrtobool(val, &to);
 
-	return ret ?: kpatch_switch(to);
+	return ret ?: kpatch_switch_soon(to);
 }
 
 static const struct kernel_param_ops kpatch_in_effect_ops = {
