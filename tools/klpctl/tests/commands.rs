@@ -434,6 +434,19 @@ fn what_is_installed_is_loaded_at_boot() {
     assert_eq!(own.fails(&["load", "fix"]).0, Exit::NoPatch);
 }
 
+#[test]
+fn a_copied_file_with_dashes_in_its_name_is_found() {
+    let own = MadeUp::new();
+    own.on_load(|root, _| enable(root, "live_fix", "enabled"));
+    let kept = format!("var/lib/klpctl/{RELEASE}/live-fix.ko");
+    own.module(&kept, &["name=live_fix", FIX[1], FIX[2]]);
+    for name in ["live_fix", "live-fix"] {
+        assert!(own.text(&["load", name]).contains("live_fix: it is loaded"));
+    }
+    own.run(&["uninstall", "live_fix"]).unwrap();
+    assert!(!own.path(&kept).exists());
+}
+
 /// Returns the names of what a boot loads, in its order.
 fn booted(own: &MadeUp) -> String {
     let answer = own.run(&["boot"]).unwrap();

@@ -81,7 +81,9 @@ impl System {
     pub fn find_installed(&self, name: &str, release: &str) -> Result<PathBuf> {
         let is_it = |path: &PathBuf| {
             let file = path.file_name().and_then(OsStr::to_str);
-            file.and_then(stem).is_some_and(|stem| stem == name)
+            // Whoever has copied it there may have written the name with dashes.
+            let stem = file.and_then(stem).map(|stem| stem.replace('-', "_"));
+            stem.is_some_and(|stem| stem == name)
         };
         let found = self.installed(release).into_iter().find(is_it);
         found.ok_or_else(|| {
