@@ -12,6 +12,7 @@
 #include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
+#include <linux/rcupdate.h>
 
 static int one = 1;
 static int to = 2;
@@ -66,7 +67,10 @@ static int to_set(const char *val, const struct kernel_param *kp)
 {
 	int ret = param_set_int(val, kp);
 
+	/* Who has got the other version has told so. Then, who has seen that has counted. */
+	synchronize_rcu_tasks();
 	smp_store_release(&seen, false);
+	synchronize_rcu_tasks();
 	atomic_long_set(&mixed, 0);
 	return ret;
 }
