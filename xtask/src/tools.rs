@@ -9,7 +9,7 @@
 //! | [`identity`] | who makes commits |
 //! | [`libclang`], [`need`] | what can be needed, and whether it is there |
 //! | [`target`] | the table of architectures |
-//! | [`apt`], [`provision`], [`prebuilt`], [`tool`], [`herd`], [`sphinx`] | installing what is needed |
+//! | [`apt`], [`provision`], [`prebuilt`], [`tool`], [`herd`], [`python`] | installing what is needed |
 //!
 //! Locks, long steps and complete entries of the cache are in the crate [`steps`].
 
@@ -22,7 +22,7 @@ pub mod libclang;
 pub mod need;
 pub mod prebuilt;
 pub mod provision;
-pub mod sphinx;
+pub mod python;
 pub mod tally;
 pub mod target;
 pub mod tool;

@@ -93,6 +93,7 @@ fn measure(cx: &Context, kernel: &Kernel, group: Group) -> Result<Samples> {
         // The single write that disables a patch of 2000 functions may be silent for minutes.
         silence: DEADLINE,
         clock,
+        monitor: None,
     };
     let mut samples = Samples::default();
     let mut whole = false;

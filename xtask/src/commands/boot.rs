@@ -2,6 +2,7 @@
 //! `cargo xtask boot`: boots a kernel, with a shell on request.
 
 use crate::commands::cli;
+use crate::guest::klpctl;
 use crate::guest::suite::{Outcome, Suite, View, HELLO};
 use crate::kernel::build;
 use crate::tools::context::Context;
@@ -12,6 +13,7 @@ use std::time::Duration;
 /// A shell on the guest's console, for as long as the user likes.
 static SHELL: Suite = Suite {
     deadline: Duration::MAX,
+    image: klpctl::with,
     ..Suite::new("shell", "a shell", 0)
 };
 

@@ -312,6 +312,7 @@ fn transcript(cx: &Context, kernel: &Kernel, part: &Part) -> Result<Transcript> 
         deadline: part.deadline,
         silence: SILENCE,
         clock: Clock::Time,
+        monitor: None,
     };
     let mut transcript = Transcript::default();
     let end = boot.run(cx, &mut |line| transcript.line(line));

@@ -18,6 +18,18 @@ const MODULES: &str = "modules";
 /// Where it looks for upstream's selftests.
 const SELFTESTS: &str = "selftests/livepatch";
 
+/// Where systemd looks for the units of packages, and for the choices of the machine.
+pub const UNITS: &str = "usr/lib/systemd/system";
+const CHOICES: &str = "etc/systemd/system";
+/// The unit that runs the guest's script.
+const UNIT: &str = "guest.service";
+
+/// Who there is, as an installed system would say.
+const USERS: &str = "root:x:0:0:root:/root:/bin/sh\n\
+                     nobody:x:65534:65534:nobody:/nonexistent:/bin/sh\n";
+const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef\n";
+const GROUPS: &str = "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n";
+
 /// Builds the ordinary initramfs for a kernel, after installing what a guest needs.
 pub fn base(cx: &Context, kernel: &Kernel, userspace: Userspace) -> Result<PathBuf> {
     provision::ensure(cx, &provision::for_guest(kernel.target))?;
@@ -27,12 +39,36 @@ pub fn base(cx: &Context, kernel: &Kernel, userspace: Userspace) -> Result<PathB
     let mut archive = Archive::on_top_of(&base, &dir.join(format!("{}.cpio", userspace.name())))?;
     let scripts = cx.root.join("tests/guest");
     archive.copy("init", &scripts.join("init"))?;
+    archive.file("etc/passwd", 0o644, USERS.as_bytes())?;
+    archive.file("etc/group", 0o644, GROUPS.as_bytes())?;
     archive.copy_all(SCRIPTS, &modules::files(&scripts)?)?;
     archive.copy_all(MODULES, &modules::built(cx, kernel, &dir)?)?;
-    if userspace == Userspace::Full {
-        archive.copy_tree(SELFTESTS, &modules::selftests(cx, kernel, &dir)?)?;
+    match userspace {
+        Userspace::Small => {}
+        Userspace::Full => {
+            archive.copy_tree(SELFTESTS, &modules::selftests(cx, kernel, &dir)?)?;
+        }
+        Userspace::Distribution => {
+            archive.copy(
+                &format!("{UNITS}/{UNIT}"),
+                &scripts.join("systemd").join(UNIT),
+            )?;
+            enable(&mut archive, UNIT)?;
+            let usual = format!("/{UNITS}/multi-user.target");
+            archive.link(&format!("{CHOICES}/default.target"), &usual)?;
+            // Without one, systemd takes this for the first boot, and asks questions.
+            archive.file("etc/machine-id", 0o444, MACHINE_ID.as_bytes())?;
+            // The console is the script's.
+            archive.link(&format!("{CHOICES}/getty.target"), "/dev/null")?;
+        }
     }
     archive.finish()
+}
+
+/// Has systemd start a unit at boot, as `systemctl enable` does.
+pub fn enable(archive: &mut Archive, unit: &str) -> Result<()> {
+    let wants = format!("{CHOICES}/multi-user.target.wants/{unit}");
+    archive.link(&wants, &format!("/{UNITS}/{unit}"))
 }
 
 /// Builds the initramfs for a suite. A suite that is a directory of `tests/guest/` has its own

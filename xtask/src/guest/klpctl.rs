@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Builds `klpctl` for a guest, or for a machine: one static program for each architecture.
 
+use crate::guest::archive::Archive;
 use crate::guest::initramfs;
 use crate::guest::modules;
 use crate::guest::userspace::Userspace;
@@ -18,7 +19,7 @@ use steps::step::Step;
 const MOST_BYTES: u64 = 3 << 20;
 
 /// The suite whose modules hold transitions up.
-const SCENES: &str = "transitions";
+pub const SCENES: &str = "transitions";
 
 /// Builds the program. It depends on nothing on the machine that it runs on.
 pub fn build(cx: &Context, target: &Target) -> Result<PathBuf> {
@@ -68,6 +69,18 @@ pub fn build(cx: &Context, target: &Target) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// Where the program is in a guest.
+const PROGRAM: &str = "usr/sbin/klpctl";
+
+/// Where the unit is that loads live patches at boot.
+const UNIT: &str = "tools/klpctl/package/klpctl.service";
+
+/// What a distribution's guest finds installed: the live patch, and for which of both tools.
+const INSTALLED: &[(&str, &str)] = &[
+    ("livepatch-sample.ko", "klpctl"),
+    ("livepatch-shadow-fix1.ko", "kpatch"),
+];
+
 /// Builds the initramfs of the suite `name`: the program, the suite's files, and the modules that hold
 /// transitions up.
 pub fn image(cx: &Context, kernel: &Kernel, userspace: Userspace, name: &str) -> Result<PathBuf> {
@@ -75,23 +88,45 @@ pub fn image(cx: &Context, kernel: &Kernel, userspace: Userspace, name: &str) ->
     let base = initramfs::base(cx, kernel, userspace)?;
     let title = format!("Build the modules of {name}");
     initramfs::extended(cx, kernel, &base, (name, name), &title, |archive, work| {
-        archive.copy("usr/bin/klpctl", &program)?;
+        archive.copy(PROGRAM, &program)?;
+        if userspace == Userspace::Distribution {
+            install(cx, kernel, archive)?;
+        }
         let scenes = scenes(cx, kernel, work)?;
         archive.copy_all(SCENES, &scenes)
     })
 }
 
-fn scenes(cx: &Context, kernel: &Kernel, work: &Path) -> Result<Vec<PathBuf>> {
+/// Builds an initramfs with the program, and nothing else of a suite's.
+pub fn with(cx: &Context, kernel: &Kernel, userspace: Userspace, name: &str) -> Result<PathBuf> {
+    let program = build(cx, kernel.target)?;
+    let base = initramfs::base(cx, kernel, userspace)?;
+    let to = initramfs::dir(cx, kernel).join(format!("{name}.cpio"));
+    let mut archive = Archive::on_top_of(&base, &to)?;
+    archive.copy(PROGRAM, &program)?;
+    archive.finish()
+}
+
+/// Has live patches loaded at boot, by `klpctl.service` and by `kpatch.service`.
+fn install(cx: &Context, kernel: &Kernel, archive: &mut Archive) -> Result<()> {
+    let unit = cx.root.join(UNIT);
+    archive.copy(&format!("{}/klpctl.service", initramfs::UNITS), &unit)?;
+    let (release, samples) = (kernel.release()?, kernel.out.join(modules::SAMPLES));
+    for (module, tool) in INSTALLED {
+        let path = format!("var/lib/{tool}/{release}/{module}");
+        archive.copy(&path, &samples.join(module))?;
+        initramfs::enable(archive, &format!("{tool}.service"))?;
+    }
+    Ok(())
+}
+
+/// Builds the modules whose tasks hold transitions up, in a directory of their own below `work`.
+pub fn scenes(cx: &Context, kernel: &Kernel, work: &Path) -> Result<Vec<PathBuf>> {
     let dir = work.join("scenes");
     modules::mirror(
         &cx.root.join("tests/guest").join(SCENES).join("modules"),
         &dir,
     )?;
-    modules::make(
-        cx,
-        kernel,
-        &dir,
-        "Build the modules of transitions for klpctl",
-    )?;
+    modules::make(cx, kernel, &dir, "Build the modules of the scenes")?;
     modules::objects(&dir)
 }

@@ -17,7 +17,7 @@ use steps::place;
 use steps::step;
 
 /// Where the samples are, below the object directory.
-const SAMPLES: &str = "samples/livepatch";
+pub const SAMPLES: &str = "samples/livepatch";
 /// Where the samples in Rust are, if the kernel has them, below the object directory.
 const RUST_SAMPLES: &str = "samples/rust";
 /// Where the Rust core's unit tests are, below the object directory.

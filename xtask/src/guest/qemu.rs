@@ -7,9 +7,11 @@
 mod accel;
 mod console;
 mod emulator;
+mod monitor;
 
 use crate::guest::qemu::accel::Accel;
 use crate::guest::qemu::console::{Console, End};
+pub use crate::guest::qemu::monitor::Monitor;
 use crate::kernel::flavour::Flavour;
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
@@ -31,6 +33,9 @@ const CPUS: usize = 2;
 const MEMORY: &str = "768M";
 /// The guest's memory with debug checks: KASAN's shadow takes an eighth, and freed memory is kept.
 const DEBUG_MEMORY: &str = "3G";
+
+/// The guest's memory with a distribution's userspace, which is in memory twice while it is unpacked.
+const DISTRIBUTION_MEMORY: &str = "1536M";
 
 /// A guest that prints nothing for this long usually hangs. The longest silence of a sound guest,
 /// emulated on a busy host, is about 20 s.
@@ -55,6 +60,8 @@ pub struct Boot<'a> {
     pub silence: Duration,
     /// What the guest's clock shows.
     pub clock: Clock,
+    /// Where the machine's monitor listens, for programs: see [`Monitor`].
+    pub monitor: Option<&'a Path>,
 }
 
 /// What a guest's clock shows.
@@ -155,6 +162,7 @@ impl Boot<'_> {
         let clock = clock.into_iter().flatten();
         let memory = match self.kernel.flavour {
             Flavour::Debug => DEBUG_MEMORY,
+            Flavour::Distribution => DISTRIBUTION_MEMORY,
             _ => MEMORY,
         };
         let (image, initramfs) = (self.kernel.image(), self.initramfs);
@@ -162,11 +170,13 @@ impl Boot<'_> {
         // each socket.
         let cpus = format!("{cpus},sockets={cpus}");
         let line = self.command_line();
+        let monitor = self.monitor.map(monitor::arguments);
+        let monitor = monitor.iter().flatten();
         // setpriv lets the kernel kill the guest when xtask dies for any reason.
         let command = cmd!(
             sh,
             "setpriv --pdeathsig KILL -- {qemu} {own...} {console...}
-                -accel {accel} {clock...} -smp {cpus} -m {memory} -no-reboot
+                {monitor...} -accel {accel} {clock...} -smp {cpus} -m {memory} -no-reboot
                 -kernel {image} -initrd {initramfs} -append {line}"
         );
         Ok(command.into())

@@ -5,6 +5,7 @@ use crate::guest::ktap::{Case, Event, Reader, Report, Verdict};
 use crate::guest::qemu::{Boot, Clock, EmulatorHangs, Finished, SILENCE};
 use crate::guest::userspace::Userspace;
 use crate::guest::{initramfs, klpctl, samples};
+use crate::kernel::flavour::Flavour;
 use crate::kernel::make::Kernel;
 use crate::tools::context::Context;
 use crate::tools::tally::{self, Tally};
@@ -181,7 +182,11 @@ impl Suite {
     ///
     /// Fails if there is no guest to boot. Failures in the guest are in the outcome.
     pub fn run(&self, cx: &Context, kernel: &Kernel, view: View) -> Result<Outcome> {
-        let initramfs = (self.image)(cx, kernel, self.userspace, self.name)?;
+        let userspace = match kernel.flavour {
+            Flavour::Distribution => Userspace::Distribution,
+            _ => self.userspace,
+        };
+        let initramfs = (self.image)(cx, kernel, userspace, self.name)?;
         self.run_in(cx, kernel, &initramfs, view)
     }
 
@@ -239,7 +244,7 @@ impl Suite {
 
     /// Boots the kernel with its console on the user's terminal.
     pub fn attach(&self, cx: &Context, kernel: &Kernel) -> Result<()> {
-        let initramfs = initramfs::base(cx, kernel, self.userspace)?;
+        let initramfs = (self.image)(cx, kernel, self.userspace, self.name)?;
         self.boot(kernel, &initramfs).attach(cx)
     }
 
@@ -252,6 +257,7 @@ impl Suite {
             deadline: self.deadline,
             silence: SILENCE,
             clock: Clock::Time,
+            monitor: None,
         }
     }
 }

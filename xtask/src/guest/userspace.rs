@@ -25,6 +25,8 @@ pub enum Userspace {
     Small,
     /// The programs that upstream's selftests call.
     Full,
+    /// What boots and looks after a machine: systemd, and kpatch(1).
+    Distribution,
 }
 
 impl Userspace {
@@ -33,6 +35,7 @@ impl Userspace {
         match self {
             Self::Small => "small",
             Self::Full => "full",
+            Self::Distribution => "distribution",
         }
     }
 
@@ -55,6 +58,31 @@ impl Userspace {
                 "sed",
                 "util-linux",
             ],
+            Self::Distribution => &[
+                "bash",
+                // `column` and `readelf` are kpatch's.
+                "binutils",
+                "bsdextrautils",
+                "busybox-static",
+                "coreutils",
+                "gawk",
+                "grep",
+                "kmod",
+                "kpatch",
+                "libc-bin",
+                "mount",
+                "sed",
+                "systemd",
+                "util-linux",
+            ],
+        }
+    }
+
+    /// Returns the suite that the packages have to come from, if not every suite has them.
+    fn suite(self) -> Option<&'static str> {
+        match self {
+            Self::Small | Self::Full => None,
+            Self::Distribution => Some("trixie"),
         }
     }
 }
@@ -86,7 +114,8 @@ const TRIES: usize = 3;
 pub fn base(cx: &Context, target: &Target, userspace: Userspace) -> Result<PathBuf> {
     let packages = userspace.packages().join(",");
     let own = || apt::codename().unwrap_or_else(|| SUITE.to_owned());
-    let suite = target.suite.map_or_else(own, str::to_owned);
+    let suite = userspace.suite().or(target.suite);
+    let suite = suite.map_or_else(own, str::to_owned);
     let key = format!("{}-{suite}-{:08x}", userspace.name(), checksum(&packages));
     let dest = cx.cache.join("userspace").join(target.name).join(key);
     let _lock = cx.lock(&format!("userspace-{}-{}", target.name, userspace.name()))?;
@@ -135,8 +164,10 @@ fn repack(tar: &Path, cpio: &Path) -> Result<()> {
     let mut links = BTreeMap::new();
     for entry in tar.entries()? {
         let mut entry = entry.context("mmdebstrap left a broken archive")?;
-        let name = merged(&entry.path()?.to_string_lossy());
-        if name.is_empty() || unwanted(&name) {
+        let path = entry.path()?.to_string_lossy().into_owned();
+        let name = merged(&path);
+        // Some suites have the links of the merged directories in a package. They are made below.
+        if name.is_empty() || unwanted(&name) || is_merged_itself(&path) {
             continue;
         }
         let target = entry
@@ -184,6 +215,10 @@ fn merged(name: &str) -> String {
     }
 }
 
+fn is_merged_itself(name: &str) -> bool {
+    MERGED.contains(&name.trim_start_matches("./").trim_matches('/'))
+}
+
 fn unwanted(name: &str) -> bool {
     UNWANTED.iter().any(|prefix| name.starts_with(prefix))
         || UNWANTED_WITHIN.iter().any(|part| name.contains(part))
@@ -221,6 +256,9 @@ mod tests {
         builder
             .append_link(&mut header, "./usr/bin/touch", "/bin/touch")
             .unwrap();
+        builder
+            .append_link(&mut header, "./lib64", "usr/lib64")
+            .unwrap();
         header.set_entry_type(tar::EntryType::Regular);
         builder
             .append_data(&mut header, "./bin/touch", std::io::empty())
@@ -239,6 +277,8 @@ mod tests {
                 .count()
         };
         assert_eq!(count("usr/bin/touch\0"), 1);
+        // A directory, and the link to it: not a link to itself.
+        assert_eq!(count("usr/lib64"), 2);
         assert_eq!(count("doc"), 0);
     }
 }

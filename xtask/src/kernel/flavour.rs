@@ -65,6 +65,8 @@ pub enum Flavour {
     NoHzFull,
     /// ftrace knows functions written in Rust.
     RustTrace,
+    /// A distribution's userspace boots on it, and debuggers know its data.
+    Distribution,
 }
 
 /// What a flavour consists of.
@@ -124,6 +126,11 @@ impl Flavour {
                 ..gcc(&["nohz"])
             },
             Self::RustTrace => gcc(&["rust-trace"]),
+            Self::Distribution => Parts {
+                // Without ACPI the kernel has to be told where the machine takes word of it.
+                boot_args: "qemu_fw_cfg.ioport=12@0x510:0:1:4",
+                ..gcc(&["distribution"])
+            },
         }
     }
 

@@ -45,6 +45,11 @@ pub static NAMED: &[Named] = &[
         "RUST_FUNCTION_TRACER: Rust functions have patch sites",
         Flavour::RustTrace,
     ),
+    named(
+        "distribution",
+        "systemd, kpatch(1) and a debugger beside klpctl",
+        Flavour::Distribution,
+    ),
 ];
 
 const fn named(name: &'static str, about: &'static str, flavour: Flavour) -> Named {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Provides Sphinx, which makes the kernel's documentation, in the cache.
+//! Provides programs from Python's package index in the cache.
 
 use crate::tools::context::Context;
 use crate::tools::need::{program, Need, Probe};
@@ -11,10 +11,29 @@ use steps::place;
 use steps::step::Step;
 use xshell::cmd;
 
-/// The version. Debian's is older, and installing it would change the machine.
-const VERSION: &str = "8.2.3";
+/// A program from the index, in a version that is known to work.
+pub struct Program {
+    name: &'static str,
+    version: &'static str,
+    /// What else it takes.
+    with: &'static [&'static str],
+}
 
-/// What installs it.
+/// Makes the kernel's documentation. Debian's is older, and installing it would change the machine.
+pub static SPHINX: Program = Program {
+    name: "sphinx",
+    version: "8.2.3",
+    with: &["pyyaml"],
+};
+
+/// Reads a kernel's memory. Debian's is too old for this kernel.
+pub static DRGN: Program = Program {
+    name: "drgn",
+    version: "0.3.0",
+    with: &[],
+};
+
+/// What installs programs.
 const NEEDS: [Need; 2] = [
     program("python3", &["python3"]),
     Need {
@@ -24,33 +43,40 @@ const NEEDS: [Need; 2] = [
     },
 ];
 
-/// Sphinx, ready for use.
-pub struct Sphinx(PathBuf);
+/// A program that is ready for use.
+pub struct Ready(PathBuf);
 
-/// Returns Sphinx, after installing it if necessary.
-pub fn ready(cx: &Context) -> Result<Sphinx> {
-    let dir = cx.cache.join("tools").join(format!("sphinx-{VERSION}"));
-    let _lock = cx.lock("tools")?;
-    if !dir.exists() {
-        provision::ensure(cx, &NEEDS)?;
-        place::whole(&dir, |partial| {
-            let (sh, package) = (cx.shell()?, format!("sphinx=={VERSION}"));
-            let install = cmd!(
-                sh,
-                "python3 -m pip install --quiet --disable-pip-version-check --no-compile
-                    --target {partial} {package} pyyaml"
-            );
-            Step::new(cx, &format!("Install Sphinx {VERSION}"), install)
-                .hint("see that Python's package index is in reach, then run this again")
-                .run()
-                .map(drop)
-        })?;
+impl Program {
+    /// Returns the program, after installing it if necessary.
+    pub fn ready(&self, cx: &Context) -> Result<Ready> {
+        let &Self {
+            name,
+            version,
+            with,
+        } = self;
+        let dir = cx.cache.join("tools").join(format!("{name}-{version}"));
+        let _lock = cx.lock("tools")?;
+        if !dir.exists() {
+            provision::ensure(cx, &NEEDS)?;
+            place::whole(&dir, |partial| {
+                let (sh, package) = (cx.shell()?, format!("{name}=={version}"));
+                let install = cmd!(
+                    sh,
+                    "python3 -m pip install --quiet --disable-pip-version-check --no-compile
+                        --target {partial} {package} {with...}"
+                );
+                Step::new(cx, &format!("Install {name} {version}"), install)
+                    .hint("see that Python's package index is in reach, then run this again")
+                    .run()
+                    .map(drop)
+            })?;
+        }
+        Ok(Ready(dir))
     }
-    Ok(Sphinx(dir))
 }
 
-impl Sphinx {
-    /// Sets up the environment of a `make` of documentation.
+impl Ready {
+    /// Sets up the environment of a command that runs the program.
     pub fn equip(&self, command: &mut Command) -> Result<()> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let dirs = [self.0.join("bin")].into_iter();

@@ -3,7 +3,7 @@
 
 use crate::commands::lint::tree::Tree;
 use crate::tools::context::Context;
-use crate::tools::sphinx;
+use crate::tools::python::SPHINX;
 use crate::tools::tally::Tally;
 use anyhow::{bail, Result};
 use std::fs;
@@ -19,7 +19,7 @@ const DIRECTORY: &str = "livepatch";
 /// table of contents.
 pub fn check(cx: &Context, tree: &Tree) -> Tally {
     let check = || -> Result<()> {
-        let sphinx = sphinx::ready(cx)?;
+        let sphinx = SPHINX.ready(cx)?;
         let (sh, linux) = (cx.shell()?, &tree.linux);
         // Sphinx remembers what it has read, and would say nothing about it.
         let out = cx.cache.join("docs");

@@ -9,11 +9,14 @@ mod table;
 
 use crate::commands::cli;
 use crate::commands::patch::compare::table::Row;
+use crate::commands::patch::trial::{self, Trial};
 use crate::guest::modules;
+use crate::guest::suite::{Outcome, View};
 use crate::kernel::build;
 use crate::kernel::flavour::Core;
 use crate::kernel::klp_build::{KlpBuild, Made, NEEDS};
 use crate::tools::context::Context;
+use crate::tools::tally::{self, Tally};
 use crate::tools::{provision, target};
 use anyhow::{ensure, Context as _, Result};
 use klp_patch::base::Base;
@@ -59,7 +62,36 @@ pub fn run(cx: &Context, args: &cli::PatchCompare) -> Result<()> {
     }
     let release = base.read_text("include/config/kernel.release")?;
     println!("\n{}", table::text(release.trim(), original, &rows));
-    Ok(())
+    match args.boot {
+        true => boot(cx, &patches, rows),
+        false => Ok(()),
+    }
+}
+
+/// Loads the modules of klp-build on each core. They were built for the Rust core's kernel. Nothing in
+/// them depends on the core, since they name what they refer to.
+fn boot(cx: &Context, patches: &[PathBuf], rows: Vec<Row>) -> Result<()> {
+    let mut files = Vec::new();
+    for (patch, row) in patches.iter().zip(rows) {
+        if let Ok((module, _)) = row.klp_build.result {
+            files.push(Trial::of(vec![patch.clone()], None)?.files(module)?);
+        }
+    }
+    ensure!(!files.is_empty(), "klp-build has made no module");
+    let mut total = Tally::default();
+    for core in [Core::Rust, Core::C] {
+        let kernel = build::kernel(cx, target::find(target::DEFAULT)?, core)?;
+        println!(
+            "\n{} modules of klp-build, on the {}",
+            files.len(),
+            core.name()
+        );
+        let outcome = trial::in_guest(cx, &kernel, &files, View::Results);
+        let tally = outcome.map(Outcome::tally);
+        total += tally.unwrap_or_else(|error| Tally::failure(&error));
+    }
+    println!("{total}");
+    tally::conclude(total.failed())
 }
 
 /// Returns the project's patches, in the order of the table.

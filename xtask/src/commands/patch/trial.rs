@@ -3,7 +3,7 @@
 
 use crate::commands::patch::outcome::Outcome;
 use crate::guest::initramfs;
-use crate::guest::suite::{Suite, View};
+use crate::guest::suite::{self, Suite, View};
 use crate::guest::userspace::Userspace;
 use crate::kernel::flavour::Core;
 use crate::kernel::make::Kernel;
@@ -29,6 +29,9 @@ const CHECK: &str = "check";
 /// How long a guest may take, and how much longer with each patch.
 const DEADLINE: Duration = Duration::from_secs(4 * 60);
 const EACH: Duration = Duration::from_secs(60);
+
+/// A module and its script, with their names in the guest.
+pub type Files = [(String, Vec<u8>); 2];
 
 /// What becomes one module, to be tested.
 pub struct Trial {
@@ -58,19 +61,29 @@ impl Trial {
         Outcome::new(kernel, &self.name, self.check.is_some(), module)
     }
 
-    /// Makes its module, and reads its script. Without a script, any effect will do.
-    fn make(&self, cx: &Context, base: &Base) -> Result<(Module, Vec<u8>)> {
+    /// Returns the files that the guest needs for it. Without a script, any effect will do.
+    pub fn files(&self, module: Vec<u8>) -> Result<Files> {
         let script = match &self.check {
             Some(path) => fs::read(path)
                 .with_context(|| format!("cannot read the script {}", path.display()))?,
             None => b":\n".to_vec(),
         };
+        let name = &self.name;
+        Ok([
+            (format!("{NAME}/{name}.ko"), module),
+            (format!("{NAME}/{name}.{CHECK}"), script),
+        ])
+    }
+
+    fn make(&self, cx: &Context, base: &Base) -> Result<(Module, Files)> {
         let fix = Fix::read(&self.patches)?;
         let order = Order {
             name: self.name.clone(),
             ..Order::default()
         };
-        Ok((klp_patch::build(cx, base, &fix, &order)?, script))
+        let module = klp_patch::build(cx, base, &fix, &order)?;
+        let files = self.files(module.bytes.clone())?;
+        Ok((module, files))
     }
 }
 
@@ -85,41 +98,49 @@ pub fn run(
     let (mut outcomes, mut files, mut tally) = (Vec::new(), Vec::new(), Tally::default());
     let of = (kernel.target.name, kernel.core);
     for trial in trials {
-        let name = &trial.name;
         match trial.make(cx, &base) {
-            Ok((module, script)) => {
+            Ok((module, own)) => {
                 output::describe(&module);
                 outcomes.push(trial.outcome(of, Some(&module)));
-                files.push((format!("{NAME}/{name}.ko"), module.bytes));
-                files.push((format!("{NAME}/{name}.{CHECK}"), script));
+                files.push(own);
             }
             Err(error) => {
                 outcomes.push(trial.outcome(of, None));
-                tally += Tally::failure(&error).within(name);
+                tally += Tally::failure(&error).within(&trial.name);
             }
         }
     }
     if files.is_empty() {
         return Ok((outcomes, tally));
     }
-    let userspace = initramfs::base(cx, kernel, Userspace::Small)?;
-    let title = "Build what tests a patch";
-    let names = (NAME, NAME);
-    let initramfs = initramfs::extended(cx, kernel, &userspace, names, title, |archive, _| {
-        for (name, bytes) in &files {
-            archive.file(name, 0o644, bytes)?;
-        }
-        Ok(())
-    })?;
-    let each = u32::try_from(trials.len()).unwrap_or(u32::MAX);
-    let suite = Suite {
-        deadline: DEADLINE + EACH * each,
-        ..Suite::new(NAME, ABOUT, 0)
-    };
-    let ran = suite.run_in(cx, kernel, &initramfs, view)?;
+    let ran = in_guest(cx, kernel, &files, view)?;
     for outcome in &mut outcomes {
         outcome.fill(&ran.report);
     }
     tally += ran.tally();
     Ok((outcomes, tally))
+}
+
+/// Tests modules in one guest.
+pub fn in_guest(
+    cx: &Context,
+    kernel: &Kernel,
+    files: &[Files],
+    view: View,
+) -> Result<suite::Outcome> {
+    let userspace = initramfs::base(cx, kernel, Userspace::Small)?;
+    let title = "Build what tests a patch";
+    let names = (NAME, NAME);
+    let initramfs = initramfs::extended(cx, kernel, &userspace, names, title, |archive, _| {
+        for (name, bytes) in files.iter().flatten() {
+            archive.file(name, 0o644, bytes)?;
+        }
+        Ok(())
+    })?;
+    let each = u32::try_from(files.len()).unwrap_or(u32::MAX);
+    let suite = Suite {
+        deadline: DEADLINE + EACH * each,
+        ..Suite::new(NAME, ABOUT, 0)
+    };
+    suite.run_in(cx, kernel, &initramfs, view)
 }

@@ -2,9 +2,10 @@
 //! `test --config`: upstream's selftests and the suite `transitions` on kernels of other
 //! configurations, and a table of the results and the build times.
 
+use crate::guest::drgn;
 use crate::guest::suite::{self, Outcome, View};
 use crate::kernel::build;
-use crate::kernel::flavour::Core;
+use crate::kernel::flavour::{Core, Flavour};
 use crate::kernel::named::Named;
 use crate::tools::context::Context;
 use crate::tools::tally::{self, Tally};
@@ -16,6 +17,15 @@ use std::time::{Duration, Instant};
 
 /// The suites that run on each kernel.
 const SUITES: &[&str] = &["smoke", "kselftest", "transitions"];
+/// Those that run where there is a distribution's userspace.
+const DISTRIBUTION: &[&str] = &["klpctl", drgn::NAME];
+
+fn suites(named: &Named) -> &'static [&'static str] {
+    match named.flavour {
+        Flavour::Distribution => DISTRIBUTION,
+        _ => SUITES,
+    }
+}
 
 /// One line of the table.
 struct Row {
@@ -82,10 +92,12 @@ fn one(cx: &Context, target: &'static Target, named: &Named, core: Core) -> (Row
     let has_kernel = kernel.is_ok();
     match &kernel {
         Ok(kernel) => {
-            for name in SUITES {
-                let outcome =
-                    suite::find(name).and_then(|suite| suite.run(cx, kernel, View::Results));
-                let suite = outcome.map(Outcome::tally);
+            for name in suites(named) {
+                let run = |suite: &suite::Suite| suite.run(cx, kernel, View::Results);
+                let suite = match *name {
+                    drgn::NAME => drgn::of(cx, kernel),
+                    name => suite::find(name).and_then(run).map(Outcome::tally),
+                };
                 tally += suite
                     .unwrap_or_else(|error| Tally::failure(&error))
                     .within(name);
@@ -108,6 +120,7 @@ fn one(cx: &Context, target: &'static Target, named: &Named, core: Core) -> (Row
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::named::NAMED;
 
     fn row(built: Option<u64>) -> String {
         let row = Row {
@@ -141,8 +154,8 @@ mod tests {
 
     #[test]
     fn the_suites_are_there() {
-        for name in SUITES {
-            suite::find(name).unwrap();
+        for name in NAMED.iter().flat_map(suites) {
+            assert!(*name == drgn::NAME || suite::find(name).is_ok(), "{name}");
         }
     }
 }
