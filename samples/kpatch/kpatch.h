@@ -282,19 +282,14 @@ static int kpatch_pre_patch(struct klp_object *klp)
 	return object->pre_patch_callback ? object->pre_patch_callback(object) : 0;
 }
 
-/* Whether a module is patched as it comes, or goes back as it goes. The patch stays as it is. */
-static inline bool kpatch_is_alone(struct klp_object *klp)
-{
-	return klp->mod && klp->mod->state != MODULE_STATE_LIVE;
-}
-
 static void kpatch_post_patch(struct klp_object *klp)
 {
 	struct kpatch_object *object = kpatch_object_of(klp);
 
-	if (kpatch_has_gates() && !kpatch_is_alone(klp)) {
+	/* The first object tells. Others, and modules that come later, leave the gates as they are. */
+	if (kpatch_has_gates() && !kpatch_through_gates) {
 		WRITE_ONCE(kpatch_through_gates, true);
-		if (!kpatch_in_effect && kpatch_switch_soon(true))
+		if (kpatch_switch_soon(true))
 			pr_err("refused: a task is inside; 1 in the parameter in_effect tries again\n");
 	}
 	if (object->post_patch_callback)
@@ -304,8 +299,10 @@ static void kpatch_post_patch(struct klp_object *klp)
 static void kpatch_pre_unpatch(struct klp_object *klp)
 {
 	struct kpatch_object *object = kpatch_object_of(klp);
+	/* A module that goes, goes back alone. The patch stays as it is. */
+	bool alone = klp->mod && klp->mod->state != MODULE_STATE_LIVE;
 
-	if (kpatch_has_gates() && !kpatch_is_alone(klp)) {
+	if (kpatch_has_gates() && !alone) {
 		WRITE_ONCE(kpatch_through_gates, false);
 		if (kpatch_in_effect && kpatch_switch_soon(false))
 			pr_warn("a task is inside, so both versions are in use for a while\n");
