@@ -79,7 +79,7 @@ def tasks(prog):
 
 
 def blockers(prog, patch):
-    """Yields the tasks that have not moved, and what each may be held up by."""
+    """Yields the tasks that have not moved."""
     target = 1 if patch.enabled else 0
     for task in tasks(prog):
         state = task.patch_state.value_()
@@ -95,7 +95,7 @@ def stack_of(prog, task):
         return []
 
 
-def reason(prog, task, frames, inside):
+def reason(task, frames, inside):
     """Says what keeps a task from moving, as far as its stack tells."""
     for frame in frames:
         for func in inside:
@@ -120,33 +120,33 @@ def describe(patch, in_transition):
     return f"{text(patch.mod.name)}: {state}{replace}; {number} function{plural} of {names}"
 
 
-def report(prog, stacks=False, out=sys.stdout):
+def report(prog, stacks):
     """Prints everything."""
     current = transition(prog)
     found = 0
     for patch in patches(prog):
         found += 1
-        print(describe(patch, bool(current) and patch == current), file=out)
+        print(describe(patch, bool(current) and patch == current))
     if not found:
-        print("No live patch is loaded.", file=out)
+        print("No live patch is loaded.")
     if not current:
-        print("No transition is going on.", file=out)
+        print("No transition is going on.")
         return
     inside = to_leave(current)
     waiting = list(blockers(prog, current))
     plural = "" if len(waiting) == 1 else "s"
-    print(f"The transition of {text(current.mod.name)} waits for {len(waiting)} task{plural}:", file=out)
+    print(f"The transition of {text(current.mod.name)} waits for {len(waiting)} task{plural}:")
     for task in waiting:
         frames = stack_of(prog, task)
         name = task.comm.string_().decode(errors="replace")
-        print(f"  {name} ({task.pid.value_()}): {reason(prog, task, frames, inside)}", file=out)
+        print(f"  {name} ({task.pid.value_()}): {reason(task, frames, inside)}")
         if stacks:
             for frame in frames:
-                print(f"    {frame.name or hex(frame.pc)}", file=out)
+                print(f"    {frame.name or hex(frame.pc)}")
 
 
 def main(prog):
-    """Reads the command line."""
+    """Reads the command line, and prints the report."""
     parser = argparse.ArgumentParser(
         prog="livepatch.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

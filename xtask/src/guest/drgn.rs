@@ -89,9 +89,16 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Stops the guest, and checks what the helper says of it.
+    /// Stops the guest while its memory is read.
     fn look(&self, scene: &str, expected: &[String]) -> Result<Tally> {
         Monitor::connect(self.socket)?.run("stop", &json!({}))?;
+        let tally = self.read(scene, expected);
+        Monitor::connect(self.socket)?.run("cont", &json!({}))?;
+        tally
+    }
+
+    /// Checks what the helper says of the guest, and of a dump of it.
+    fn read(&self, scene: &str, expected: &[String]) -> Result<Tally> {
         let from = ["--qemu".as_ref(), self.socket.as_os_str()];
         let mut tally = told(scene, "the guest", expected, &self.ask(from)?);
         if scene == DUMPED {
@@ -102,7 +109,6 @@ impl Place<'_> {
             tally += told(scene, "a dump", expected, &self.ask(from)?);
             steps::place::remove(&self.dump)?;
         }
-        Monitor::connect(self.socket)?.run("cont", &json!({}))?;
         Ok(tally)
     }
 
@@ -125,11 +131,8 @@ impl Place<'_> {
 
 /// Checks that the helper has said all that is expected.
 fn told(scene: &str, of: &str, expected: &[String], said: &str) -> Tally {
-    let missing: Vec<&str> = expected.iter().map(String::as_str).collect();
-    let missing: Vec<&str> = missing
-        .into_iter()
-        .filter(|text| !said.contains(text))
-        .collect();
+    let is_missing = |text: &&String| !said.contains(text.as_str());
+    let missing: Vec<&String> = expected.iter().filter(is_missing).collect();
     let name = format!("{scene}: drgn reads {of}");
     let passed = missing.is_empty() && !expected.is_empty();
     for line in said.lines() {

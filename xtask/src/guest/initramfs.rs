@@ -27,8 +27,9 @@ const UNIT: &str = "guest.service";
 /// Who there is, as an installed system would say.
 const USERS: &str = "root:x:0:0:root:/root:/bin/sh\n\
                      nobody:x:65534:65534:nobody:/nonexistent:/bin/sh\n";
-const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef\n";
 const GROUPS: &str = "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n";
+/// Without it, systemd takes this for the first boot, and asks questions.
+const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef\n";
 
 /// Builds the ordinary initramfs for a kernel, after installing what a guest needs.
 pub fn base(cx: &Context, kernel: &Kernel, userspace: Userspace) -> Result<PathBuf> {
@@ -56,7 +57,6 @@ pub fn base(cx: &Context, kernel: &Kernel, userspace: Userspace) -> Result<PathB
             enable(&mut archive, UNIT)?;
             let usual = format!("/{UNITS}/multi-user.target");
             archive.link(&format!("{CHOICES}/default.target"), &usual)?;
-            // Without one, systemd takes this for the first boot, and asks questions.
             archive.file("etc/machine-id", 0o444, MACHINE_ID.as_bytes())?;
             // The console is the script's.
             archive.link(&format!("{CHOICES}/getty.target"), "/dev/null")?;

@@ -164,10 +164,8 @@ fn repack(tar: &Path, cpio: &Path) -> Result<()> {
     let mut links = BTreeMap::new();
     for entry in tar.entries()? {
         let mut entry = entry.context("mmdebstrap left a broken archive")?;
-        let path = entry.path()?.to_string_lossy().into_owned();
-        let name = merged(&path);
-        // Some suites have the links of the merged directories in a package. They are made below.
-        if name.is_empty() || unwanted(&name) || is_merged_itself(&path) {
+        let name = merged(&entry.path()?.to_string_lossy());
+        if name.is_empty() || unwanted(&name) {
             continue;
         }
         let target = entry
@@ -181,6 +179,8 @@ fn repack(tar: &Path, cpio: &Path) -> Result<()> {
                 archive.file(&name, entry.header().mode()?, &content)?;
                 files.insert(name);
             }
+            // A package may have the links of the merged directories, which are made below.
+            (tar::EntryType::Symlink, Some(target)) if target == name => {}
             (tar::EntryType::Symlink, Some(target)) => drop(links.insert(name, target)),
             (tar::EntryType::Link, Some(target)) => {
                 links.insert(name, format!("/{}", merged(&target)));
@@ -213,10 +213,6 @@ fn merged(name: &str) -> String {
     } else {
         name.to_owned()
     }
-}
-
-fn is_merged_itself(name: &str) -> bool {
-    MERGED.contains(&name.trim_start_matches("./").trim_matches('/'))
 }
 
 fn unwanted(name: &str) -> bool {

@@ -127,7 +127,7 @@ impl Flavour {
             },
             Self::RustTrace => gcc(&["rust-trace"]),
             Self::Distribution => Parts {
-                // Without ACPI the kernel has to be told where the machine takes word of it.
+                // The kernel has no ACPI to find QEMU's fw_cfg with, where it says how to read it.
                 boot_args: "qemu_fw_cfg.ioport=12@0x510:0:1:4",
                 ..gcc(&["distribution"])
             },

@@ -74,7 +74,8 @@ fn boot(cx: &Context, patches: &[PathBuf], rows: Vec<Row>) -> Result<()> {
     let mut files = Vec::new();
     for (patch, row) in patches.iter().zip(rows) {
         if let Ok((module, _)) = row.klp_build.result {
-            files.push(Trial::of(vec![patch.clone()], None)?.files(module)?);
+            let trial = Trial::of(vec![patch.clone()], None)?;
+            files.push(trial.files(module, trial.script()?));
         }
     }
     ensure!(!files.is_empty(), "klp-build has made no module");

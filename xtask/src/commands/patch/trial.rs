@@ -61,29 +61,34 @@ impl Trial {
         Outcome::new(kernel, &self.name, self.check.is_some(), module)
     }
 
-    /// Returns the files that the guest needs for it. Without a script, any effect will do.
-    pub fn files(&self, module: Vec<u8>) -> Result<Files> {
-        let script = match &self.check {
-            Some(path) => fs::read(path)
-                .with_context(|| format!("cannot read the script {}", path.display()))?,
-            None => b":\n".to_vec(),
-        };
-        let name = &self.name;
-        Ok([
-            (format!("{NAME}/{name}.ko"), module),
-            (format!("{NAME}/{name}.{CHECK}"), script),
-        ])
+    /// Returns its script. Without one, any effect will do.
+    pub fn script(&self) -> Result<Vec<u8>> {
+        match &self.check {
+            Some(path) => {
+                fs::read(path).with_context(|| format!("cannot read the script {}", path.display()))
+            }
+            None => Ok(b":\n".to_vec()),
+        }
     }
 
-    fn make(&self, cx: &Context, base: &Base) -> Result<(Module, Files)> {
+    /// Returns the files that the guest needs for it.
+    pub fn files(&self, module: Vec<u8>, script: Vec<u8>) -> Files {
+        let name = &self.name;
+        [
+            (format!("{NAME}/{name}.ko"), module),
+            (format!("{NAME}/{name}.{CHECK}"), script),
+        ]
+    }
+
+    /// Makes its module, and reads its script.
+    fn make(&self, cx: &Context, base: &Base) -> Result<(Module, Vec<u8>)> {
+        let script = self.script()?;
         let fix = Fix::read(&self.patches)?;
         let order = Order {
             name: self.name.clone(),
             ..Order::default()
         };
-        let module = klp_patch::build(cx, base, &fix, &order)?;
-        let files = self.files(module.bytes.clone())?;
-        Ok((module, files))
+        Ok((klp_patch::build(cx, base, &fix, &order)?, script))
     }
 }
 
@@ -99,10 +104,10 @@ pub fn run(
     let of = (kernel.target.name, kernel.core);
     for trial in trials {
         match trial.make(cx, &base) {
-            Ok((module, own)) => {
+            Ok((module, script)) => {
                 output::describe(&module);
                 outcomes.push(trial.outcome(of, Some(&module)));
-                files.push(own);
+                files.push(trial.files(module.bytes, script));
             }
             Err(error) => {
                 outcomes.push(trial.outcome(of, None));

@@ -11,8 +11,8 @@ use std::time::Duration;
 /// How long a command may take. Writing out the memory takes longest.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Returns the arguments with which a machine listens at `socket`. A guest's kernel leaves word there
-/// of where its own data is, for whoever reads its memory.
+/// Returns the arguments with which a machine listens at `socket`. The device `vmcoreinfo` keeps what
+/// the guest's kernel says of its own data, which whoever reads the memory needs.
 pub fn arguments(socket: &Path) -> [String; 4] {
     let address = format!("unix:{},server=on,wait=off", socket.display());
     let device = "vmcoreinfo";
