@@ -10,6 +10,7 @@ use crate::kernel::rustc::{self, Rustc};
 use crate::tools::context::Context;
 use crate::tools::libclang::{self, Libclang};
 use crate::tools::need::{reaches, Llvm};
+use crate::tools::provision;
 use crate::tools::target::Target;
 use crate::tools::tool;
 use anyhow::{bail, Context as _, Result};
@@ -27,6 +28,8 @@ pub struct Toolchain {
     pub bindgen: PathBuf,
     /// The libclang for it.
     pub libclang: Libclang,
+    /// Where ccache keeps what it compiles, if it is to be used.
+    pub ccache: Option<PathBuf>,
 }
 
 impl Toolchain {
@@ -48,7 +51,15 @@ impl Toolchain {
             library,
             bindgen,
             libclang,
+            ccache: None,
         })
+    }
+
+    /// Uses ccache, for builds that compile the same source many times. The caller has already
+    /// ensured `provision::CCACHE`.
+    pub fn with_ccache(mut self, cx: &Context) -> Self {
+        self.ccache = Some(cx.cache.join("ccache"));
+        self
     }
 
     /// Adapts the toolchain to a kernel for that target and built with that LLVM. It gets the
@@ -98,8 +109,12 @@ impl Toolchain {
             .bindgen
             .parent()
             .context("bindgen is not in a directory")?;
-        let first = [self.rustc.sysroot.join("bin"), bindgen.to_path_buf()];
-        // In a shell that took over these variables, the two directories are already first.
+        let mut first = vec![self.rustc.sysroot.join("bin"), bindgen.to_path_buf()];
+        if let Some(dir) = &self.ccache {
+            first.push(provision::CCACHE_COMPILERS.into());
+            command.env("CCACHE_DIR", dir);
+        }
+        // In a shell that took over these variables, these directories are already first.
         let others = std::env::split_paths(&path).filter(|dir| !first.contains(dir));
         let path = std::env::join_paths(first.iter().cloned().chain(others))
             .context("a directory of the toolchain has a colon in its name")?;
@@ -127,6 +142,7 @@ impl Toolchain {
                 version: 19,
                 dir: "/the/clang".into(),
             },
+            ccache: None,
         }
     }
 }

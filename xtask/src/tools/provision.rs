@@ -51,6 +51,16 @@ pub const PERL: Need = program("perl", &["perl"]);
 /// The program that makes the type information for BPF.
 pub const PAHOLE: Need = program("pahole", &["pahole", "dwarves"]);
 
+/// The program that keeps what compilers have made, for the next time.
+pub const CCACHE: Need = Need {
+    name: "ccache",
+    probe: Probe::File(CCACHE_COMPILERS),
+    packages: &["ccache"],
+};
+
+/// Where the package has a link to ccache for each compiler.
+pub const CCACHE_COMPILERS: &str = "/usr/lib/ccache";
+
 /// Returns what it takes to build a kernel for that target.
 pub fn for_build(target: &'static Target) -> Vec<Need> {
     let mut needs = BUILD.to_vec();

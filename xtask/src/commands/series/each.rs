@@ -10,6 +10,7 @@ use crate::kernel::toolchain::Toolchain;
 use crate::kernel::{build, config, graft};
 use crate::tools::context::Context;
 use crate::tools::identity::Identity;
+use crate::tools::provision;
 use crate::tools::tally;
 use crate::tools::target::Target;
 use anyhow::{ensure, Context as _, Result};
@@ -50,6 +51,9 @@ const COLUMNS: &[Column] = &[
 /// Builds the source as it comes, and then after every patch. Prints a table.
 pub fn build(cx: &Context, target: &'static Target) -> Result<()> {
     let (source, tools) = build::ready(cx, target, Flavour::Plain)?;
+    provision::ensure(cx, &[provision::CCACHE])?;
+    // One kernel compiles mostly what the other two do, and the next check what this one does.
+    let tools = tools.with_ccache(cx);
     let _lock = cx.lock("series")?;
     let repo = history::aside(cx)?;
     let (tree, history) = {
