@@ -114,8 +114,21 @@ pub fn emit(plan: &Plan, arch: &dyn Arch, flags: u32) -> Result<Vec<u8>, Error> 
     finished(builder, Input::Patched)
 }
 
+/// The largest alignment of a section in bytes. It is more than a page of any kernel.
+const MOST_ALIGNED: u64 = 1 << 20;
+
 /// Writes what a builder holds.
 pub fn finished(mut builder: Builder<'_>, input: Input) -> Result<Vec<u8>, Error> {
+    for section in &mut builder.sections {
+        // In a file, 0 means 1. The library reckons with the number as it is.
+        section.sh_addralign = section.sh_addralign.max(1);
+        let align = section.sh_addralign;
+        if !align.is_power_of_two() || align > MOST_ALIGNED {
+            let name = section.name.to_string();
+            let what = format!("section {name} is aligned to {align:#x} bytes");
+            return Err(Error::Malformed { input, what });
+        }
+    }
     builder.set_section_sizes();
     let mut bytes = Vec::new();
     let failed = |error: object::build::Error| Error::Malformed {
@@ -179,5 +192,38 @@ mod tests {
             })
             .collect();
         assert_eq!(by, [b".text.f", b".text.g"]);
+    }
+
+    #[test]
+    fn an_alignment_is_one_that_a_kernel_can_give() {
+        let aligned = |align| {
+            let mut builder = Builder::new(Endianness::Little, true);
+            add(
+                &mut builder,
+                ".shstrtab",
+                elf::SHT_STRTAB,
+                SectionData::SectionString,
+            );
+            let section = builder.sections.add();
+            section.name = b".text"[..].into();
+            section.sh_type = elf::SHT_PROGBITS;
+            section.sh_addralign = align;
+            section.data = SectionData::Data(b"code"[..].into());
+            finished(builder, Input::Module)
+        };
+        for align in [0, 1, 16, MOST_ALIGNED] {
+            let bytes = aligned(align).unwrap();
+            let file = object::File::parse(&*bytes).unwrap();
+            let text = object::Object::section_by_name(&file, ".text").unwrap();
+            assert_eq!(
+                object::ObjectSection::data(&text).unwrap(),
+                b"code",
+                "{align}"
+            );
+        }
+        for align in [3, 2 * MOST_ALIGNED, u64::MAX] {
+            let error = aligned(align).unwrap_err().to_string();
+            assert!(error.contains("section .text is aligned to"), "{error}");
+        }
     }
 }

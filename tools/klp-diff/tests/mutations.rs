@@ -106,6 +106,26 @@ proptest! {
     }
 }
 
+#[cfg(feature = "seeds")]
+#[test]
+fn seeds_for_the_fuzzer() {
+    let directory = std::env::var_os("FUZZ_SEEDS").expect("FUZZ_SEEDS names a directory");
+    let put = |target: &str, index: usize, bytes: &[u8]| {
+        let directory = Path::new(&directory).join(target);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join(index.to_string()), bytes).unwrap();
+    };
+    let environment = Environment::default();
+    for (index, (one, other)) in pairs().iter().enumerate() {
+        let size = u32::try_from(one.len()).unwrap().to_le_bytes();
+        put("pairs", index, &[&size[..], one, other].concat());
+        // Some are refused.
+        if let Ok(diff) = Diff::new(one, other, &environment) {
+            put("modules", index, &diff.write(&environment).unwrap());
+        }
+    }
+}
+
 #[test]
 fn neither_the_directory_nor_the_lines_of_the_source_make_a_difference() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");

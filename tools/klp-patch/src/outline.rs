@@ -151,9 +151,8 @@ fn function_name(before: &[&str]) -> Option<String> {
         match c {
             '(' => {
                 if depth == 0 {
-                    let name = head[..at].trim_end();
-                    let start = name.rfind(|c: char| !c.is_alphanumeric() && c != '_');
-                    names.push((&name[start.map_or(0, |start| start + 1)..], at + 1));
+                    let mut words = head[..at].trim_end().rsplit(|c| !belongs_to_word(c));
+                    names.push((words.next().unwrap_or_default(), at + 1));
                 }
                 depth += 1;
             }
@@ -171,9 +170,12 @@ fn function_name(before: &[&str]) -> Option<String> {
 
 /// Returns the identifier that a text begins with.
 fn word(text: &str) -> Option<&str> {
-    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_');
-    let word = &text[..end.unwrap_or(text.len())];
-    (!word.is_empty()).then_some(word)
+    let word = text.split(|c| !belongs_to_word(c)).next();
+    word.filter(|word| !word.is_empty())
+}
+
+fn belongs_to_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
 }
 
 #[cfg(test)]
@@ -234,6 +236,13 @@ mod tests {
         let more = format!("static int h(void)\n{{\n\treturn 3;\n}}\n\n{added}");
         assert!(of(added, &more, false).is_empty());
         assert_eq!(of(added, &more, true), ["Function h"]);
+    }
+
+    #[test]
+    fn a_name_begins_behind_any_character() {
+        let of = |head: &str| names(&outline(&format!("{head}(int a)\n{{\n}}\n")));
+        assert_eq!(of("int \u{fffd}f"), ["Function f"]);
+        assert_eq!(of("int \u{fffd}"), [""; 0]);
     }
 
     #[test]

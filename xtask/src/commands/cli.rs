@@ -54,7 +54,7 @@ pub enum Command {
     Lint(Lint),
     /// Run the same scenarios on the C core and on the Rust core, and compare line by line
     Parity(Parity),
-    /// Prove the consistency model: model checker, loom, litmus tests, mutants, properties, sanitizers
+    /// Prove the consistency model: model checker, loom, litmus tests, mutants, properties, fuzzing, sanitizers
     Verify(Verify),
     /// Exercise every capability that an architecture's backend claims
     Conformance(Build),
@@ -430,7 +430,8 @@ pub struct Verify {
     /// Run only these parts, in this order [default: all]
     #[arg(value_enum, value_name = "PART")]
     pub parts: Vec<Part>,
-    /// Number of random inputs for each property
+    /// Number of random inputs for each property; `fuzz` begins with so many, and goes on as long as it
+    /// finds something
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     pub cases: u64,
     /// For `patches`: a directory with `expected.tsv` (lines of architecture, case, and the number of
@@ -458,6 +459,8 @@ pub enum Part {
     Mutants,
     /// Random inputs
     Properties,
+    /// A fuzzer that sees which code each input reaches, until it finds nothing new
+    Fuzz,
     /// The tests under Miri, or under the sanitizers of the nightly toolchain
     Sanitizers,
     /// The patch engine with every compiler and on mutated objects, or with --objects on a directory

@@ -9,12 +9,14 @@
 //! | [`litmus`] | no order that the kernel's memory model allows does, and each ordering is needed |
 //! | [`mutants`] | the host tests notice every change of the core that makes a difference |
 //! | [`patches`] | the patch engine decides sources and objects rightly, and survives mutated ones |
+//! | [`fuzz`] | a fuzzer that sees which code its inputs reach finds none that breaks a property |
 //! | [`properties`] | a property of every input holds for a million random ones |
 //! | [`sanitizers`] | the tests have no undefined behaviour |
 //!
 //! A part that fails does not keep the others from running.
 
 mod findings;
+mod fuzz;
 mod invariant;
 mod litmus;
 pub mod loom;
@@ -77,6 +79,7 @@ fn one(cx: &Context, args: &cli::Verify, part: Part) -> Result<Findings> {
         Part::Litmus => litmus::run(cx),
         Part::Mutants => mutants::run(cx),
         Part::Properties => properties::run(cx, args.cases),
+        Part::Fuzz => fuzz::run(cx, args.cases),
         Part::Sanitizers => sanitizers::run(cx),
         Part::Patches => patches::run(cx, args.objects.as_deref(), args.cases),
     }

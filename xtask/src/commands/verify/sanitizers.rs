@@ -11,7 +11,7 @@ use anyhow::{bail, Result};
 use std::path::PathBuf;
 
 /// The target that the tests under a sanitizer are built for.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+pub const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// The packages to test: the core, the stand-in for the kernel crate, and the tests of both.
 const PACKAGES: &str = "--package livepatch_core --package kernel --package host-tests";
