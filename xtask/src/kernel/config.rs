@@ -72,7 +72,13 @@ fn fragments(cx: &Context, kernel: &Kernel) -> Result<Vec<PathBuf>> {
         return Ok(fragments);
     }
     match (kernel.core, has_choice(&kernel.src)?) {
-        (core, true) => fragments.push(dir.join(format!("core-{core}.config"))),
+        (core, true) => {
+            fragments.push(dir.join(format!("core-{core}.config")));
+            // The series adds the unit tests after the choice.
+            if core == Core::Rust && has_option(&kernel.src, "LIVEPATCH_RUST_KUNIT_TEST")? {
+                fragments.push(dir.join("kunit.config"));
+            }
+        }
         // A tree without the choice has the C core.
         (Core::C, false) => {}
         (Core::Rust, false) => bail!(
@@ -85,9 +91,16 @@ fn fragments(cx: &Context, kernel: &Kernel) -> Result<Vec<PathBuf>> {
 
 /// Whether a tree has the choice between the cores. Without it, the core is the C core.
 pub fn has_choice(src: &Path) -> Result<bool> {
+    has_option(src, "LIVEPATCH_CORE_RUST")
+}
+
+/// Whether live patching in a tree has an option.
+fn has_option(src: &Path, option: &str) -> Result<bool> {
     let kconfig = fs::read_to_string(src.join("kernel/livepatch/Kconfig"))?;
-    let mut lines = kconfig.lines();
-    Ok(lines.any(|line| line.trim() == "config LIVEPATCH_CORE_RUST"))
+    let mut names = kconfig
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("config "));
+    Ok(names.any(|name| name == option))
 }
 
 /// Returns everything that the configuration depends on, as text.

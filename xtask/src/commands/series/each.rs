@@ -172,10 +172,24 @@ fn one(
 /// What a kernel with the C core consists of, as far as the series could change it.
 #[derive(Clone)]
 struct Image {
-    /// The names of all symbols, with repetitions.
+    /// The names of all symbols, with repetitions, and without the numbers of lines in them.
     symbols: Vec<String>,
     /// The size of ftrace's code in bytes.
     ftrace: u64,
+}
+
+/// Returns the name of a symbol without what a moved line changes. The name of an initcall has the
+/// counter of its file and its line: `__initcall__kmod_libftrace__827_4427_ftrace_check_sync7s`.
+fn without_line(name: &str) -> String {
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|c| c.is_ascii_digit());
+    let words = || name.split('_');
+    match name.starts_with("__initcall__kmod_") {
+        true => words()
+            .filter(|word| !is_number(word))
+            .collect::<Vec<_>>()
+            .join("_"),
+        false => name.to_owned(),
+    }
 }
 
 impl Image {
@@ -184,7 +198,7 @@ impl Image {
         let bytes = fs::read(&vmlinux).with_context(|| vmlinux.display().to_string())?;
         let file = object::File::parse(&*bytes)?;
         let names = file.symbols().filter_map(|symbol| symbol.name().ok());
-        let symbols = names.map(str::to_owned).collect();
+        let symbols = names.map(without_line).collect();
         let bytes = fs::read(kernel.out.join("kernel/trace/ftrace.o"))?;
         let file = object::File::parse(&*bytes)?;
         let code = file
@@ -220,5 +234,38 @@ impl Image {
             differ.join(" ")
         );
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moved_line_is_no_new_symbol() {
+        let names =
+            ["827_4427", "829_4493"].map(|at| format!("__initcall__kmod_libftrace__{at}_check7s"));
+        assert_eq!(without_line(&names[0]), without_line(&names[1]));
+        assert!(without_line(&names[0]).ends_with("libftrace__check7s"));
+        assert_eq!(without_line("f_1_2"), "f_1_2");
+    }
+
+    #[test]
+    fn what_has_come_into_the_kernel_is_named() {
+        let image = |symbols: &[&str], ftrace| Image {
+            symbols: symbols.iter().map(|symbol| (*symbol).to_owned()).collect(),
+            ftrace,
+        };
+        let before = image(&["a", "b", "b"], 10);
+        assert!(image(&["b", "a", "b"], 10).equals(Some(&before)).is_ok());
+        assert!(image(&["a"], 1).equals(None).is_ok());
+        let error = image(&["a", "b", "c"], 10)
+            .equals(Some(&before))
+            .unwrap_err();
+        assert!(
+            error.to_string().ends_with("symbols b (-1) c (+1)"),
+            "{error}"
+        );
+        assert!(image(&["a", "b", "b"], 11).equals(Some(&before)).is_err());
     }
 }
