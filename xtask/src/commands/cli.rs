@@ -397,7 +397,8 @@ pub struct SeriesWhat {
     /// Take the commits of such a tree back into the checkout: its own files, and the patches
     #[arg(long, value_name = "DIR")]
     pub from: Option<PathBuf>,
-    /// Build the kernel after every patch: with each core, and without live patching
+    /// Build the kernel after every patch, with each core and without live patching, and run upstream's
+    /// selftests after every stage
     #[arg(long)]
     pub check_each: bool,
 }

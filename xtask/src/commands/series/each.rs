@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Builds the kernel after every patch of the series.
+//! Builds the kernel after every patch of the series, and boots it after every stage.
 
+use crate::guest::suite::{self, Outcome, View};
 use crate::kernel::content::{put, Content};
 use crate::kernel::flavour::{Core, Flavour};
 use crate::kernel::history::{self, Extent, History};
@@ -11,7 +12,7 @@ use crate::kernel::{build, config, graft};
 use crate::tools::context::Context;
 use crate::tools::identity::Identity;
 use crate::tools::provision;
-use crate::tools::tally;
+use crate::tools::tally::{self, Tally};
 use crate::tools::target::Target;
 use anyhow::{ensure, Context as _, Result};
 use indicatif::FormattedDuration;
@@ -48,7 +49,20 @@ const COLUMNS: &[Column] = &[
     },
 ];
 
-/// Builds the source as it comes, and then after every patch. Prints a table.
+/// The suite that a stage has to pass, with each core: upstream's selftests.
+const SUITE: &str = "kselftest";
+
+/// A state of the tree.
+struct State {
+    /// The patch that leads to it.
+    name: String,
+    commit: String,
+    /// Whether a stage is complete with it.
+    ends_stage: bool,
+}
+
+/// Builds the source as it comes, and then after every patch. Boots what each stage ends with. Prints
+/// a table.
 pub fn build(cx: &Context, target: &'static Target) -> Result<()> {
     let (source, tools) = build::ready(cx, target, Flavour::Plain)?;
     provision::ensure(cx, &[provision::CCACHE])?;
@@ -65,17 +79,29 @@ pub fn build(cx: &Context, target: &'static Target) -> Result<()> {
     };
     let list = git::run(repo.path(), &["ls-files"], "")?;
     let files: BTreeSet<PathBuf> = list.lines().map(PathBuf::from).collect();
-    let mut steps = vec![(format!("Linux {}", source.version), history.base.clone())];
+    let mut states = vec![State {
+        name: format!("Linux {}", source.version),
+        commit: history.base.clone(),
+        ends_stage: true,
+    }];
     for (stage, commits) in &history.stages {
         for (patch, commit) in stage.patches.iter().zip(commits) {
-            let name = patch.name();
-            steps.push((name.trim_end_matches(".patch").to_owned(), commit.clone()));
+            states.push(State {
+                name: patch.name().trim_end_matches(".patch").to_owned(),
+                commit: commit.clone(),
+                ends_stage: Some(commit) == commits.last(),
+            });
         }
     }
 
     let (mut rows, mut failures) = (Vec::new(), 0);
     let mut before: Option<Image> = None;
-    for (name, commit) in &steps {
+    for State {
+        name,
+        commit,
+        ends_stage,
+    } in &states
+    {
         println!("\n{name}");
         git::run(
             repo.path(),
@@ -102,34 +128,44 @@ pub fn build(cx: &Context, target: &'static Target) -> Result<()> {
                         image.equals(before.as_ref())?;
                     }
                 }
-                Ok(())
+                Ok(kernel)
             });
             if let Err(error) = &built {
                 eprintln!("error: {error:#}");
                 failures += 1;
             }
             let time = FormattedDuration(start.elapsed());
-            row.push(format!("{} {time}", tally::mark(built.is_ok())));
+            let mut cell = format!("{} {time}", tally::mark(built.is_ok()));
+            if let (Ok(kernel), true, Flavour::Plain) = (&built, ends_stage, column.flavour) {
+                let tests = boot(cx, kernel);
+                failures += tests.failed();
+                cell = format!("{cell}, {} {SUITE}", tally::mark(tests.failed() == 0));
+            }
+            row.push(cell);
         }
         rows.push((name, row));
     }
-    println!(
-        "\n{:60} {}",
-        "after",
-        COLUMNS
-            .iter()
-            .map(|column| format!("{:12}", column.title))
-            .collect::<String>()
-    );
-    for (name, row) in rows {
-        println!(
-            "{name:60} {}",
-            row.iter()
-                .map(|cell| format!("{cell:12}"))
-                .collect::<String>()
-        );
-    }
+    print(&rows);
     tally::conclude(failures)
+}
+
+/// Runs the suite on a kernel.
+fn boot(cx: &Context, kernel: &Kernel) -> Tally {
+    let outcome = suite::find(SUITE).and_then(|suite| suite.run(cx, kernel, View::Results));
+    outcome.map_or_else(|error| Tally::failure(&error), Outcome::tally)
+}
+
+/// Prints the table: a name, and a cell for each column.
+fn print(rows: &[(&String, Vec<String>)]) {
+    let line = |name: &str, cells: &mut dyn Iterator<Item = &str>| {
+        let cells: String = cells.map(|cell| format!("{cell:24}")).collect();
+        println!("{name:56} {}", cells.trim_end());
+    };
+    println!();
+    line("after", &mut COLUMNS.iter().map(|column| column.title));
+    for (name, row) in rows {
+        line(name, &mut row.iter().map(String::as_str));
+    }
 }
 
 /// Returns a tree for these builds. It takes one state after the other, and only what differs is
@@ -155,7 +191,9 @@ fn one(
     tools: Toolchain,
 ) -> Result<Kernel> {
     let (core, flavour) = (column.core, column.flavour);
-    let name = format!("{}-{}-{core}{}", source.key, target.name, flavour.suffix());
+    let (key, target_name, suffix) = (&source.key, target.name, flavour.suffix());
+    // The name is not that of the grafted tree's build: what is made for its guests goes by it.
+    let name = format!("{key}-series-{target_name}-{core}{suffix}");
     let kernel = Kernel {
         src: tree.to_owned(),
         out: cx.cache.join("series").join(name),
