@@ -14,8 +14,9 @@ functions in modules take the modules' own debug information (drgn -s MODULE.ko)
 import argparse
 import sys
 from collections import namedtuple
+from itertools import takewhile
 
-from drgn import FaultError, Object
+from drgn import Architecture, FaultError, Object
 from drgn.helpers.linux.cpumask import for_each_online_cpu
 from drgn.helpers.linux.list import list_for_each_entry
 from drgn.helpers.linux.pid import for_each_task
@@ -88,11 +89,17 @@ def blockers(prog, patch):
 
 
 def stack_of(prog, task):
-    """Returns the frames of a task, or an empty list if it has none that can be read."""
+    """Returns the frames of a task in the kernel, or an empty list if it has none that can be read."""
     try:
-        return list(prog.stack_trace(task))
+        frames = prog.stack_trace(task)
     except (FaultError, LookupError, ValueError):
         return []
+    return list(takewhile(lambda frame: in_kernel(prog, frame.pc), frames))
+
+
+def in_kernel(prog, address):
+    """Whether an address may be the kernel's. On s390, both it and programs begin at 0."""
+    return prog.platform.arch == Architecture.S390X or address >> 63 == 1
 
 
 def reason(task, frames, inside):

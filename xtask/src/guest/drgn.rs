@@ -129,17 +129,23 @@ impl Place<'_> {
     }
 }
 
-/// Checks that the helper has said all that is expected.
+/// Checks that the helper has said all that is expected, and that each frame of a stack has a name: all
+/// of the kernel's have one.
 fn told(scene: &str, of: &str, expected: &[String], said: &str) -> Tally {
     let is_missing = |text: &&String| !said.contains(text.as_str());
     let missing: Vec<&String> = expected.iter().filter(is_missing).collect();
+    let nameless = said
+        .lines()
+        .find(|line| line.trim_start().starts_with("0x"));
     let name = format!("{scene}: drgn reads {of}");
-    let passed = missing.is_empty() && !expected.is_empty();
+    let passed = missing.is_empty() && !expected.is_empty() && nameless.is_none();
     for line in said.lines() {
         println!("    | {line}");
     }
     println!("  {} {name}", tally::mark(passed));
     Tally::one(passed, || {
-        format!("{name}: it lacks {missing:?} in\n{said}")
+        format!(
+            "{name}: it lacks {missing:?}, or has a frame without a name, {nameless:?}, in\n{said}"
+        )
     })
 }
