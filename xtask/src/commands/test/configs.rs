@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `test --config`: upstream's selftests and the suite `transitions` on kernels of other
-//! configurations, and a table of the results and the build times.
+//! `test --config`: upstream's selftests, the suite `transitions` and what a configuration is for, on
+//! kernels of other configurations, and a table of the results and the build times.
 
 use crate::guest::drgn;
 use crate::guest::suite::{self, Outcome, View};
@@ -17,12 +17,15 @@ use std::time::{Duration, Instant};
 
 /// The suites that run on each kernel.
 const SUITES: &[&str] = &["smoke", "kselftest", "transitions"];
+/// Those where functions in Rust have patch sites: one of the samples patches such a function.
+const RUST_TRACE: &[&str] = &["smoke", "kselftest", "transitions", "samples"];
 /// Those that run where there is a distribution's userspace.
 const DISTRIBUTION: &[&str] = &["klpctl", drgn::NAME];
 
 fn suites(named: &Named) -> &'static [&'static str] {
     match named.flavour {
         Flavour::Distribution => DISTRIBUTION,
+        Flavour::RustTrace => RUST_TRACE,
         _ => SUITES,
     }
 }
