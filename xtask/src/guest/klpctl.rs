@@ -47,7 +47,10 @@ pub fn build(cx: &Context, target: &Target) -> Result<PathBuf> {
         "CARGO_TARGET_{}_LINKER",
         triple.replace('-', "_").to_uppercase()
     );
+    // The user's CARGO_TARGET_DIR may be elsewhere.
+    let dir = cx.root.join("target");
     command
+        .env("CARGO_TARGET_DIR", &dir)
         .env(linker, format!("{}gcc", target.cross_compile()))
         .env(
             "RUSTFLAGS",
@@ -57,7 +60,7 @@ pub fn build(cx: &Context, target: &Target) -> Result<PathBuf> {
         .counting(|line| line.trim_start().starts_with("Compiling "))
         .hint("see that the crates' registry is in reach, then run this again")
         .run()?;
-    let program = cx.root.join("target").join(triple).join("small/klpctl");
+    let program = dir.join(triple).join("small/klpctl");
     let size = fs::metadata(&program)
         .with_context(|| format!("there is no {}", program.display()))?
         .len();

@@ -42,7 +42,7 @@ pub static NAMED: &[Named] = &[
     ),
     named(
         "rust-trace",
-        "RUST_FUNCTION_TRACER: Rust functions have patch sites",
+        "RUST_FUNCTION_TRACER: Rust functions have patch sites; doctests",
         Flavour::RustTrace,
     ),
     named(

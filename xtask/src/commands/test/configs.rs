@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 
 /// The suites that run on each kernel.
 const SUITES: &[&str] = &["smoke", "kselftest", "transitions"];
-/// Those where functions in Rust have patch sites: one of the samples patches such a function.
-const RUST_TRACE: &[&str] = &["smoke", "kselftest", "transitions", "samples"];
+/// Those where functions in Rust have patch sites, and the examples in the docs are compiled: one of the
+/// samples patches such a function, and `kunit` runs the examples.
+const RUST_TRACE: &[&str] = &["smoke", "kselftest", "transitions", "samples", "kunit"];
 /// Those that run where there is a distribution's userspace.
 const DISTRIBUTION: &[&str] = &["klpctl", drgn::NAME];
 
