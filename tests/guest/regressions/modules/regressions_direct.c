@@ -6,12 +6,12 @@
 #include <linux/err.h>
 #include <linux/ftrace.h>
 #include <linux/kthread.h>
+#include <linux/linkage.h>
 
 #include "regressions.h"
 
 #if defined(CONFIG_X86_64) && defined(CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS)
 #include <asm/ibt.h>
-#include <asm/linkage.h>
 
 OPAQUE int regressions_direct(void);
 OPAQUE int regressions_direct(void)

@@ -34,6 +34,7 @@ static void call(void)
 	bool late = smp_load_acquire(&seen);
 
 	if (callers_version() == READ_ONCE(to))
+		/* Pairs with the acquire above, of a call that begins later. */
 		smp_store_release(&seen, true);
 	else if (late)
 		atomic_long_inc(&mixed);
@@ -69,6 +70,7 @@ static int to_set(const char *val, const struct kernel_param *kp)
 
 	/* Who has got the other version has told so. Then, who has seen that has counted. */
 	synchronize_rcu_tasks();
+	/* Calls that see it come after the new version is known. */
 	smp_store_release(&seen, false);
 	synchronize_rcu_tasks();
 	atomic_long_set(&mixed, 0);
