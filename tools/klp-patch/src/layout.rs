@@ -17,9 +17,11 @@ pub fn changed(changes: &[Change]) -> Vec<String> {
             *kind == Kind::Layout || is_rust && *kind == Kind::Enumeration
         });
         let file = change.file.display().to_string();
-        layouts
-            .map(move |(_, name)| format!("{file}: `struct {name}`"))
-            .collect::<Vec<_>>()
+        let line = |(kind, name)| match kind {
+            Kind::Enumeration => format!("{file}: `enum {name}`"),
+            _ => format!("{file}: `struct {name}`"),
+        };
+        layouts.map(line).collect::<Vec<_>>()
     };
     changes.iter().flat_map(of).collect()
 }
@@ -81,12 +83,14 @@ mod tests {
         }
         assert!(check(&fix, &grown, &["air".into()]).is_err());
         check(&fix, &grown, &["pair".into()]).unwrap();
-        for (before, after) in [
+        for (what, before, after) in [
             (
+                "struct Pair",
                 "pub(crate) struct Pair {\n    a: u32,\n}\n",
                 "pub(crate) struct Pair {\n    a: u64,\n}\n",
             ),
             (
+                "enum Shape",
                 "pub enum Shape {\n    Round,\n}\n",
                 "pub enum Shape {\n    Round,\n    Flat(u32),\n}\n",
             ),
@@ -98,7 +102,10 @@ mod tests {
                 after: outline(after),
             }];
             let error = check(&fix, &rust, &[]).unwrap_err().to_string();
-            assert!(error.contains("drivers/a.rs: `"), "{error}");
+            assert!(
+                error.contains(&format!("drivers/a.rs: `{what}`")),
+                "{error}"
+            );
         }
         let lifetime = outline("struct Own<'a> {\n    a: &'a u32,\n}\n");
         let same = [Change {
