@@ -107,15 +107,6 @@ impl Object<'_> {
 /// # Examples
 ///
 /// ```
-/// # struct LocalModule;
-/// # impl kernel::ModuleMetadata for LocalModule {
-/// #     const NAME: &'static kernel::str::CStr = c"livepatch_doctest";
-/// #     // SAFETY: A null pointer stands for the kernel itself.
-/// #     const THIS_MODULE: kernel::ThisModule = unsafe {
-/// #         kernel::ThisModule::from_ptr(core::ptr::null_mut())
-/// #     };
-/// # }
-/// # fn main() {
 /// use kernel::{
 ///     livepatch::{Callbacks, Object},
 ///     prelude::*,
@@ -130,7 +121,6 @@ impl Object<'_> {
 ///         Ok(())
 ///     }
 /// }
-/// # }
 /// ```
 #[vtable]
 pub trait Callbacks {
