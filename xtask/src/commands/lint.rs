@@ -28,6 +28,9 @@ use std::time::Instant;
 /// The checks that take seconds and need no kernel.
 const QUICK: &[Check] = &[Check::Format, Check::Checkpatch, Check::KernelDoc];
 
+/// Those that take half a minute each, and need no kernel either.
+const SLOWER: &[Check] = &[Check::Series, Check::Guest];
+
 /// Runs the command.
 pub fn run(cx: &Context, args: &cli::Lint) -> Result<()> {
     let checks = match args.checks.as_slice() {
@@ -62,14 +65,16 @@ pub fn run(cx: &Context, args: &cli::Lint) -> Result<()> {
     tally::conclude(total.failed())
 }
 
-/// Runs the quick checks on the tree of a kernel that was just built.
-pub fn quick(cx: &Context) -> Tally {
+/// Runs the quick checks on the tree of a kernel that was just built, and the slower ones if all tests
+/// run.
+pub fn quick(cx: &Context, all: bool) -> Tally {
     let tree = match Tree::current(cx) {
         Ok(tree) => tree,
         Err(error) => return Tally::failure(&error),
     };
     let mut total = Tally::default();
-    for &check in QUICK {
+    let slower = if all { SLOWER } else { &[] };
+    for &check in QUICK.iter().chain(slower) {
         total += one(cx, check, &tree, None).within(&name(check));
     }
     total

@@ -124,7 +124,7 @@ pub fn run(cx: &Context, args: &cli::Test) -> Result<()> {
                 Ok(Ok(kernel)) => {
                     let mut tally = Tally::default();
                     if index == 0 && kernel.core == Core::Rust {
-                        tally += lint::quick(cx);
+                        tally += lint::quick(cx, host);
                         tally += series::check(cx);
                     }
                     tally += guest(cx, &kernel, &tests);
