@@ -41,7 +41,7 @@ pub static TARGETS: &[Target] = &[
         name: "pairs",
         about: "the patch engine, an original and a patched object",
         run: engine::pair,
-        slowness: 100,
+        slowness: 10,
         seeds: &[],
     },
     Target {
