@@ -19,7 +19,7 @@ pub struct Target {
     pub about: &'static str,
     /// Takes the bytes.
     pub run: fn(&[u8]),
-    /// How many times longer an input takes than a short one.
+    /// How many times longer an input takes than one of the quickest target.
     pub slowness: u64,
     /// Inputs to begin with. Those that compilers make come from elsewhere.
     pub seeds: &'static [&'static [u8]],

@@ -4,11 +4,12 @@
 //! What it finds is kept in the cache, and the next run begins with that.
 
 use crate::commands::verify::findings::{thousands, Findings};
+use crate::commands::verify::patches;
 use crate::commands::verify::sanitizers::TARGET;
 use crate::tools::cargo;
 use crate::tools::context::Context;
 use crate::tools::need::program;
-use crate::tools::{provision, target};
+use crate::tools::provision;
 use anyhow::{ensure, Context as _, Result};
 use fuzz::Target;
 use std::fs;
@@ -41,9 +42,7 @@ const DEADLINE: Duration = Duration::from_secs(3600);
 /// Runs every target, with `cases` inputs at first.
 pub fn run(cx: &Context, cases: u64) -> Result<Findings> {
     provision::ensure(cx, &[program("g++", &["g++"])])?;
-    for target in target::supported() {
-        provision::ensure(cx, &provision::for_build(target))?;
-    }
+    patches::ensure_compilers(cx)?;
     let _lock = cx.lock("fuzz")?;
     let seeds = seeds(cx)?;
     let fuzzer = build(cx)?;

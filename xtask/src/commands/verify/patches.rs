@@ -156,12 +156,18 @@ fn judge(directory: &Path) -> Result<Findings> {
     Ok(Findings::one(right == cases.len(), figures))
 }
 
-/// Runs the engine's tests that take the compilers of all architectures, with that many mutated
-/// objects.
-fn tests(cx: &Context, cases: u64) -> Result<Tally> {
+/// Ensures that the compilers of the corpus are there: those of all architectures.
+pub fn ensure_compilers(cx: &Context) -> Result<()> {
     for target in target::supported() {
         provision::ensure(cx, &provision::for_build(target))?;
     }
+    Ok(())
+}
+
+/// Runs the engine's tests that take the compilers of all architectures, with that many mutated
+/// objects.
+fn tests(cx: &Context, cases: u64) -> Result<Tally> {
+    ensure_compilers(cx)?;
     let mut command = cargo::command(
         cx,
         "test --release --package klp-diff --features compilers --test corpus --test mutations",
